@@ -1,0 +1,52 @@
+# Every target sets up .venv by itself; nothing has to be installed before but Python (3.11 or newer) and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= out
+
+# Small tensors on many threads are slower than on one; the tests run in several processes instead.
+export OMP_NUM_THREADS ?= 1
+# Two files give one image its own alignment; `make demo MOVING=a.png FIXED=b.png`.
+MOVING ?=
+FIXED ?=
+DEMO_ARGS := --output_dir $(OUT) $(if $(MOVING),--moving $(MOVING)) $(if $(FIXED),--fixed $(FIXED))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test slow lint format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "WarpZoo needs Python 3.11 or newer; name one with: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	touch $@
+
+setup: $(STAMP)  ## make the virtual environment .venv with the tested versions
+
+demo: $(STAMP)  ## register a real tissue pair (or MOVING=a FIXED=b) and write out/demo/report.html
+	$(BIN)/python -m custom_components.demo $(DEMO_ARGS)
+
+lint: $(STAMP)  ## ruff and mypy, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint  ## lint and the fast tests; with CI=true the slow ones as well
+	$(BIN)/python -m pytest -n 2
+ifeq ($(CI),true)
+	$(BIN)/python -m pytest -n 2 -m slow
+endif
+
+slow: $(STAMP)  ## the slow tests: whole cohorts, real bundles
+	$(BIN)/python -m pytest -n 2 -m slow
+
+format: $(STAMP)  ## sort imports, apply safe fixes, format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
