@@ -1,0 +1,184 @@
+"""Set the landmark errors of a run beside a baseline that is computed in the same run.
+
+    python -m benchmarks.compare --pairs pairs.csv --outputs out --status training
+    python -m benchmarks.compare --pairs pairs.csv --outputs out --baseline xfeat+dis    # raw colour pairs
+
+Prints Markdown. A pair without output counts as unregistered, as the challenge's scorer counts it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import fire
+import numpy as np
+from custom_components.metrics.tre import PairTRE, aggregate, pair_metrics
+from custom_components.pairs import Pair, read_image, read_pairs, read_points
+
+from benchmarks.baselines import baseline as baseline_named
+from benchmarks.paired import Paired, compare_paired
+from benchmarks.xfeat_baseline import Floats
+from custom_components.errors import InputError
+
+ROWS = ("AArTRE", "AMrTRE", "MArTRE", "MMrTRE", "AMxrTRE", "robustness")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One method over all pairs: errors, share of folded pixels and seconds, in the order of the pairs."""
+
+    name: str
+    errors: tuple[PairTRE, ...]
+    folding: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Landmarks:
+    moving: Floats
+    fixed: Floats
+    diagonal: float
+
+    def score(self, warped: Floats) -> PairTRE:
+        rows = min(len(self.moving), len(self.fixed))
+        return pair_metrics(self.moving[:rows], warped[:rows], self.fixed[:rows], self.diagonal)
+
+
+def _landmarks(pair: Pair, fixed_shape: Sequence[int]) -> _Landmarks:
+    if pair.moving_landmarks is None or pair.fixed_landmarks is None:
+        raise InputError(
+            f"pair {pair.id}: both landmark files are needed to compare; choose pairs with --status"
+        )
+    diagonal = float(np.linalg.norm(fixed_shape))
+    return _Landmarks(read_points(pair.moving_landmarks), read_points(pair.fixed_landmarks), diagonal)
+
+
+def read_ours(folder: Path, moving: Floats) -> tuple[Floats, float, float]:
+    """Warped points, folding share and seconds of one pair's output folder.
+
+    Args:
+        folder: `<outputs>/<id>`.
+        moving: (N, 2) moving landmarks, (row, col), returned where the folder has none.
+
+    Raises:
+        InputError: the file has another number of rows than the moving landmarks.
+    """
+    file, record = folder / "warped_landmarks.csv", folder / "metrics.json"
+    metrics = json.loads(record.read_text()) if record.is_file() else {}
+    folding = metrics.get("folding_share")
+    seconds = metrics.get("seconds")
+    total = seconds.get("total") if isinstance(seconds, dict) else seconds
+    warped = read_points(file) if file.is_file() else moving
+    if len(warped) != len(moving):
+        raise InputError(f"{file}: {len(warped)} rows, but the pair has {len(moving)} moving landmarks")
+    return warped, _number(folding), _number(total)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def case_of(pair: Pair) -> str:
+    """Tissue case: columns `tissue` and `block` of the table, or the pair itself where it has neither."""
+    return " ".join(filter(None, (pair.extra.get("tissue"), pair.extra.get("block")))) or f"pair {pair.id}"
+
+
+def score(pairs: Sequence[Pair], outputs: Path | None, baseline: str) -> list[Scores]:
+    """Scores of the baseline, and before it ours when `outputs` is given."""
+    carry = baseline_named(baseline)
+    rows: dict[str, list[tuple[PairTRE, float, float]]] = {"ours": [], baseline: []}
+    for pair in pairs:
+        moving, fixed = np.asarray(read_image(pair.moving)), np.asarray(read_image(pair.fixed))
+        marks = _landmarks(pair, fixed.shape[1:])
+        carried = carry(moving, fixed, marks.moving)
+        rows[baseline].append((marks.score(carried.points), carried.folding, carried.seconds))
+        if outputs is not None:
+            warped, folding, seconds = read_ours(outputs / pair.id, marks.moving)
+            rows["ours"].append((marks.score(warped), folding, seconds))
+    columns = {name: tuple(zip(*row, strict=True)) for name, row in rows.items() if row}
+    return [Scores(name, errors, folding, seconds) for name, (errors, folding, seconds) in columns.items()]
+
+
+def _mean(values: Sequence[float]) -> str:
+    known = [value for value in values if np.isfinite(value)]
+    return f"{np.mean(known):.4g}" if known else "-"
+
+
+def markdown_scores(scores: Sequence[Scores]) -> str:
+    """Table with a column for each method."""
+    totals = [aggregate(list(method.errors)) for method in scores]
+    lines = [
+        "| | initial | " + " | ".join(method.name for method in scores) + " |",
+        "| --- |" + " --- |" * (len(scores) + 1),
+    ]
+    for row in ROWS:
+        initial = f"{totals[0].initial_AArTRE:.5f}" if row == "AArTRE" else ""
+        cells = " | ".join(f"{getattr(total, row):.5f}" for total in totals)
+        lines.append(f"| {row} | {initial} | {cells} |")
+    folding = " | ".join(_mean([100 * share for share in method.folding]) for method in scores)
+    seconds = " | ".join(_mean(method.seconds) for method in scores)
+    return "\n".join([*lines, f"| folded, % | | {folding} |", f"| seconds a pair | | {seconds} |"])
+
+
+def _paired_row(name: str, paired: Paired, scale: float) -> str:
+    relative = 100 * paired.difference / scale if scale else float("nan")
+    return (
+        f"| {name} | {paired.difference:+.5f} ({relative:+.1f} %) | {paired.low:+.5f} to {paired.high:+.5f} "
+        f"| {paired.pair_wins} / {paired.pair_losses} | {paired.case_wins} / {paired.case_losses} |"
+    )
+
+
+def markdown_paired(ours: Scores, theirs: Scores, cases: Sequence[str]) -> str:
+    """Table of paired differences; below 0 is better for ours."""
+    lines = [
+        f"| ours - {theirs.name} | difference | 95 % over cases | pairs won / lost | cases won / lost |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, attribute in (("mean rTRE", "mean"), ("median rTRE", "median")):
+        first = [getattr(error, attribute) for error in ours.errors]
+        second = [getattr(error, attribute) for error in theirs.errors]
+        lines.append(_paired_row(name, compare_paired(first, second, cases), float(np.mean(second))))
+    return "\n".join(lines)
+
+
+def compare(
+    pairs: str, outputs: str | None = None, status: str | None = None, baseline: str = "dis", threads: int = 1
+) -> str:
+    """Table of both methods and of their paired differences.
+
+    Args:
+        pairs: pair table with landmarks of both images.
+        outputs: output folder of a run; left out, only the baseline is scored.
+        status: keep the pairs with this value in column `status`.
+        baseline: `dis` (affine-aligned pairs of one size), `xfeat` or `xfeat+dis` (raw pairs).
+        threads: for OpenCV.
+
+    Returns:
+        Markdown.
+
+    Raises:
+        InputError: no pair is left, or a file does not fit.
+    """
+    cv2.setNumThreads(threads)
+    chosen = [
+        pair for pair in read_pairs(Path(pairs)) if status is None or pair.extra.get("status") == status
+    ]
+    if not chosen:
+        raise InputError(f"{pairs}: no pair has status {status!r}")
+    scores = score(chosen, Path(outputs) if outputs is not None else None, baseline)
+    cases = [case_of(pair) for pair in chosen]
+    parts = [f"{len(chosen)} pairs of {len(set(cases))} cases", markdown_scores(scores)]
+    if outputs is not None:
+        done = sum((Path(outputs) / pair.id / "warped_landmarks.csv").is_file() for pair in chosen)
+        parts[0] += f", {len(chosen) - done} without output (counted as unregistered)"
+        ours, theirs = scores
+        parts.append(markdown_paired(ours, theirs, cases))
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    fire.Fire(compare)
