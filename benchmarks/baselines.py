@@ -36,7 +36,7 @@ Baseline = Callable[[NDArray[np.generic], NDArray[np.generic], Floats], Carried]
 
 
 def _move(flow: torch.Tensor, points: Floats) -> Floats:
-    return points + np.asarray(lookup(flow, torch.from_numpy(points)), np.float64)
+    return points + lookup(flow.double(), torch.from_numpy(points)).numpy()
 
 
 def carry_dis(moving: NDArray[np.generic], fixed: NDArray[np.generic], points: Floats) -> Carried:

@@ -173,9 +173,7 @@ def compare(
     cases = [case_of(pair) for pair in chosen]
     parts = [f"{len(chosen)} pairs of {len(set(cases))} cases", markdown_scores(scores)]
     if not any(pair.extra.get("tissue") or pair.extra.get("block") for pair in chosen):
-        parts[0] += (
-            " (no column tissue or block: pairs are taken as independent, so intervals are too narrow)"
-        )
+        parts[0] += " (no column tissue or block: pairs count as independent, intervals are too narrow)"
     if outputs is not None:
         done = sum((Path(outputs) / pair.id / "warped_landmarks.csv").is_file() for pair in chosen)
         parts[0] += f", {len(chosen) - done} without output (counted as unregistered)"
