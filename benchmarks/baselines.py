@@ -9,11 +9,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from custom_components.fields import folding_share, lookup
 from numpy.typing import NDArray
 
 from benchmarks.dis_baseline import dis_ddf, grey
 from benchmarks.xfeat_baseline import Floats, apply_affine, load_xfeat, warp_to_fixed, xfeat_affine
+from custom_components.fields import folding_share, lookup
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from pathlib import Path
 import cv2
 import fire
 import numpy as np
-from custom_components.metrics.tre import PairTRE, aggregate, pair_metrics
-from custom_components.pairs import Pair, read_image, read_pairs, read_points
 
 from benchmarks.baselines import baseline as baseline_named
 from benchmarks.paired import Paired, compare_paired
 from benchmarks.xfeat_baseline import Floats
 from custom_components.errors import InputError
+from custom_components.metrics.tre import PairTRE, aggregate, pair_metrics
+from custom_components.pairs import Pair, read_image, read_pairs, read_points
 
 ROWS = ("AArTRE", "AMrTRE", "MArTRE", "MMrTRE", "AMxrTRE", "robustness")
 
