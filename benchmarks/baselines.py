@@ -36,7 +36,8 @@ Baseline = Callable[[NDArray[np.generic], NDArray[np.generic], Floats], Carried]
 
 
 def _move(flow: torch.Tensor, points: Floats) -> Floats:
-    return points + lookup(flow.double(), torch.from_numpy(points)).numpy()
+    moved: Floats = points + lookup(flow.double(), torch.from_numpy(points)).numpy()
+    return moved
 
 
 def carry_dis(moving: NDArray[np.generic], fixed: NDArray[np.generic], points: Floats) -> Carried:
