@@ -1,13 +1,55 @@
-"""What an inferer hands to everything after it."""
+"""What inferers take, pass on and give."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from custom_components.errors import InputError
+from custom_components.matching.affine import Matrix
 from custom_components.matching.point_pairs import PointPairs
+
+Details = Mapping[str, float | int | str | bool]
+
+
+@dataclass(frozen=True)
+class PairImages:
+    """A prepared pair on one common grid size.
+
+    Attributes:
+        moving: (1, 1, H, W) float in [0, 1], tissue bright on black.
+        fixed: the same size.
+        moving_mask: (1, 1, H, W) float, 1 on tissue.
+        fixed_mask: the same.
+    """
+
+    moving: Tensor
+    fixed: Tensor
+    moving_mask: Tensor
+    fixed_mask: Tensor
+
+    def __post_init__(self) -> None:
+        shapes = {tuple(t.shape) for t in (self.moving, self.fixed, self.moving_mask, self.fixed_mask)}
+        if len(shapes) != 1 or len(self.moving.shape) != 4 or self.moving.shape[:2] != (1, 1):
+            raise InputError(f"a pair needs images and masks of one shape (1, 1, H, W), got {sorted(shapes)}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.fixed.shape[-2], self.fixed.shape[-1]
+
+    @property
+    def diagonal(self) -> float:
+        """Length of the tissue's bounding box diagonal in the fixed image, in voxels; of the grid if there is none."""
+        index = self.fixed_mask[0, 0].nonzero()
+        if len(index) == 0:
+            return float(torch.tensor(self.shape, dtype=torch.float64).norm())
+        return float((index.amax(0) - index.amin(0) + 1).double().norm())
 
 
 @dataclass(frozen=True)
@@ -16,7 +58,37 @@ class Stage:
 
     name: str
     seconds: float
-    details: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The state that one step hands to the next.
+
+    Attributes:
+        ddf: (1, 2, H, W), voxels, fixed grid -> moving.
+        affine: (3, 3) row/col matrix, fixed -> moving, the global part of ``ddf``.
+        matches: pairs that carry the field so far.
+        dropped: pairs rejected so far.
+        stages: what was done.
+    """
+
+    ddf: Tensor
+    affine: Matrix
+    matches: PointPairs
+    dropped: PointPairs
+    stages: tuple[Stage, ...] = ()
+
+    @staticmethod
+    def identity(shape: tuple[int, int]) -> Estimate:
+        """Nothing known yet: no displacement, no matches."""
+        return Estimate(torch.zeros(1, 2, *shape), np.eye(3), PointPairs.empty(), PointPairs.empty())
+
+
+class Step(Protocol):
+    """Improves an estimate of the field between two prepared images."""
+
+    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate: ...
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,32 @@
+"""Displacement-field algebra in voxels, 2-D and 3-D, and its way to ITK's physical units."""
+
+from __future__ import annotations
+
+from custom_components.fields.affine import affine_residual, affine_to_ddf
+from custom_components.fields.compose import compose, warp
+from custom_components.fields.geometry import apply_matrix, geometry_of, index_to_physical
+from custom_components.fields.grid import identity_grid, sample
+from custom_components.fields.invert import invert
+from custom_components.fields.jacobian import folding_share, jacobian_determinant, repair_folds
+from custom_components.fields.lookup import lookup
+from custom_components.fields.resize import resize
+from custom_components.fields.sparse import points_to_ddf
+
+__all__ = [
+    "affine_residual",
+    "affine_to_ddf",
+    "apply_matrix",
+    "compose",
+    "folding_share",
+    "geometry_of",
+    "identity_grid",
+    "index_to_physical",
+    "invert",
+    "jacobian_determinant",
+    "lookup",
+    "points_to_ddf",
+    "repair_folds",
+    "resize",
+    "sample",
+    "warp",
+]

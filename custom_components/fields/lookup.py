@@ -1,0 +1,28 @@
+"""Displacements at points between voxels."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from custom_components.errors import InputError
+from custom_components.fields.compose import check_ddf
+from custom_components.fields.grid import sample
+
+
+def lookup(ddf: Tensor, points: Tensor) -> Tensor:
+    """Displacement at sub-voxel points, linear; beyond the grid the border value.
+
+    Args:
+        ddf: (1, D, *spatial), voxels.
+        points: (N, D) voxels of the grid that ``ddf`` lives on, array-axis order.
+
+    Returns:
+        (N, D) voxels: a point goes to ``points + lookup(ddf, points)``.
+    """
+    dimensions = check_ddf(ddf)
+    if ddf.shape[0] != 1 or points.ndim != 2 or points.shape[1] != dimensions:
+        raise InputError(f"lookup needs one field and points (N, {dimensions}), got {tuple(ddf.shape)}, {tuple(points.shape)}")
+    if len(points) == 0:
+        return points.new_zeros(0, dimensions)
+    positions = points.T.to(ddf.dtype).reshape(1, dimensions, -1, *(1,) * (dimensions - 1))
+    return sample(ddf, positions).reshape(dimensions, -1).T

@@ -1,0 +1,91 @@
+"""Displacements known at points -> field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator, RBFInterpolator
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import ConvexHull, Delaunay, QhullError
+from torch import Tensor
+
+from custom_components.errors import InputError
+from custom_components.fields.resize import resize
+
+
+def points_to_ddf(
+    points: Tensor,
+    displacements: Tensor,
+    spatial: Sequence[int],
+    *,
+    method: Literal["linear", "thin_plate"] = "linear",
+    smoothing: float = 0.0,
+    neighbors: int | None = 50,
+    fade: float = 0.05,
+    stride: int = 1,
+) -> Tensor:
+    """Field through (or near) scattered displacements, fading to zero beyond their convex hull.
+
+    Args:
+        points: (N, D) voxels, array-axis order, where the displacement is known.
+        displacements: (N, D) voxels.
+        spatial: (D,) size of the grid.
+        method: "linear" on the Delaunay triangulation, or "thin_plate" spline.
+        smoothing: of the thin plate; 0 interpolates.
+        neighbors: nearest points a thin plate goes through; None takes all.
+        fade: share of the grid's diagonal over which the field falls to zero beyond the hull; infinite never fades.
+        stride: evaluate on a grid this many times coarser.
+
+    Returns:
+        (1, D, *spatial) float32, voxels. Fewer than D+1 points, or points on a line, span no volume: then the mean
+        displacement is given everywhere (zero without points).
+
+    Raises:
+        InputError: shapes disagree or the method is unknown.
+    """
+    dimensions = len(spatial)
+    if points.shape != displacements.shape or points.ndim != 2 or points.shape[1] != dimensions:
+        raise InputError(f"points and displacements must be (N, {dimensions}), got {tuple(points.shape)}, {tuple(displacements.shape)}")
+    if method not in ("linear", "thin_plate"):
+        raise InputError(f"method is 'linear' or 'thin_plate', got '{method}'")
+    where, what = (t.detach().double().cpu().numpy() for t in (points, displacements))
+    where, unique = np.unique(where, axis=0, return_index=True)
+    what = what[unique]
+    coarse = [max(1, -(-side // stride)) for side in spatial]
+    step = np.array(spatial) / np.array(coarse)
+    axes = [(np.arange(side) + 0.5) * s - 0.5 for side, s in zip(coarse, step, strict=True)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    query = grid.reshape(-1, dimensions)
+    try:
+        mesh = Delaunay(where) if len(where) > dimensions else None
+    except QhullError:
+        mesh = None
+    if mesh is None:
+        mean = what.mean(axis=0) if len(what) else np.zeros(dimensions)
+        values = np.broadcast_to(mean, query.shape)
+    elif method == "linear":
+        values = LinearNDInterpolator(mesh, what)(query)
+        outside = np.isnan(values[:, 0])
+        values[outside] = NearestNDInterpolator(where, what)(query[outside])
+    else:
+        count = None if neighbors is None else min(neighbors, len(where))
+        values = RBFInterpolator(where, what, neighbors=count, smoothing=smoothing)(query)
+    field = values.reshape(*coarse, dimensions)
+    if mesh is not None and np.isfinite(fade):
+        field = field * _fade_weight(where, grid, step, fade * float(np.linalg.norm(spatial)))[..., None]
+    ddf = torch.from_numpy(np.ascontiguousarray(np.moveaxis(field, -1, 0)))[None]
+    scale = torch.from_numpy(step).view(1, -1, *(1,) * dimensions)
+    return resize(ddf / scale, spatial).float()
+
+
+def _fade_weight(points: np.ndarray, grid: np.ndarray, step: np.ndarray, width: float) -> np.ndarray:
+    """1 inside the convex hull, falling as a cosine to 0 at ``width`` voxels outside."""
+    planes = ConvexHull(points).equations
+    inside = (grid @ planes[:, :-1].T + planes[:, -1]).max(axis=-1) <= 0
+    if not inside.any():
+        return np.ones(inside.shape)
+    distance = distance_transform_edt(~inside, sampling=step)
+    return np.asarray(0.5 + 0.5 * np.cos(np.pi * np.clip(distance / max(width, 1e-9), 0, 1)))

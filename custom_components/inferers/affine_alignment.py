@@ -1,0 +1,179 @@
+"""Global affine of two sections that may lie in any rotation, and on request mirrored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from custom_components.errors import RegistrationError
+from custom_components.fields import affine_to_ddf, warp
+from custom_components.inferers.result import Estimate, PairImages, Stage
+from custom_components.matching.affine import AffineFit, Matrix, apply_affine, fit_affine
+from custom_components.matching.matcher import Matcher
+from custom_components.matching.point_pairs import PointPairs
+
+
+def rotation_about_centre(shape: tuple[int, int], degrees: float, mirrored: bool = False) -> Matrix:
+    """(3, 3) row/col matrix that turns by ``degrees`` about the centre of the grid, the columns mirrored first."""
+    centre = (np.array(shape) - 1) / 2
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    if mirrored:
+        turn = turn @ np.diag([1.0, -1.0])
+    matrix = np.eye(3)
+    matrix[:2, :2] = turn
+    matrix[:2, 2] = centre - turn @ centre
+    return matrix
+
+
+def rescale(matrix: Matrix, factor: float) -> Matrix:
+    """The affine of a grid ``factor`` times as fine (half-pixel correct), from one of the coarse grid."""
+    to_fine = np.diag([factor, factor, 1.0])
+    to_fine[:2, 2] = 0.5 * factor - 0.5
+    return to_fine @ matrix @ np.linalg.inv(to_fine)
+
+
+def implausible(matrix: Matrix, max_scale: float = 1.6, max_shear: float = 1.5) -> str:
+    """Why an affine can't be that of two sections of one block; empty when it can."""
+    stretch = np.linalg.svd(matrix[:2, :2], compute_uv=False)
+    if not 1 / max_scale < np.sqrt(stretch.prod()) < max_scale:
+        return f"it scales by {np.sqrt(stretch.prod()):.2f}"
+    if stretch[0] / max(stretch[1], 1e-9) > max_shear:
+        return f"it stretches one direction {stretch[0] / max(stretch[1], 1e-9):.2f} times more than the other"
+    return ""
+
+
+class AffineAlignment:
+    """Tries rotations (and a mirrored section on request), keeps the one with the most consistent matches.
+
+    The unrotated hypothesis comes first and is taken at once when its evidence is strong; otherwise all are tried at
+    ``search_size``. The winner is fitted again at full working size.
+
+    Args:
+        matcher: finds pairs; XFeat tolerates about 25 degrees, hence the step.
+        rotation_step: degrees between hypotheses.
+        mirrored: try mirrored sections too.
+        search_size: longest side of the images during the search, voxels.
+        threshold: distance, as a share of the tissue's diagonal, within which a pair agrees with the affine.
+        sure_matches: consistent matches at ``search_size`` that end the search.
+        min_matches: fewer consistent matches at the end and the pair is refused.
+        min_share: smaller share of consistent matches at the end and the pair is refused.
+    """
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        rotation_step: float = 30.0,
+        mirrored: bool = False,
+        search_size: int = 512,
+        threshold: float = 0.015,
+        sure_matches: int = 100,
+        min_matches: int = 25,
+        min_share: float = 0.05,
+    ) -> None:
+        self.matcher = matcher
+        self.rotation_step = rotation_step
+        self.mirrored = mirrored
+        self.search_size = search_size
+        self.threshold = threshold
+        self.sure_matches = sure_matches
+        self.min_matches = min_matches
+        self.min_share = min_share
+
+    def hypotheses(self) -> Sequence[tuple[float, bool]]:
+        """(degrees, mirrored), the most likely first."""
+        angles = [k * self.rotation_step for k in range(round(360 / self.rotation_step))]
+        return [(angle, mirrored) for mirrored in ([False, True] if self.mirrored else [False]) for angle in angles]
+
+    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
+        """See ``Step``; the estimate so far is replaced.
+
+        Raises:
+            RegistrationError: no affine is supported by enough consistent matches, or only an absurd one.
+        """
+        start = perf_counter()
+        factor = max(1.0, max(images.shape) / self.search_size)
+        degrees, mirrored, coarse = self._search(images, factor)
+        matrix, tried = coarse.matrix, coarse
+        if factor > 1.0 or len(coarse.inliers):
+            matrix = rescale(coarse.matrix, factor)
+        fit, pairs = self._refit(images, matrix)
+        self._accept(fit, pairs, tried)
+        assert fit is not None
+        details = {
+            "degrees": degrees, "mirrored": mirrored, "matches": len(pairs), "consistent": fit.count,
+            "consistent_share": fit.count / len(pairs), "median_residual_voxels": fit.residual,
+            "determinant": float(np.linalg.det(fit.matrix[:2, :2])),
+        }  # fmt: skip
+        return replace(
+            estimate,
+            ddf=affine_to_ddf(fit.matrix, images.shape),
+            affine=fit.matrix,
+            matches=pairs.select(fit.inliers),
+            dropped=pairs.select(~fit.inliers),
+            stages=(*estimate.stages, Stage("affine alignment", perf_counter() - start, details)),
+        )
+
+    def _search(self, images: PairImages, factor: float) -> tuple[float, bool, AffineFit]:
+        """Best hypothesis at the search size: its angle, whether mirrored, the affine on the search grid."""
+        shape = (round(images.shape[0] / factor), round(images.shape[1] / factor))
+        moving, fixed = (F.interpolate(t, shape, mode="area") for t in (images.moving, images.fixed))
+        threshold = self.threshold * images.diagonal / factor
+        best: tuple[float, bool, AffineFit] | None = None
+        for degrees, mirrored in self.hypotheses():
+            turn = rotation_about_centre(shape, degrees, mirrored)
+            pairs = match_turned(self.matcher, moving, fixed, turn)
+            fit = fit_affine(pairs, threshold)
+            if fit is None or implausible(fit.matrix):
+                continue
+            if best is None or fit.count > best[2].count:
+                best = degrees, mirrored, fit
+            if fit.count >= self.sure_matches and fit.count >= 0.2 * len(pairs):
+                break
+        if best is None:
+            raise RegistrationError(
+                f"no consistent alignment: none of {len(self.hypotheses())} rotations "
+                f"{'and mirror images ' if self.mirrored else ''}gives matches that agree on an affine. "
+                "Are both images of the same tissue?" + ("" if self.mirrored else " If one section is turned over, set mirrored.")
+            )
+        return best
+
+    def _refit(self, images: PairImages, matrix: Matrix) -> tuple[AffineFit | None, PointPairs]:
+        """Match again at full working size after ``matrix``; twice, the second time with half the tolerance."""
+        fit, pairs = None, PointPairs.empty()
+        for tolerance in (self.threshold, self.threshold / 2):
+            pairs = match_turned(self.matcher, images.moving, images.fixed, matrix)
+            fit = fit_affine(pairs, tolerance * images.diagonal)
+            if fit is None:
+                break
+            matrix = fit.matrix
+        return fit, pairs
+
+    def _accept(self, fit: AffineFit | None, pairs: PointPairs, coarse: AffineFit) -> None:
+        found = 0 if fit is None else fit.count
+        share = found / max(len(pairs), 1)
+        why = "" if fit is None else implausible(fit.matrix)
+        if found < self.min_matches or share < self.min_share or why:
+            raise RegistrationError(
+                f"no consistent alignment: {found} of {len(pairs)} matches agree on the best affine "
+                f"(needed: {self.min_matches} and {self.min_share:.0%})" + (f", and {why}" if why else "")
+                + ". Are both images of the same tissue?"
+                + ("" if self.mirrored else " If one section is turned over, set mirrored.")
+            )  # fmt: skip
+
+
+def match_turned(matcher: Matcher, moving: Tensor, fixed: Tensor, matrix: Matrix) -> PointPairs:
+    """Pairs between ``fixed`` and ``moving`` warped by ``matrix`` (fixed -> moving), in the voxels of the originals."""
+    if np.allclose(matrix, np.eye(3)):
+        return matcher(moving, fixed)
+    shape = (fixed.shape[-2], fixed.shape[-1])
+    turned = warp(moving, affine_to_ddf(matrix, shape).to(moving))
+    pairs = matcher(turned, fixed)
+    original = apply_affine(matrix, pairs.moving.double()).to(torch.float32)
+    return PointPairs(original, pairs.fixed, pairs.score)

@@ -1,0 +1,46 @@
+"""Several inferers in a row, each improving the field of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+import torch
+
+from custom_components.fields import invert
+from custom_components.inferers.result import Estimate, PairImages, Registration, Stage, Step
+
+
+class Chain:
+    """Runs ``steps`` from no displacement to the final field and inverts it.
+
+    Args:
+        steps: each takes the images and the estimate so far and returns a better estimate.
+        inverse_iterations: of the fixed-point inversion.
+    """
+
+    def __init__(self, steps: Sequence[Step], inverse_iterations: int = 50) -> None:
+        self.steps = list(steps)
+        self.inverse_iterations = inverse_iterations
+
+    @torch.no_grad()
+    def __call__(self, images: PairImages) -> Registration:
+        """Register one prepared pair.
+
+        Raises:
+            RegistrationError: a step found no evidence that the images belong together.
+        """
+        estimate = Estimate.identity(images.shape)
+        for step in self.steps:
+            estimate = step(images, estimate)
+        start = perf_counter()
+        inverse, residual = invert(estimate.ddf, iterations=self.inverse_iterations)
+        tissue = residual[images.moving_mask > 0.5]
+        stage = Stage(
+            "inverse",
+            perf_counter() - start,
+            {"median_residual_voxels": float(tissue.median()) if len(tissue) else 0.0},
+        )
+        return Registration(
+            estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, stage)
+        )

@@ -1,0 +1,111 @@
+"""Dense field from point matches: match, remove outliers, interpolate.
+
+Source: Zhang et al., "A Hybrid Deep Feature-Based Deformable Image Registration Method for Pathological Images".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Literal
+
+from custom_components.fields import compose, lookup, points_to_ddf, warp
+from custom_components.inferers.result import Estimate, PairImages, Stage
+from custom_components.matching.matcher import Matcher
+from custom_components.matching.outliers import isolation_forest, local_affine, merge_duplicates
+from custom_components.matching.point_pairs import PointPairs
+
+
+class HybridMatching:
+    """Matches after the estimate so far, filtered twice, interpolated to a residual field.
+
+    The matchers are asked in order; the next one is asked only while fewer than ``enough`` pairs survive the filters,
+    so that slow ones work where they earn it. With ``enough`` set to None the union of all is taken, as in the paper.
+
+    Args:
+        matchers: in order of cost.
+        enough: surviving pairs with which no further matcher is asked.
+        contamination: of the isolation forest; see ``isolation_forest``.
+        local_floor: share of the tissue's diagonal below which a local residual is never an outlier.
+        rounds: of the local affine correction.
+        method: of the interpolation: "thin_plate" or "linear".
+        smoothing: of the thin plate.
+        neighbors: nearest matches that a thin plate goes through.
+        stride: the field is evaluated every so many voxels.
+        fade: share of the diagonal over which the residual field fades out beyond the matches' hull.
+        seed: of both filters.
+    """
+
+    def __init__(
+        self,
+        matchers: Sequence[Matcher],
+        enough: int | None = 200,
+        contamination: float | str = 0.05,
+        local_floor: float = 0.008,
+        rounds: int = 30,
+        method: Literal["thin_plate", "linear"] = "thin_plate",
+        smoothing: float = 1000.0,
+        neighbors: int = 50,
+        stride: int = 8,
+        fade: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        self.matchers = list(matchers)
+        self.enough = enough
+        self.contamination = contamination
+        self.local_floor = local_floor
+        self.rounds = rounds
+        self.method: Literal["thin_plate", "linear"] = method
+        self.smoothing = smoothing
+        self.neighbors = neighbors
+        self.stride = stride
+        self.fade = fade
+        self.seed = seed
+
+    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
+        """See ``Step``; with fewer than 8 surviving pairs the estimate so far is kept."""
+        start = perf_counter()
+        warped = warp(images.moving, estimate.ddf)
+        union, kept, details = PointPairs.empty(), PointPairs.empty(), dict[str, float]()
+        dropped = PointPairs.empty()
+        for matcher in self.matchers:
+            union = merge_duplicates(PointPairs.concatenate([union, matcher(warped, images.fixed)]))
+            forest = isolation_forest(union, contamination=self.contamination, seed=self.seed)
+            survivors = union.select(forest)
+            local = local_affine(
+                survivors, floor=self.local_floor * images.diagonal, rounds=self.rounds, seed=self.seed
+            )
+            kept = survivors.select(local)
+            dropped = PointPairs.concatenate([union.select(~forest), survivors.select(~local)])
+            details = {
+                "matchers": self.matchers.index(matcher) + 1,
+                "matches": len(union),
+                "kept_isolation_forest": len(survivors) / max(len(union), 1),
+                "kept_local_affine": len(kept) / max(len(survivors), 1),
+                "kept": len(kept),
+            }
+            if self.enough is not None and len(kept) >= self.enough:
+                break
+        ddf = estimate.ddf
+        if len(kept) >= 8:
+            residual = points_to_ddf(
+                kept.fixed, kept.moving - kept.fixed, images.shape,
+                method=self.method, smoothing=self.smoothing, neighbors=self.neighbors, fade=self.fade,
+                stride=self.stride,
+            ).to(ddf)  # fmt: skip
+            ddf = compose(estimate.ddf, residual)
+        return replace(
+            estimate,
+            ddf=ddf,
+            matches=_in_moving_image(kept, estimate),
+            dropped=_in_moving_image(dropped, estimate),
+            stages=(*estimate.stages, Stage("hybrid matching", perf_counter() - start, details)),
+        )
+
+
+def _in_moving_image(pairs: PointPairs, estimate: Estimate) -> PointPairs:
+    """Pairs found on the warped moving image, in the voxels of the moving image itself."""
+    if len(pairs) == 0:
+        return pairs
+    return PointPairs(pairs.moving + lookup(estimate.ddf, pairs.moving).to(pairs.moving), pairs.fixed, pairs.score)

@@ -1,0 +1,160 @@
+"""Outlier removal of the hybrid method: isolation forest, then local affine correction.
+
+Source: Zhang et al., "A Hybrid Deep Feature-Based Deformable Image Registration Method for Pathological Images",
+section on outlier detection, equations 5-8. Both filters work on pairs that a global affine has already brought close,
+because raw displacements depend on the position under rotation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.spatial import Delaunay, QhullError
+from sklearn.ensemble import IsolationForest
+from torch import Tensor
+
+from custom_components.matching.point_pairs import PointPairs
+
+Array = npt.NDArray[np.float64]
+
+
+def isolation_forest(
+    pairs: PointPairs, *, contamination: float | str = 0.05, min_pairs: int = 32, seed: int = 0
+) -> Tensor:
+    """Mask (N,) of the pairs whose displacement is not isolated from the others.
+
+    Args:
+        pairs: matches after the global affine.
+        contamination: share taken for outliers, or "auto" (the forest's own score threshold 0.5, which discards true
+            extremes when the deformation is strong and local).
+        min_pairs: with fewer pairs a forest says nothing and all are kept.
+        seed: of the forest.
+    """
+    if len(pairs) < min_pairs:
+        return torch.ones(len(pairs), dtype=torch.bool)
+    displacement = (pairs.moving - pairs.fixed).double().cpu().numpy()
+    forest = IsolationForest(contamination=contamination, random_state=seed)
+    return torch.from_numpy(forest.fit_predict(displacement) > 0)
+
+
+def even_sample(points: Array, cells: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Indices of one random point in every occupied cell of a ``cells`` x ``cells`` grid over the points' bounding box."""
+    low = points.min(axis=0)
+    size = np.maximum(points.max(axis=0) - low, 1e-9)
+    cell = np.minimum(((points - low) / size * cells).astype(np.int64), cells - 1) @ np.array([cells, 1])
+    order = generator.permutation(len(points))
+    _, first = np.unique(cell[order], return_index=True)
+    return order[first]
+
+
+def _good_triangles(source: Array, target: Array, simplices: Array, min_angle: float) -> npt.NDArray[np.bool_]:
+    """Triangles that are no slivers in the source, keep their orientation and change their area by less than a factor 3."""
+    a, b = source[simplices], target[simplices]
+
+    def area(t: Array) -> Array:
+        u, v = t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]
+        return np.asarray(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
+
+    sides = np.stack([np.linalg.norm(a[:, i] - a[:, j], axis=1) for i, j in ((1, 2), (2, 0), (0, 1))], axis=1)
+    # the smallest angle faces the shortest side: sin = 2 * area / (product of the two longer sides)
+    longest = np.sort(sides, axis=1)[:, 1:].prod(axis=1)
+    ratio = area(b) / np.where(area(a) == 0, np.inf, area(a))
+    good: npt.NDArray[np.bool_] = (np.abs(area(a)) > np.sin(np.deg2rad(min_angle)) * longest) & (ratio > 1 / 3) & (ratio < 3)
+    return good
+
+
+def local_affine_scores(
+    pairs: PointPairs, *, rounds: int = 50, cells: int = 8, min_angle: float = 10.0, seed: int = 0
+) -> Tensor:
+    """Median residual (N,) of every pair against affines of random triangles around it, in voxels.
+
+    In each round a random, spatially even subset is triangulated; the three pairs of a triangle give an affine exactly;
+    each other pair inside is predicted by it. A pair covered in fewer than 5 rounds gets NaN.
+
+    Args:
+        pairs: matches after the global affine.
+        rounds: n of the paper, which leaves it open.
+        cells: the subset has at most ``cells`` squared pairs.
+        min_angle: degrees; flatter triangles extrapolate badly and are passed over.
+        seed: of the subsets.
+    """
+    source, target = (p.double().cpu().numpy() for p in (pairs.fixed, pairs.moving))
+    residuals = np.full((rounds, len(pairs)), np.nan)
+    generator = np.random.default_rng(seed)
+    for row in residuals:
+        chosen = even_sample(source, cells, generator) if len(pairs) else np.zeros(0, np.int64)
+        if len(chosen) < 4:
+            continue
+        try:
+            mesh = Delaunay(source[chosen])
+        except QhullError:  # all points on a line: this draw says nothing
+            continue
+        inside = mesh.find_simplex(source)
+        ok = _good_triangles(source[chosen], target[chosen], mesh.simplices, min_angle)
+        covered = (inside >= 0) & ok[inside]
+        covered[chosen] = False
+        triangle = inside[covered]
+        to_barycentric = mesh.transform[triangle]
+        weights = np.einsum("nij,nj->ni", to_barycentric[:, :2], source[covered] - to_barycentric[:, 2])
+        weights = np.column_stack([weights, 1 - weights.sum(axis=1)])
+        corners = target[chosen][mesh.simplices[triangle]]
+        row[covered] = np.linalg.norm(np.einsum("ni,nij->nj", weights, corners) - target[covered], axis=1)
+    score = np.full(len(pairs), np.nan)
+    enough = (~np.isnan(residuals)).sum(axis=0) >= min(5, rounds)
+    score[enough] = np.nanmedian(residuals[:, enough], axis=0)
+    return torch.from_numpy(score)
+
+
+def local_affine(
+    pairs: PointPairs,
+    *,
+    floor: float,
+    rounds: int = 50,
+    cells: int = 8,
+    passes: int = 2,
+    mads: float = 3.0,
+    seed: int = 0,
+) -> Tensor:
+    """Mask (N,) of the pairs that move like their neighbours.
+
+    A pair is rejected when its score exceeds ``max(median + mads * 1.4826 * MAD, floor)``; pairs without a score (at
+    the rim) are kept. Passes are repeated on the survivors until fewer than 1 % go.
+
+    Args:
+        pairs: matches after the global affine.
+        floor: voxels; a residual below this is never an outlier.
+        rounds: see ``local_affine_scores``.
+        cells: see ``local_affine_scores``.
+        passes: at most this many passes.
+        mads: robust standard deviations that are allowed.
+        seed: of the subsets.
+    """
+    keep = torch.ones(len(pairs), dtype=torch.bool)
+    for turn in range(passes):
+        index = keep.nonzero()[:, 0]
+        score = local_affine_scores(pairs.select(index), rounds=rounds, cells=cells, seed=seed + turn)
+        known = ~score.isnan()
+        if not known.any():
+            break
+        median = score[known].median()
+        limit = max(float(median + mads * 1.4826 * (score[known] - median).abs().median()), floor)
+        bad = known & (score > limit)
+        keep[index[bad]] = False
+        if bad.sum() < 0.01 * len(index):
+            break
+    return keep
+
+
+def merge_duplicates(pairs: PointPairs, *, radius: float = 2.0, agreement: float = 3.0) -> PointPairs:
+    """One pair, the best scored, for those nearer than ``radius`` in the fixed and ``agreement`` in the moving image.
+
+    Pairs that are close in the fixed image but disagree stay: the filters decide between them.
+    """
+    if len(pairs) < 2:
+        return pairs
+    order = pairs.score.argsort(descending=True)
+    cell_fixed = (pairs.fixed[order] / radius).floor()
+    cell_moving = (pairs.moving[order] / agreement).floor()
+    _, first = np.unique(torch.cat([cell_fixed, cell_moving], dim=1).numpy(), axis=0, return_index=True)
+    return pairs.select(order[torch.from_numpy(np.sort(first))])

@@ -1,0 +1,92 @@
+"""A pair with a known answer from the real immunohistochemistry image inside scikit-image's wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+from skimage import color, data
+
+from custom_components.fields import affine_to_ddf, compose, invert, lookup, sample
+from custom_components.fields.grid import identity_grid
+from custom_components.pairs.geojson import write_geojson
+from custom_components.pairs.images import write_image
+from custom_components.pairs.landmarks import write_points
+from custom_components.pairs.table import Pair
+
+NOTE = """Demo pair: half real, half made.
+fixed.png is a real immunohistochemistry image (scikit-image's data.immunohistochemistry(), colon, DAB and haematoxylin).
+moving.png is made from it: only its haematoxylin, by colour deconvolution, turned by {rotation} degrees and bent by a
+smooth random field (seed {seed}, largest shift {largest:.1f} pixels without the rotation). The landmarks are a regular
+grid on the tissue, carried over by that known deformation; the annotation is a circle carried over the same way.
+"""
+
+
+def haematoxylin_only(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """RGB (H, W, 3) -> RGB that shows the haematoxylin alone (Ruifrok and Johnston's colour deconvolution)."""
+    stains = color.rgb2hed(image)
+    stains[..., 1:] = 0
+    return np.asarray((color.hed2rgb(stains) * 255).round().clip(0, 255), dtype=np.uint8)
+
+
+def smooth_field(shape: tuple[int, int], largest: float, smoothness: float, seed: int) -> torch.Tensor:
+    """(1, 2, H, W) random field, Gaussian-smoothed, whose largest component is ``largest`` voxels."""
+    noise = np.random.default_rng(seed).standard_normal((2, *shape))
+    field = ndimage.gaussian_filter(noise, (0, smoothness, smoothness), mode="reflect")
+    return torch.from_numpy(field / np.abs(field).max() * largest)[None]
+
+
+def write_demo_pair(folder: str | Path, rotation: float = 25.0, largest: float = 12.0, seed: int = 0) -> Pair:
+    """Write the pair, its landmarks, an annotation and a note that says what is real; returns the pair.
+
+    Args:
+        folder: made if absent.
+        rotation: degrees.
+        largest: pixels, of the smooth field.
+        seed: of the smooth field.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    real = data.immunohistochemistry()
+    height, width = real.shape[:2]
+    angle = np.deg2rad(rotation)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centre = (np.array([height, width]) - 1) / 2
+    matrix = np.column_stack([turn, centre - turn @ centre])
+    # moving grid -> real image: the moving image is read there
+    truth = compose(
+        affine_to_ddf(matrix, (height, width), torch.float64), smooth_field((height, width), largest, 60.0, seed)
+    )
+    rendering = torch.from_numpy(np.moveaxis(haematoxylin_only(real), -1, 0).astype(np.float64))[None]
+    positions = identity_grid((height, width), dtype=torch.float64) + truth
+    outside = ((positions < 0) | (positions > torch.tensor([height - 1, width - 1]).view(1, 2, 1, 1))).any(1)
+    moving = sample(rendering, positions)
+    moving[:, :, outside[0]] = 255.0  # glass
+    write_image(root / "fixed.png", np.moveaxis(real, -1, 0))
+    write_image(root / "moving.png", moving[0].round().clamp(0, 255).to(torch.uint8).numpy())
+
+    inverse, residual = invert(truth, iterations=200, tolerance=1e-6)
+    rows, columns = np.meshgrid(np.linspace(90, 420, 9), np.linspace(90, 420, 9), indexing="ij")
+    fixed = torch.from_numpy(np.stack([rows.ravel(), columns.ravel()], axis=1))
+    exact = lookup(residual.expand(-1, 2, -1, -1), fixed).amax(dim=1) < 0.01
+    fixed = fixed[exact]
+    write_points(root / "fixed_landmarks.csv", fixed.numpy())
+    write_points(root / "moving_landmarks.csv", (fixed + lookup(inverse, fixed)).numpy())
+
+    angles = np.linspace(0, 2 * np.pi, 49)
+    circle = torch.from_numpy(np.stack([256 + 60 * np.sin(angles), 256 + 60 * np.cos(angles)], axis=1))
+    ring = (circle + lookup(inverse, circle)).flip(1).tolist()
+    feature = {
+        "type": "Feature", "id": "demo-region", "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"objectType": "annotation", "name": "region of the demo"},
+    }  # fmt: skip
+    write_geojson(root / "moving_annotations.geojson", {"type": "FeatureCollection", "features": [feature]})
+    (root / "README.txt").write_text(NOTE.format(rotation=rotation, seed=seed, largest=largest))
+    names = {key: root / f"{key}.csv" for key in ("moving_landmarks", "fixed_landmarks")}
+    return Pair(
+        "demo", root / "moving.png", root / "fixed.png", **names,
+        moving_annotations=root / "moving_annotations.geojson",
+    )  # fmt: skip

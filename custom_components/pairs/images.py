@@ -1,0 +1,231 @@
+"""Reading and writing images; every image is (C, *spatial) with rows before columns.
+
+This is the one place where an order is chosen: spatial axes are those of the array, (row, col) or (slice, row, col),
+and ``meta["index_to_physical"]`` carries the rest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import itk
+import numpy as np
+import numpy.typing as npt
+import tifffile
+import torch
+from monai.data import MetaTensor
+from PIL import Image, UnidentifiedImageError
+
+from custom_components.errors import InputError
+from custom_components.fields.geometry import geometry_of, index_to_physical
+from custom_components.pairs.atomic import atomic_path
+
+Array = npt.NDArray[np.generic]
+PixelSize = tuple[float, float]
+TIFF = (".tif", ".tiff", ".btf")
+MEDICAL = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
+MIN_SIDE = 32
+TO_MICROMETRE = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6}
+
+
+def suffix_of(path: str | Path) -> str:
+    """Lower-case suffix, ".nii.gz" as one."""
+    name = Path(path).name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
+    """Read PNG, JPEG, TIFF, OME-TIFF, NIfTI, MHA or NRRD.
+
+    Args:
+        path: the file.
+        channel: keep this channel alone.
+
+    Returns:
+        (C, *spatial) in the file's own dtype (uint16 and uint32 as the next wider signed type), alpha blended onto white. ``meta``: filename, dtype (of
+        the file), pixel_size ((row, col) micrometres or None), index_to_physical.
+
+    Raises:
+        InputError: missing, unreadable or truncated file, NaN or infinite pixels, a side below 32 pixels, no such channel.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"image {file} does not exist")
+    suffix = suffix_of(file)
+    try:
+        if suffix in MEDICAL:
+            array, matrix = _read_medical(file)
+            size = None
+        else:
+            array, size = _read_tiff(file) if suffix in TIFF else _read_picture(file)
+            matrix = index_to_physical([1.0] * (array.ndim - 1))
+    except InputError:
+        raise
+    except (OSError, ValueError, RuntimeError, SyntaxError, KeyError, IndexError, UnidentifiedImageError) as error:
+        raise InputError(f"image {file} can't be read, it may be damaged or cut off: {_first_line(error)}") from error
+    _check_pixels(array, file)
+    if channel is not None:
+        if not 0 <= channel < len(array):
+            raise InputError(f"image {file} has channels 0 to {len(array) - 1}, asked for {channel}")
+        array = array[channel : channel + 1]
+    name = array.dtype.name
+    # torch lacks most operations on unsigned 16 and 32 bit
+    wide = {"uint16": np.int32, "uint32": np.int64, "bool": np.uint8}.get(name, array.dtype)
+    tensor = torch.from_numpy(np.ascontiguousarray(array.astype(wide, copy=False)))
+    meta = {"filename": str(file), "dtype": name, "pixel_size": size, "index_to_physical": matrix}
+    return MetaTensor(tensor, meta=meta)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _check_pixels(array: Array, file: Path) -> None:
+    if min(array.shape[1:]) < MIN_SIDE and array.ndim == 3:
+        height, width = array.shape[1:]
+        raise InputError(f"image {file} is {width} x {height} pixels; sides below {MIN_SIDE} can't be registered")
+    if np.issubdtype(array.dtype, np.floating):
+        bad = int((~np.isfinite(array)).sum())
+        if bad:
+            raise InputError(f"image {file} has {bad} pixels that are NaN or infinite; replace them before registration")
+
+
+def _blend_alpha(array: Array) -> Array:
+    """(C, H, W) with alpha as the last of 2 or 4 channels -> without, on white."""
+    top = np.iinfo(array.dtype).max if np.issubdtype(array.dtype, np.integer) else 1.0
+    alpha = array[-1:].astype(np.float64) / top
+    return np.asarray((array[:-1] * alpha + top * (1 - alpha)).round().astype(array.dtype))
+
+
+def _read_picture(file: Path) -> tuple[Array, PixelSize | None]:
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # slides are larger than Pillow's bomb guard
+    try:
+        with Image.open(file) as picture:
+            if picture.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
+                picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+            array: Array = np.asarray(picture)
+            mode = picture.mode
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
+    return (_blend_alpha(array) if mode in ("RGBA", "LA") else array), None
+
+
+def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
+    with tifffile.TiffFile(file) as tiff:
+        series = tiff.series[0]
+        array, axes = series.asarray(), series.axes
+        page = tiff.pages.first
+        size = _ome_pixel_size(tiff.ome_metadata) if tiff.is_ome else _resolution(page)
+        alpha = bool(page.extrasamples) and page.photometric in (1, 2) and len(page.extrasamples) == 1
+    for axis in [a for a in axes if a not in "YX"]:
+        position = axes.index(axis)
+        if axis in "CSIQ" and array.shape[position] > 1 and not any(a in "#" for a in axes):
+            continue
+        if array.shape[position] == 1:
+            array, axes = np.squeeze(array, position), axes[:position] + axes[position + 1 :]
+    channel_axes = [a for a in axes if a not in "YX"]
+    if len(channel_axes) > 1:
+        raise InputError(f"image {file} has axes {axes} of {array.shape}; a 2-D image has rows, columns and one channel axis")
+    if not channel_axes:
+        return array[None], size
+    array = np.moveaxis(array, axes.index(channel_axes[0]), 0)
+    return (_blend_alpha(array) if alpha and len(array) in (2, 4) else array), size
+
+
+def _ome_pixel_size(xml: str | None) -> PixelSize | None:
+    pixels = tifffile.xml2dict(xml or "<OME/>").get("OME", {}).get("Image", {})
+    pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {}) if pixels else {}
+    try:
+        sizes = [
+            float(pixels[f"PhysicalSize{a}"]) * TO_MICROMETRE[pixels.get(f"PhysicalSize{a}Unit", "µm")] for a in "YX"
+        ]
+    except (KeyError, ValueError):
+        return None
+    return (sizes[0], sizes[1]) if min(sizes) > 0 else None
+
+
+def _resolution(page: tifffile.TiffPage) -> PixelSize | None:
+    """Pixel size of TIFF's resolution tags, when it is in centimetres and fits a microscope (< 100 micrometres)."""
+    if page.tags.valueof("ResolutionUnit") != 3:
+        return None
+    sizes = []
+    for tag in ("YResolution", "XResolution"):
+        numerator, denominator = page.tags.valueof(tag, (0, 1))
+        if not numerator:
+            return None
+        sizes.append(1e4 * denominator / numerator)
+    return (sizes[0], sizes[1]) if max(sizes) < 100 else None
+
+
+def _read_medical(file: Path) -> tuple[Array, npt.NDArray[np.float64]]:
+    image = itk.imread(str(file))
+    array = np.asarray(itk.array_from_image(image))
+    dimensions = int(image.GetImageDimension())
+    array = array[None] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(array, -1, 0)
+    direction = np.asarray(itk.array_from_matrix(image.GetDirection()))
+    matrix = index_to_physical(tuple(image.GetSpacing()), tuple(image.GetOrigin()), direction)
+    if dimensions == 3 and array.shape[1] == 1:  # a section stored as a one-slice volume
+        array, matrix = array[:, 0], np.delete(np.delete(matrix, 0, axis=1), 2, axis=0)
+    return array, matrix
+
+
+def write_image(
+    path: str | Path,
+    array: Array,
+    matrix: npt.NDArray[np.float64] | None = None,
+    pixel_size: PixelSize | None = None,
+) -> None:
+    """Write (C, *spatial) in the form that the suffix names, whole or not at all.
+
+    Args:
+        path: .png, .jpg, .tif, .ome.tif, .nii.gz, .mha or .nrrd.
+        array: its dtype is kept; PNG and JPEG take 8 (PNG also 16) bit and 1 or 3 channels.
+        matrix: index_to_physical, stored by the medical formats.
+        pixel_size: (row, col) micrometres, stored by TIFF.
+
+    Raises:
+        InputError: the format can't hold such an image, or the folder can't be written.
+    """
+    target, suffix = Path(path), suffix_of(path)
+    with atomic_path(target) as partial:
+        if suffix in MEDICAL:
+            _write_medical(partial, array, matrix)
+        elif suffix in TIFF:
+            _write_tiff(partial, array, pixel_size)
+        elif array.dtype == np.uint8 and len(array) in (1, 3):
+            Image.fromarray(np.squeeze(np.moveaxis(array, 0, -1))).save(partial)
+        elif array.dtype == np.uint16 and len(array) == 1 and suffix == ".png":
+            Image.fromarray(array[0]).save(partial)
+        else:
+            raise InputError(f"{target}: {suffix} can't hold {len(array)} channels of {array.dtype}; choose .tif")
+
+
+def _write_tiff(path: Path, array: Array, pixel_size: PixelSize | None) -> None:
+    rgb = len(array) == 3 and array.dtype in (np.uint8, np.uint16)
+    data = np.moveaxis(array, 0, -1) if rgb else array
+    metadata: dict[str, object] = {"axes": "YXS" if rgb else "CYX"}
+    ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+    resolution: dict[str, object] = {}
+    if pixel_size is not None:
+        rows, columns = pixel_size
+        if ome:
+            units = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+            metadata |= {"PhysicalSizeX": columns, "PhysicalSizeY": rows, **units}
+        resolution = {"resolution": (1e4 / columns, 1e4 / rows), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(
+        path, data, ome=ome, photometric="rgb" if rgb else "minisblack", metadata=metadata if ome else None,
+        compression="zlib", bigtiff=array.nbytes > 3_000_000_000, **resolution,
+    )  # fmt: skip
+
+
+def _write_medical(path: Path, array: Array, matrix: npt.NDArray[np.float64] | None) -> None:
+    vector = len(array) > 1
+    image = itk.image_from_array(np.ascontiguousarray(np.moveaxis(array, 0, -1) if vector else array[0]), is_vector=vector)
+    if matrix is not None:
+        spacing, origin, direction = geometry_of(matrix)
+        image.SetSpacing([float(v) for v in spacing])
+        image.SetOrigin([float(v) for v in origin])
+        image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(direction)))
+    itk.imwrite(image, str(path))

@@ -1,0 +1,150 @@
+"""Which images belong together: pair tables and single pairs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import pandas as pd
+
+from custom_components.errors import InputError
+
+OPTIONAL = (
+    "moving_landmarks", "fixed_landmarks", "moving_labels", "fixed_labels",
+    "moving_mask", "fixed_mask", "moving_annotations", "fixed_annotations",
+)  # fmt: skip
+COVER_TABLE = {  # ANHIR / BIRL: the target stays, the source is warped
+    "Target image": "fixed",
+    "Source image": "moving",
+    "Target landmarks": "fixed_landmarks",
+    "Source landmarks": "moving_landmarks",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One registration to do.
+
+    Attributes:
+        id: name of the output folder.
+        moving: image that is warped.
+        fixed: image that stays.
+        extra: further columns of the table, such as tissue or status.
+        source: where the pair was named, for messages: "pairs.csv row 7".
+    """
+
+    id: str
+    moving: Path
+    fixed: Path
+    moving_landmarks: Path | None = None
+    fixed_landmarks: Path | None = None
+    moving_labels: Path | None = None
+    fixed_labels: Path | None = None
+    moving_mask: Path | None = None
+    fixed_mask: Path | None = None
+    moving_annotations: Path | None = None
+    fixed_annotations: Path | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+
+
+def check_pair(pair: Pair) -> None:
+    """Raise ``InputError`` naming the first file of the pair that does not exist and where it was looked for."""
+    for entry in fields(pair):
+        path = getattr(pair, entry.name)
+        if isinstance(path, Path) and not path.is_file():
+            what = f"{entry.name} image" if entry.name in ("moving", "fixed") else entry.name.replace("_", " ")
+            where = f"{pair.source}: " if pair.source else ""
+            raise InputError(f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})")
+
+
+def _check_ids(ids: list[str], name: str) -> None:
+    for number, identifier in enumerate(ids):
+        if not re.fullmatch(r"[^/\\\x00]+", identifier) or identifier.startswith("."):
+            raise InputError(f"{name} row {number + 2}: id '{identifier}' can't name a folder")
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        raise InputError(f"{name}: id '{twice[0]}' stands in more than one row; ids name the output folders")
+
+
+def read_pairs(path: str | Path) -> list[Pair]:
+    """Pairs of a CSV table, paths relative to the table's folder.
+
+    Two forms: ``id, moving, fixed`` with the optional columns of ``Pair``, or the ANHIR / BIRL cover table
+    (``Target image, Source image, ...``), whose first column is the id.
+
+    Raises:
+        InputError: no such file, no table, a missing column, an empty cell, no rows, or ids that are not unique.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"pair table {file} does not exist")
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"pair table {file} can't be read as CSV: {error}") from error
+    if "Source image" in table.columns:
+        table = table.rename(columns=COVER_TABLE)
+        table = table.rename(columns={table.columns[0]: "id"})
+    missing = [c for c in ("id", "moving", "fixed") if c not in table.columns]
+    if missing:
+        raise InputError(
+            f"pair table {file} has no column '{missing[0]}'; it has {', '.join(map(str, table.columns))}. "
+            "Needed are id, moving, fixed (or the ANHIR cover table's columns)"
+        )
+    if table.empty:
+        raise InputError(f"pair table {file} has no rows")
+    _check_ids(list(table["id"]), file.name)
+    pairs = []
+    for number, row in enumerate(table.to_dict("records"), start=2):
+        source = f"{file.name} row {number}"
+        for column in ("moving", "fixed"):
+            if not row[column].strip():
+                raise InputError(f"{source}: column '{column}' is empty")
+        paths = {c: file.parent / row[c] for c in ("moving", "fixed", *OPTIONAL) if row.get(c, "").strip()}
+        extra = {str(c): v for c, v in row.items() if c not in ("id", "moving", "fixed", *OPTIONAL)}
+        pairs.append(Pair(id=row["id"], **paths, extra=extra, source=source))
+    return pairs
+
+
+def select_pairs(
+    pairs: str | Path | None = None,
+    moving: str | Path | None = None,
+    fixed: str | Path | None = None,
+    *,
+    id: str | None = None,
+    status: str | None = None,
+    **optional: str | Path | None,
+) -> list[Pair]:
+    """What the command line asked for: a table, or one pair.
+
+    Args:
+        pairs: a pair table.
+        moving: instead, the moving image of one pair.
+        fixed: and its fixed image.
+        id: name of the single pair; default ``<moving>_to_<fixed>``.
+        status: of a table, only the rows whose column ``status`` has this value.
+        optional: ``moving_landmarks`` and the like of the single pair.
+
+    Raises:
+        InputError: both forms, half a pair or neither are given.
+    """
+    if pairs is not None:
+        if moving is not None or fixed is not None:
+            raise InputError("give either --pairs or --moving and --fixed, not both")
+        found = read_pairs(pairs)
+        chosen = [p for p in found if status is None or p.extra.get("status") == status]
+        if not chosen:
+            raise InputError(f"pair table {pairs} has no row with status '{status}'")
+        return chosen
+    if moving is None or fixed is None:
+        raise InputError("give --moving IMAGE and --fixed IMAGE, or --pairs TABLE.csv")
+    unknown = sorted(set(optional) - set(OPTIONAL))
+    if unknown:
+        raise InputError(f"unknown argument '{unknown[0]}'; a pair has {', '.join(OPTIONAL)}")
+    name = id or f"{Path(moving).stem}_to_{Path(fixed).stem}"
+    _check_ids([name], "command line")
+    given = {key: Path(value) for key, value in optional.items() if value is not None}
+    return [Pair(name, Path(moving), Path(fixed), **given)]

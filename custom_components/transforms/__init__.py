@@ -1,0 +1,20 @@
+"""Preparation of a pair: grey, tissue, working size, padding."""
+
+from __future__ import annotations
+
+from custom_components.transforms.dictionary import CommonPadd, ReadPaird, StainGreyd, WorkingSized
+from custom_components.transforms.grey import stain_independent_grey, tissue_mask
+from custom_components.transforms.working import common_shape, pad_to, shrink, working_scale
+
+__all__ = [
+    "CommonPadd",
+    "ReadPaird",
+    "StainGreyd",
+    "WorkingSized",
+    "common_shape",
+    "pad_to",
+    "shrink",
+    "stain_independent_grey",
+    "tissue_mask",
+    "working_scale",
+]

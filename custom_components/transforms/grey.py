@@ -1,0 +1,97 @@
+"""Colour or grey section -> stain-independent grey: tissue bright on a black background, whatever the stain."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage import filters
+
+from custom_components.errors import InputError
+
+Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+
+
+def to_luminance(image: npt.NDArray[np.generic]) -> Array:
+    """(C, H, W) of any dtype -> (H, W) float32: luminance of RGB, the mean of any other number of channels."""
+    data = image.astype(np.float32)
+    return np.tensordot(LUMINANCE, data, axes=1) if len(data) == 3 else data.mean(axis=0)
+
+
+def border_level(grey: Array) -> float:
+    """Median of the outermost pixels, the level of the background."""
+    rim = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    return float(np.median(rim))
+
+
+def background_is_bright(grey: Array) -> bool:
+    """Whether the rim lies in the upper half of the intensity range: bright-field glass, not fluorescence."""
+    low, high = np.percentile(grey, (0.5, 99.5))
+    return border_level(grey) > (low + high) / 2
+
+
+def stretch(grey: Array, low: float = 0.5, high: float = 99.5) -> Array:
+    """Percentiles ``low``..``high`` -> 0..1, clipped; a constant image gives zeros."""
+    bottom, top = np.percentile(grey, (low, high))
+    if top - bottom <= 1e-6 * max(abs(float(top)), 1.0):
+        return np.zeros_like(grey)
+    return np.clip((grey - bottom) / (top - bottom), 0, 1).astype(np.float32)
+
+
+def equalise(grey: npt.NDArray[np.uint8], clip_limit: float, tiles: int) -> npt.NDArray[np.uint8]:
+    """Contrast-limited adaptive histogram equalisation (CLAHE) of (H, W) in ``tiles`` x ``tiles`` parts."""
+    return np.asarray(cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(grey), dtype=np.uint8)
+
+
+def stain_independent_grey(image: npt.NDArray[np.generic], clip_limit: float = 2.0, tiles: int = 8) -> Array:
+    """(C, H, W) -> (H, W) float32 in [0, 1]: inverted luminance, robust range, CLAHE.
+
+    Args:
+        image: colour or grey, any dtype.
+        clip_limit: of CLAHE; 0 leaves it out.
+        tiles: contrast is equalised in this many tiles a side.
+    """
+    grey = to_luminance(image)
+    if background_is_bright(grey):
+        grey = -grey
+    grey = stretch(grey)
+    if clip_limit > 0 and grey.any():
+        grey = equalise((grey * 255).round().astype(np.uint8), clip_limit, tiles).astype(np.float32) / 255
+    return grey
+
+
+def tissue_mask(image: npt.NDArray[np.generic], name: str = "image", min_share: float = 0.005) -> Mask:
+    """(C, H, W) -> (H, W) bool: where there is tissue, holes filled, specks removed.
+
+    Colour saturation is taken into account as well as darkness, since pale eosin differs from glass in colour only.
+
+    Args:
+        image: colour or grey, any dtype.
+        name: what the message calls the image.
+        min_share: connected parts smaller than this share of the image are specks.
+
+    Raises:
+        InputError: the image is constant, or no tissue stands out from the background.
+    """
+    grey = to_luminance(image)
+    evidence = stretch(-grey if background_is_bright(grey) else grey)
+    if len(image) == 3:
+        colour = image.astype(np.float32)
+        evidence = np.maximum(evidence, stretch(colour.max(axis=0) - colour.min(axis=0)))
+    evidence = ndimage.gaussian_filter(evidence, sigma=max(grey.shape) / 400)
+    if float(evidence.max() - evidence.min()) < 1e-3 or float(grey.std()) < 1e-3 * max(float(np.abs(grey).max()), 1e-6):
+        raise InputError(f"{name} is empty: all pixels have the value {float(grey.flat[0]):.4g}; nothing can be matched")
+    mask = evidence > min(float(filters.threshold_otsu(evidence)), 0.5)
+    mask = ndimage.binary_closing(mask, iterations=3) | mask
+    mask = ndimage.binary_fill_holes(mask)
+    labels, _ = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel())
+    keep = sizes >= min_share * mask.size
+    keep[0] = False
+    result: Mask = keep[labels]
+    if not result.any():
+        raise InputError(f"{name} shows no tissue: no part of at least {min_share:.1%} of it differs from the background")
+    return result

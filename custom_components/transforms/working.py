@@ -1,0 +1,107 @@
+"""From the image as read to the grid that the method works on, the way back remembered in one matrix.
+
+``meta["index_to_physical"]`` of every image maps its array indices to physical coordinates; each step here multiplies
+it, so the field's way to disk needs to know nothing of scaling and padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from custom_components.errors import InputError
+
+Matrix = npt.NDArray[np.float64]
+
+
+def working_scale(
+    shapes: Sequence[tuple[int, ...]],
+    pixel_sizes: Sequence[tuple[float, ...] | None],
+    working_size: int | None,
+    micrometres_per_pixel: float | None,
+) -> list[float]:
+    """Factor (<= 1) by which each image of a pair is shrunk.
+
+    Args:
+        shapes: spatial shapes of the images.
+        pixel_sizes: micrometres, per image, or None where the file does not say.
+        working_size: longest side of the larger image on the working grid; one factor for all, so that the relative
+            size of the sections is kept. Images are never enlarged.
+        micrometres_per_pixel: instead, the pixel size of the working grid; needs the pixel size of every file.
+
+    Raises:
+        InputError: both or neither are given, or a pixel size is needed and unknown.
+    """
+    if (working_size is None) == (micrometres_per_pixel is None):
+        raise InputError(
+            f"give either working_size (pixels) or micrometres_per_pixel, got {working_size} and {micrometres_per_pixel}"
+        )
+    if micrometres_per_pixel is None:
+        assert working_size is not None
+        if working_size < 64:
+            raise InputError(f"working_size is {working_size} pixels; below 64 nothing can be matched")
+        return [min(1.0, working_size / max(max(shape) for shape in shapes))] * len(shapes)
+    if micrometres_per_pixel <= 0:
+        raise InputError(f"micrometres_per_pixel must be positive, got {micrometres_per_pixel}")
+    scales = []
+    for size in pixel_sizes:
+        if size is None:
+            raise InputError("micrometres_per_pixel needs files that state their pixel size; give working_size instead")
+        scales.append(min(1.0, float(np.mean(size)) / micrometres_per_pixel))
+    return scales
+
+
+def shrink(image: Tensor, matrix: Matrix, scale: float, mode: str = "area") -> tuple[Tensor, Matrix]:
+    """Resample (C, H, W) by ``scale`` <= 1 with the field of view kept; returns the image and its index_to_physical.
+
+    Args:
+        image: float.
+        matrix: (3, 3) index_to_physical of ``image``.
+        scale: new size over old size.
+        mode: "area" averages, "nearest-exact" keeps masks.
+    """
+    shape = tuple(max(1, round(side * scale)) for side in image.shape[1:])
+    if shape == tuple(image.shape[1:]):
+        return image, matrix
+    factor = np.array(image.shape[1:]) / np.array(shape)
+    # voxel centre i of the small grid lies at (i + 0.5) * factor - 0.5 of the large one
+    step = np.diag([*factor, 1.0])
+    step[:2, 2] = 0.5 * factor - 0.5
+    return F.interpolate(image[None], shape, mode=mode)[0], matrix @ step
+
+
+def pad_to(image: Tensor, matrix: Matrix, shape: tuple[int, int]) -> tuple[Tensor, Matrix]:
+    """Centre (C, H, W) in ``shape`` with zeros around it; returns the image and its index_to_physical.
+
+    Raises:
+        InputError: the image is larger than ``shape``.
+    """
+    before, total = [], []
+    for side, wanted in zip(image.shape[1:], shape, strict=True):
+        if side > wanted:
+            raise InputError(f"an image of {tuple(image.shape[1:])} does not fit into {shape}")
+        before.append((wanted - side) // 2)
+        total.append(wanted - side)
+    padded = F.pad(image, (before[1], total[1] - before[1], before[0], total[0] - before[0]))
+    step = np.eye(3)
+    step[:2, 2] = -np.array(before)
+    return padded, matrix @ step
+
+
+def common_shape(shapes: Sequence[tuple[int, ...]], margin: int = 16, multiple: int = 32) -> tuple[int, int]:
+    """Smallest grid that holds every image with ``margin`` voxels around it and divides by ``multiple``.
+
+    The margin keeps the field defined half a voxel beyond the image's rim, where full-resolution pixels still lie.
+    """
+    rows, columns = (-(-(max(s[axis] for s in shapes) + 2 * margin) // multiple) * multiple for axis in (0, 1))
+    return rows, columns
+
+
+def as_float(image: Tensor) -> Tensor:
+    """float32 copy without the MetaTensor's bookkeeping."""
+    return torch.as_tensor(image, dtype=torch.float32).clone()
