@@ -7,6 +7,18 @@ from custom_components.fields.compose import compose, warp
 from custom_components.fields.geometry import apply_matrix, geometry_of, index_to_physical
 from custom_components.fields.grid import identity_grid, sample
 from custom_components.fields.invert import invert
+from custom_components.fields.itk_bridge import (
+    displacement_image,
+    displacement_transform,
+    image_to_ddf,
+    matrix_of,
+    read_displacement,
+    read_transform,
+    resample,
+    transform_points,
+    write_displacement,
+    write_transform,
+)
 from custom_components.fields.jacobian import folding_share, jacobian_determinant, repair_folds
 from custom_components.fields.lookup import lookup
 from custom_components.fields.resize import resize
@@ -17,16 +29,26 @@ __all__ = [
     "affine_to_ddf",
     "apply_matrix",
     "compose",
+    "displacement_image",
+    "displacement_transform",
     "folding_share",
     "geometry_of",
     "identity_grid",
+    "image_to_ddf",
     "index_to_physical",
     "invert",
     "jacobian_determinant",
     "lookup",
+    "matrix_of",
     "points_to_ddf",
+    "read_displacement",
+    "read_transform",
     "repair_folds",
+    "resample",
     "resize",
     "sample",
+    "transform_points",
     "warp",
+    "write_displacement",
+    "write_transform",
 ]

@@ -1,0 +1,16 @@
+"""Overlap of label maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def dice_per_label(first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -> dict[int, float]:
+    """Dice of every non-zero label that occurs in either map: 2 |A and B| / (|A| + |B|)."""
+    labels = np.union1d(np.unique(first), np.unique(second))
+    return {
+        int(label): float(2 * ((first == label) & (second == label)).sum() / ((first == label).sum() + (second == label).sum()))
+        for label in labels
+        if label != 0
+    }
