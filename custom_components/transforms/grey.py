@@ -81,11 +81,13 @@ def tissue_mask(image: npt.NDArray[np.generic], name: str = "image", min_share: 
     if len(image) == 3:
         colour = image.astype(np.float32)
         evidence = np.maximum(evidence, stretch(colour.max(axis=0) - colour.min(axis=0)))
-    evidence = ndimage.gaussian_filter(evidence, sigma=max(grey.shape) / 400)
+    evidence = ndimage.gaussian_filter(evidence, sigma=max(grey.shape) / 800)
     if float(evidence.max() - evidence.min()) < 1e-3 or float(grey.std()) < 1e-3 * max(float(np.abs(grey).max()), 1e-6):
         raise InputError(f"{name} is empty: all pixels have the value {float(grey.flat[0]):.4g}; nothing can be matched")
-    mask = evidence > min(float(filters.threshold_otsu(evidence)), 0.5)
-    mask = ndimage.binary_closing(mask, iterations=3) | mask
+    # the triangle rule finds the foot of the background's peak; tissue as porous as lung is then closed by its density
+    stained = evidence > min(float(filters.threshold_triangle(evidence)), 0.5)
+    density = ndimage.gaussian_filter(stained.astype(np.float32), sigma=max(grey.shape) / 60, mode="constant")
+    mask = density > 0.15
     mask = ndimage.binary_fill_holes(mask)
     labels, _ = ndimage.label(mask)
     sizes = np.bincount(labels.ravel())

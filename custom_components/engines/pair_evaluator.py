@@ -1,0 +1,137 @@
+"""Runs an inferer over pairs of images, one at a time, on Ignite."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.data import DataLoader, Dataset
+from monai.engines import Evaluator
+
+from custom_components.errors import InputError, RegistrationError
+from custom_components.inferers.result import PairImages, Registration
+from custom_components.outputs.writer import is_done
+from custom_components.pairs import Pair, select_pairs
+
+Data = dict[Hashable, Any]
+
+
+@dataclass(frozen=True)
+class PairOutcome:
+    """What an iteration leaves in ``engine.state.output``.
+
+    Attributes:
+        pair: what was registered.
+        seconds: reading, preparing and registering.
+        data: the prepared dictionary; None when the pair failed.
+        registration: None when the pair failed.
+        reason: why it failed, or "".
+    """
+
+    pair: Pair
+    seconds: float
+    data: Data | None = None
+    registration: Registration | None = None
+    reason: str = ""
+
+
+class NothingAsked(Dataset):
+    """The empty dataset of a config that was given no images."""
+
+
+def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) -> Dataset:
+    """Dataset of ``{"pair": Pair}`` for the pairs that the command line names and that are not done yet.
+
+    Args:
+        output_dir: where finished pairs are looked for.
+        resume: pass over the finished ones.
+        selection: arguments of ``select_pairs``; when none names an image the dataset is empty, so that a config can
+            be parsed without data.
+
+    Raises:
+        SystemExit: with the message of the InputError, for one clear line on the console.
+    """
+    if all(selection.get(key) is None for key in ("pairs", "moving", "fixed")):
+        return NothingAsked([])
+    try:
+        chosen = select_pairs(**selection)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    todo = [pair for pair in chosen if not (resume and is_done(Path(output_dir), pair.id))]
+    if len(todo) < len(chosen):
+        print(f"{len(chosen) - len(todo)} of {len(chosen)} pairs are in {output_dir} already; --resume false repeats them")
+    return Dataset([{"pair": pair} for pair in todo])
+
+
+class PairEvaluator(Evaluator):
+    """Reads, prepares and registers each pair; a pair that fails is reported and the run goes on.
+
+    Args:
+        dataset: of ``{"pair": Pair}``.
+        preprocessing: from that to the keys of ``transforms.dictionary``.
+        inferer: from ``PairImages`` to ``Registration``.
+        device: where image tensors are put.
+        handlers: Ignite handlers; they find a ``PairOutcome`` in ``engine.state.output``.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        preprocessing: Callable[[Data], Data],
+        inferer: Callable[[PairImages], Registration],
+        device: torch.device | str = "cpu",
+        handlers: Sequence[Any] = (),
+    ) -> None:
+        loader = DataLoader(dataset, batch_size=1, collate_fn=list)
+        super().__init__(
+            device=torch.device(device), val_data_loader=loader, epoch_length=len(dataset) or None,
+            iteration_update=self._register, val_handlers=list(handlers),
+        )  # fmt: skip
+        self.dataset = dataset
+        self.preprocessing = preprocessing
+        self.inferer = inferer
+        self.outcomes: list[tuple[str, str]] = []
+        self.add_event_handler(Events.ITERATION_COMPLETED, self._remember)
+
+    def _register(self, engine: Engine, batch: list[Data]) -> PairOutcome:
+        pair: Pair = batch[0]["pair"]
+        start = perf_counter()
+        try:
+            data = self.preprocessing(dict(batch[0]))
+            device = torch.device(engine.state.device) if isinstance(engine.state.device, str) else engine.state.device
+            images = PairImages(
+                *(torch.as_tensor(data[key])[None].as_subclass(torch.Tensor).to(device)
+                  for key in ("working_moving", "working_fixed", "mask_moving", "mask_fixed"))
+            )  # fmt: skip
+            registration = self.inferer(images)
+        except (InputError, RegistrationError) as error:
+            return PairOutcome(pair, perf_counter() - start, reason=str(error))
+        except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
+            return PairOutcome(pair, perf_counter() - start, reason=f"unexpected {type(error).__name__}: {error}")
+        return PairOutcome(pair, perf_counter() - start, data, registration)
+
+    def _remember(self, engine: Engine) -> None:
+        outcome: PairOutcome = engine.state.output
+        # a handler that could not write the pair replaces the output, so handlers have run by now
+        self.outcomes.append((outcome.pair.id, outcome.reason))
+
+    def run(self, global_epoch: int = 1) -> None:
+        """Register all pairs.
+
+        Raises:
+            SystemExit: no images were given, or every pair of this run failed; the message says why.
+        """
+        if isinstance(self.dataset, NothingAsked):
+            sys.exit("error: give --moving IMAGE and --fixed IMAGE, or --pairs TABLE.csv")
+        if len(self.dataset) == 0:
+            return
+        super().run(global_epoch)
+        failed = [(name, reason) for name, reason in self.outcomes if reason]
+        if failed and len(failed) == len(self.outcomes):
+            sys.exit("\n".join(f"error: {name}: {reason}" for name, reason in failed))

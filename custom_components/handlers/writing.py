@@ -1,0 +1,108 @@
+"""Handlers that put a run's results on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from custom_components.engines.pair_evaluator import PairOutcome
+from custom_components.errors import InputError
+from custom_components.outputs import write_failure, write_registration, write_submission, write_summary
+from custom_components.pairs import Pair
+
+
+class RegistrationWriter:
+    """Writes each pair's folder and says in one line how it went.
+
+    Args:
+        output_dir: made if absent.
+        output_ext: of the warped image; None keeps the moving image's.
+        report: write report.html for each pair.
+        note: a remark on the data, for report and metrics.
+    """
+
+    def __init__(
+        self, output_dir: str | Path, output_ext: str | None = None, report: bool = True, note: str = ""
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.output_ext = output_ext
+        self.report = report
+        self.note = note
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an engine."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the outcome of this iteration; a failure to write makes the pair a failed one."""
+        outcome: PairOutcome = engine.state.output
+        try:
+            metrics = self._write(outcome)
+        except InputError as error:
+            engine.state.output = outcome = replace(outcome, reason=str(error))
+            metrics = self._write_failure(outcome)
+        print(f"[{engine.state.iteration}/{engine.state.epoch_length}] {line_of(metrics)}", flush=True)
+
+    def _write(self, outcome: PairOutcome) -> dict[str, Any]:
+        if outcome.reason or outcome.data is None or outcome.registration is None:
+            return write_failure(outcome.pair, outcome.reason, self.output_dir, outcome.seconds)
+        start, data = perf_counter(), outcome.data
+        return write_registration(
+            outcome.registration, pair=outcome.pair,
+            moving=data["moving"], fixed=data["fixed"],
+            working_moving=data["working_moving"], working_fixed=data["working_fixed"],
+            mask_moving=data["mask_moving"], mask_fixed=data["mask_fixed"], unit=data["unit"],
+            output_dir=self.output_dir, output_ext=self.output_ext, report=self.report, note=self.note,
+            seconds=outcome.seconds + perf_counter() - start,
+        )  # fmt: skip
+
+    def _write_failure(self, outcome: PairOutcome) -> dict[str, Any]:
+        try:
+            return write_failure(outcome.pair, outcome.reason, self.output_dir, outcome.seconds)
+        except InputError:  # the folder itself can't be written: the console is all that is left
+            return {"id": outcome.pair.id, "status": "failed", "reason": outcome.reason}
+
+
+def line_of(metrics: dict[str, Any]) -> str:
+    """One line for the console."""
+    if metrics["status"] == "failed":
+        return f"{metrics['id']}: failed: {metrics['reason']}"
+    text = f"{metrics['id']}: {metrics['status']}, {metrics['matches']} matches, {metrics['seconds']['total']:.1f} s"
+    if metrics.get("landmarks"):
+        marks = metrics["landmarks"]
+        text += f", mean rTRE {marks['initial_mean']:.5f} -> {marks['mean']:.5f}, robustness {marks['robustness']:.3f}"
+    return text + (f" ({metrics['reason']})" if metrics["reason"] else "")
+
+
+class SummaryWriter:
+    """Writes summary.csv, summary.json and index.html at the end, and the challenge's submission form on request.
+
+    Args:
+        output_dir: of the run.
+        submission: write ``submission/`` too.
+    """
+
+    def __init__(self, output_dir: str | Path, submission: bool = False) -> None:
+        self.output_dir = Path(output_dir)
+        self.submission = submission
+        self.pairs: list[Pair] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an engine."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: self.pairs.append(e.state.output.pair))
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write and print the aggregates."""
+        if not self.output_dir.is_dir():
+            return
+        summary = write_summary(self.output_dir)
+        print(f"{summary['pairs']} pairs: {summary['ok']} ok, {summary['poor']} poor, {summary['failed']} failed")
+        if summary["scored"]:
+            print(", ".join(f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}" for k, v in summary["scored"].items()))
+        if self.submission:
+            print(f"wrote {write_submission(self.pairs, self.output_dir)}")

@@ -1,0 +1,55 @@
+"""summary.csv, summary.json and index.html over all pairs of an output folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from custom_components.metrics import PairTRE, aggregate
+from custom_components.outputs.report import environment
+from custom_components.pairs import atomic_path
+
+
+def read_metrics(output_dir: Path) -> list[dict[str, Any]]:
+    """metrics.json of every pair in the folder, by id."""
+    files = sorted(output_dir.glob("*/metrics.json"))
+    return [json.loads(file.read_text()) for file in files]
+
+
+def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:
+    """One row of summary.csv."""
+    marks = metrics.get("landmarks") or {}
+    return {
+        "id": metrics["id"], "status": metrics["status"], "reason": metrics["reason"],
+        "moving": metrics["moving"], "fixed": metrics["fixed"], "matches": metrics.get("matches"),
+        "folding_share": metrics.get("folding_share"), "similarity": metrics.get("similarity"),
+        "inverse_error_median": (metrics.get("inverse_error") or {}).get("median"),
+        "rTRE_initial_mean": marks.get("initial_mean"), "rTRE_mean": marks.get("mean"),
+        "rTRE_median": marks.get("median"), "rTRE_max": marks.get("max"), "robustness": marks.get("robustness"),
+        "seconds": metrics["seconds"]["total"],
+    }  # fmt: skip
+
+
+def write_summary(output_dir: Path) -> dict[str, Any]:
+    """Write the three files; returns what summary.json holds."""
+    rows = read_metrics(output_dir)
+    scored = [PairTRE(**m["landmarks"]) for m in rows if m.get("landmarks")]
+    counts = {status: sum(m["status"] == status for m in rows) for status in ("ok", "poor", "failed")}
+    summary = {
+        "pairs": len(rows), **counts, "scored": asdict(aggregate(scored)) if scored else None,
+        "failed_pairs": {m["id"]: m["reason"] for m in rows if m["status"] == "failed"},
+    }  # fmt: skip
+    with atomic_path(output_dir / "summary.csv") as partial:
+        pd.DataFrame([flat_row(m) for m in rows]).to_csv(partial, index=False)
+    with atomic_path(output_dir / "summary.json") as partial:
+        partial.write_text(json.dumps(summary, indent=1))
+    for m in rows:
+        m["report"] = (output_dir / m["id"] / "report.html").is_file()
+    page = environment().get_template("index.html.j2").render(rows=rows, counts=counts, aggregate=summary["scored"])
+    with atomic_path(output_dir / "index.html") as partial:
+        partial.write_text(page, encoding="utf-8")
+    return summary

@@ -1,0 +1,277 @@
+"""Writes everything a registration leaves behind; the contract is in docs/outputs.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from monai.data import MetaTensor
+from torch import Tensor
+
+from custom_components.errors import InputError
+from custom_components.fields import (
+    apply_matrix, compose, displacement_image, folding_share, lookup, resample, transform_points, warp, write_displacement,
+    write_transform,
+)  # fmt: skip
+from custom_components.inferers.result import Registration
+from custom_components.matching.point_pairs import PointPairs
+from custom_components.metrics import dice_per_label, pair_metrics
+from custom_components.outputs.report import ReportData, write_report
+from custom_components.pairs import (
+    Pair, atomic_path, check_landmark_counts, map_geojson, read_geojson, read_image, read_index, read_points,
+    suffix_of, write_geojson, write_image, write_points,
+)  # fmt: skip
+from custom_components.pairs.images import MEDICAL, TIFF
+
+Matrix = npt.NDArray[np.float64]
+Points = npt.NDArray[np.float64]
+POOR_FOLDING = 0.005
+POOR_INVERSE = 1.0
+POOR_SIMILARITY = 0.1
+DENSIFY = 16.0  # pixels between polygon points
+
+
+def output_suffix(moving: Path, wanted: str | None) -> str:
+    """Suffix of the warped image: the one asked for, else the moving image's own, JPEG becoming lossless PNG."""
+    if wanted:
+        return wanted if wanted.startswith(".") else f".{wanted}"
+    suffix = suffix_of(moving)
+    if moving.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        return ".ome.tif"
+    return suffix if suffix in (*MEDICAL, *TIFF) else ".png"
+
+
+def background_of(image: npt.NDArray[Any]) -> Matrix:
+    """(C,) median of the rim of (C, H, W)."""
+    rim = np.concatenate([image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]], axis=1)
+    return np.median(rim, axis=1)
+
+
+def native_array(image: MetaTensor) -> npt.NDArray[Any]:
+    """(C, *spatial) in the dtype that the file had."""
+    return np.asarray(image.numpy()).astype(image.meta["dtype"])
+
+
+def carry_points(points: Points, displacement: Any, source: Matrix, target: Matrix) -> Points:
+    """(N, 2) row, col pixels of one file to pixels of the other through a displacement image.
+
+    Args:
+        points: pixels of the file the field starts from.
+        displacement: displacement image whose grid lies on that file.
+        source: index_to_physical of that file.
+        target: index_to_physical of the other.
+    """
+    return apply_matrix(np.linalg.inv(target), transform_points(displacement, apply_matrix(source, points)))
+
+
+def versions() -> dict[str, str]:
+    """Of what computed the result."""
+    found = {}
+    for name in ("warpzoo", "torch", "monai", "itk", "kornia", "opencv-python-headless"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def is_done(output_dir: Path, identifier: str) -> bool:
+    """Whether a pair was registered in an earlier run; failed ones are tried again."""
+    file = output_dir / identifier / "metrics.json"
+    try:
+        return json.loads(file.read_text())["status"] in ("ok", "poor")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _publish(output_dir: Path, identifier: str, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write into a hidden folder, then put it in place of ``<output_dir>/<identifier>``."""
+    partial, final = output_dir / f".{identifier}.partial", output_dir / identifier
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"output folder {output_dir} can't be written ({error.strerror or error})") from error
+    try:
+        fill(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_json(path: Path, data: Any) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(data, indent=1))
+
+
+def write_failure(pair: Pair, reason: str, output_dir: Path, seconds: float) -> dict[str, Any]:
+    """Record that a pair failed and why; returns its metrics."""
+    metrics = {
+        "id": pair.id, "status": "failed", "reason": reason, "note": "", "unit": "", "moving": str(pair.moving),
+        "fixed": str(pair.fixed), "stages": {}, "seconds": {"total": seconds}, "versions": versions(),
+    }  # fmt: skip
+
+    def fill(folder: Path) -> None:
+        _write_json(folder / "metrics.json", metrics)
+        write_report(folder / "report.html", metrics, None)
+
+    _publish(output_dir, pair.id, fill)
+    return metrics
+
+
+def judge(metrics: dict[str, Any]) -> tuple[str, str]:
+    """(status, reason) of a finished registration."""
+    reasons = []
+    if metrics["folding_share"] > POOR_FOLDING:
+        reasons.append(f"{metrics['folding_share']:.1%} of the tissue is folded over")
+    if metrics["inverse_error"]["median"] > POOR_INVERSE:
+        reasons.append(f"the inverse field errs by {metrics['inverse_error']['median']:.1f} working pixels")
+    if metrics["similarity"] < POOR_SIMILARITY:
+        reasons.append(f"the local similarity after registration is only {metrics['similarity']:.2f}")
+    return ("poor", "; ".join(reasons)) if reasons else ("ok", "")
+
+
+def write_registration(
+    result: Registration,
+    *,
+    pair: Pair,
+    moving: MetaTensor,
+    fixed: MetaTensor,
+    working_moving: MetaTensor,
+    working_fixed: MetaTensor,
+    mask_moving: Tensor,
+    mask_fixed: Tensor,
+    unit: str,
+    output_dir: Path,
+    output_ext: str | None = None,
+    report: bool = True,
+    note: str = "",
+    seconds: float = 0.0,
+) -> dict[str, Any]:
+    """Write all files of one pair, whole or not at all; returns its metrics.
+
+    Args:
+        result: fields and matches on the working grids.
+        pair: where the files are.
+        moving: (C, H, W) as read.
+        fixed: as read.
+        working_moving: (1, H, W) working image; its index_to_physical places the field.
+        working_fixed: the same.
+        mask_moving: (1, H, W) tissue.
+        mask_fixed: the same.
+        unit: "pixel" or "micrometre", of the fields on disk.
+        output_dir: the pair's folder is made in it.
+        output_ext: of the warped image; None keeps the moving image's.
+        report: write report.html.
+        note: a remark on the data, for the report and metrics.json.
+        seconds: spent so far on the pair.
+
+    Raises:
+        InputError: an attached file (landmarks, annotations, labels) is wrong, or the folder can't be written.
+    """
+    fixed_matrix, moving_matrix = fixed.meta["index_to_physical"], moving.meta["index_to_physical"]
+    grid_fixed, grid_moving = working_fixed.meta["index_to_physical"], working_moving.meta["index_to_physical"]
+    forward = displacement_image(result.ddf, grid_fixed, grid_moving)
+    backward = displacement_image(result.inverse, grid_moving, grid_fixed)
+    metrics: dict[str, Any] = {
+        "id": pair.id, "status": "ok", "reason": "", "note": note, "unit": unit,
+        "moving": str(pair.moving), "fixed": str(pair.fixed),
+        "moving_pixel_size": moving.meta["pixel_size"], "fixed_pixel_size": fixed.meta["pixel_size"],
+        "stages": {s.name: {"seconds": s.seconds, **s.details} for s in result.stages},
+        "matches": len(result.matches), "dropped": len(result.dropped),
+        "residual_median": _residual(result.matches, result.ddf),
+        "inverse_error": _inverse_error(result, mask_moving),
+        "folding_share": folding_share(result.ddf, mask_fixed[None]),
+        "similarity": float(next((s.details["similarity"] for s in result.stages if "similarity" in s.details), 1.0)),
+        "versions": versions(),
+    }  # fmt: skip
+    metrics["status"], metrics["reason"] = judge(metrics)
+    array = native_array(moving)
+    background = background_of(array)
+    spatial = tuple(fixed.shape[1:])
+
+    def fill(folder: Path) -> None:
+        warped = resample(array, moving_matrix, forward, spatial, fixed_matrix, 1, background)
+        size = fixed.meta["pixel_size"]
+        write_image(folder / f"warped{output_suffix(pair.moving, output_ext)}", warped, fixed_matrix, size)
+        write_displacement(folder / "displacement.mha", forward)
+        write_displacement(folder / "inverse_displacement.mha", backward)
+        write_transform(folder / "transform.h5", forward)
+        landmarks = _carry_landmarks(pair, backward, fixed, moving_matrix, fixed_matrix, folder, metrics)
+        if pair.moving_annotations is not None:
+            annotations = map_geojson(
+                read_geojson(pair.moving_annotations),
+                lambda points: carry_points(points, backward, moving_matrix, fixed_matrix), DENSIFY,
+            )  # fmt: skip
+            write_geojson(folder / f"warped_{pair.moving_annotations.stem}.geojson", annotations)
+        if pair.moving_labels is not None:
+            _carry_labels(pair, forward, moving_matrix, fixed_matrix, spatial, folder, metrics)
+        metrics["seconds"] = {"total": seconds}
+        if report:
+            kept, dropped = (
+                (apply_matrix(grid_moving, p.moving.double().numpy()), apply_matrix(grid_fixed, p.fixed.double().numpy()))
+                for p in (result.matches, result.dropped)
+            )
+            data = ReportData(
+                native_array(fixed), array, fixed_matrix, moving_matrix, forward, background, kept, dropped, landmarks
+            )
+            write_report(folder / "report.html", metrics, data)
+        _write_json(folder / "metrics.json", metrics)
+
+    _publish(output_dir, pair.id, fill)
+    return metrics
+
+
+def _residual(matches: PointPairs, ddf: Tensor) -> float:
+    """Median distance, voxels, between the kept moving points and where the field looks for them."""
+    if len(matches) == 0:
+        return 0.0
+    found = matches.fixed + lookup(ddf, matches.fixed).to(matches.fixed)
+    return float((found - matches.moving).norm(dim=1).median())
+
+
+def _inverse_error(result: Registration, mask_moving: Tensor) -> dict[str, float]:
+    """|x - back(forth(x))| over moving tissue whose counterpart lies on the fixed grid, voxels."""
+    error = compose(result.ddf, result.inverse).norm(dim=1)
+    inside = warp(mask_moving.new_ones(1, 1, *result.ddf.shape[2:]), result.inverse)[:, 0] > 0.99
+    values = error[(mask_moving > 0.5) & inside]
+    return {"median": float(values.median()), "max": float(values.max())} if len(values) else {"median": 0.0, "max": 0.0}
+
+
+def _carry_landmarks(
+    pair: Pair, backward: Any, fixed: MetaTensor, moving_matrix: Matrix, fixed_matrix: Matrix, folder: Path,
+    metrics: dict[str, Any],
+) -> tuple[Points, ...] | None:  # fmt: skip
+    if pair.moving_landmarks is None:
+        return None
+    start = read_points(pair.moving_landmarks)
+    warped = carry_points(start, backward, moving_matrix, fixed_matrix)
+    write_points(folder / "warped_landmarks.csv", warped, read_index(pair.moving_landmarks))
+    if pair.fixed_landmarks is None:
+        return None
+    truth = read_points(pair.fixed_landmarks)
+    check_landmark_counts(start, truth, (pair.moving_landmarks, pair.fixed_landmarks))
+    diagonal = float(np.hypot(*fixed.shape[1:]))
+    metrics["landmarks"] = asdict(pair_metrics(start, warped, truth, diagonal))
+    return start, warped, truth
+
+
+def _carry_labels(
+    pair: Pair, forward: Any, moving_matrix: Matrix, fixed_matrix: Matrix, spatial: tuple[int, ...], folder: Path,
+    metrics: dict[str, Any],
+) -> None:  # fmt: skip
+    assert pair.moving_labels is not None
+    labels = native_array(read_image(pair.moving_labels))
+    warped = resample(labels, moving_matrix, forward, spatial, fixed_matrix, 0, 0.0)
+    write_image(folder / f"warped_labels{output_suffix(pair.moving_labels, None)}", warped, fixed_matrix)
+    if pair.fixed_labels is not None:
+        metrics["dice"] = dice_per_label(warped[0], native_array(read_image(pair.fixed_labels))[0])
