@@ -37,10 +37,11 @@ def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> tuple[
     # with x + u(x) = A x + t + r(x), the wanted x solves A x + t = y - r(x)
     remainder = grid + ddf - (torch.einsum("bij,bj...->bi...", linear, grid.expand_as(ddf)) + offset.view(view))
     position = to_fixed(grid.expand_as(ddf))
-    for _ in range(iterations):
+    for turn in range(iterations):
         updated = to_fixed(grid - sample(remainder, position))
         change = (updated - position).abs().max()
-        position = updated
+        # where the remainder stretches by more than a voxel per voxel, full steps overshoot for ever
+        position = updated if turn < 8 else (updated + position) / 2
         if change < tolerance:
             break
     inverse = position - grid

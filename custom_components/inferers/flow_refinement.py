@@ -122,9 +122,9 @@ def averaged_flow(
 
 
 def common_tissue(images: PairImages, ddf: Tensor) -> Weight:
-    """(H, W) 0..1, where both images show tissue after warping."""
-    both = images.fixed_mask * warp(images.moving_mask, ddf)
-    return np.ascontiguousarray(both[0, 0].cpu().numpy(), dtype=np.float32)
+    """(H, W) 0..1, where both images show tissue after warping, less a soft rim where one of them ends."""
+    both = np.ascontiguousarray((images.fixed_mask * warp(images.moving_mask, ddf))[0, 0].cpu().numpy(), np.float32)
+    return np.clip(2 * blur(both, images.diagonal / 150) - 1, 0, 1)
 
 
 def similarity(images: PairImages, ddf: Tensor) -> float:

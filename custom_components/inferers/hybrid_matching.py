@@ -40,6 +40,7 @@ class HybridMatching:
         stride: the field is evaluated every so many voxels.
         fade: share of the diagonal over which the residual field fades out beyond the matches' hull.
         seed: of both filters.
+        name: of the stage in the report; two steps of one chain need two names.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class HybridMatching:
         stride: int = 8,
         fade: float = 0.05,
         seed: int = 0,
+        name: str = "hybrid matching",
     ) -> None:
         self.matchers = list(matchers)
         self.enough = enough
@@ -67,6 +69,7 @@ class HybridMatching:
         self.stride = stride
         self.fade = fade
         self.seed = seed
+        self.name = name
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``; with fewer than 8 surviving pairs the estimate so far is kept."""
@@ -107,7 +110,7 @@ class HybridMatching:
             ddf=ddf,
             matches=_in_moving_image(kept, estimate),
             dropped=_in_moving_image(dropped, estimate),
-            stages=(*estimate.stages, Stage("hybrid matching", perf_counter() - start, details)),
+            stages=(*estimate.stages, Stage(self.name, perf_counter() - start, details)),
         )
 
 
