@@ -1,0 +1,115 @@
+"""Carry anything else over with a stored field.
+
+    python -m custom_components.apply --field out/x/displacement.mha --image other.tif
+    python -m custom_components.apply --field out/x/displacement.mha --points cells.csv
+    python -m custom_components.apply --field out/x/displacement.mha --geojson annotations.geojson
+
+Everything goes from the moving into the fixed image unless ``--direction fixed_to_moving`` is given. Images are pulled,
+so they use the field that starts where they end; points are pushed, so they use the one that starts where they lie.
+The inverse field is looked for beside the one given.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import fire
+import numpy as np
+import numpy.typing as npt
+
+from custom_components.errors import InputError
+from custom_components.fields import index_to_physical, read_displacement, resample
+from custom_components.outputs.writer import DENSIFY, background_of, carry_points, native_array, output_suffix
+from custom_components.pairs import (
+    map_geojson, read_geojson, read_image, read_index, read_points, write_geojson, write_image, write_points,
+)  # fmt: skip
+
+Matrix = npt.NDArray[np.float64]
+DIRECTIONS = ("moving_to_fixed", "fixed_to_moving")
+
+
+def field_files(field: str | Path) -> tuple[Path, Path]:
+    """(fixed -> moving, moving -> fixed) files of a result, from either of them."""
+    path = Path(field)
+    plain = path.with_name(path.name.removeprefix("inverse_"))
+    return plain, plain.with_name(f"inverse_{plain.name}")
+
+
+def pixel_matrix(metrics: dict[str, Any], side: str) -> Matrix:
+    """index_to_physical of the full-resolution ``side`` image, from a result's metrics.json."""
+    size = metrics.get(f"{side}_pixel_size") if metrics.get("unit") == "micrometre" else None
+    return index_to_physical((size[1], size[0]) if size else (1.0, 1.0))
+
+
+def carry(
+    field: str,
+    image: str | None = None,
+    points: str | None = None,
+    geojson: str | None = None,
+    direction: str = "moving_to_fixed",
+    output: str | None = None,
+    order: int = 1,
+) -> str:
+    """Carry one file over and return the path of the result.
+
+    Args:
+        field: displacement.mha of a result (its inverse lies beside it).
+        image: an image on the source side, any channels and dtype; must have the size of the registered one.
+        points: or a CSV with columns X, Y in its pixels.
+        geojson: or GeoJSON in its pixels.
+        direction: "moving_to_fixed" or "fixed_to_moving".
+        output: file to write; default beside the field, ``warped_<name>``.
+        order: of the interpolation of an image: 0 for labels, 1 linear, 3 cubic.
+
+    Raises:
+        InputError: not exactly one thing to carry, an unknown direction, or a file that is wrong.
+    """
+    if sum(given is not None for given in (image, points, geojson)) != 1:
+        raise InputError("give exactly one of --image, --points, --geojson")
+    if direction not in DIRECTIONS:
+        raise InputError(f"--direction is {' or '.join(DIRECTIONS)}, got '{direction}'")
+    plain, inverse = field_files(field)
+    source, target = ("moving", "fixed") if direction == DIRECTIONS[0] else ("fixed", "moving")
+    pull, push = (plain, inverse) if source == "moving" else (inverse, plain)
+    info = plain.with_name("metrics.json")
+    metrics = json.loads(info.read_text()) if info.is_file() else {}
+    from_matrix, to_matrix = pixel_matrix(metrics, source), pixel_matrix(metrics, target)
+    given = Path(image or points or geojson or "")
+    if image is not None:
+        suffix = output_suffix(given, None)
+        path = Path(output) if output else plain.with_name(f"warped_{given.name.split('.')[0]}{suffix}")
+        registered = Path(metrics[target]) if target in metrics else None
+        if registered is None or not registered.is_file():
+            raise InputError(f"{info}: the {target} image it names is needed for the size of the result")
+        shape = tuple(read_image(registered).shape[1:])
+        array = native_array(read_image(given))
+        fill = 0.0 if order == 0 else background_of(array)
+        warped = resample(array, from_matrix, read_displacement(pull), shape, to_matrix, order, fill)
+        write_image(path, warped, to_matrix, metrics.get(f"{target}_pixel_size"))
+        return str(path)
+    path = Path(output) if output else plain.with_name(f"warped_{given.name}")
+    displacement = read_displacement(push)
+
+    def move(places: Matrix) -> Matrix:
+        return carry_points(places, displacement, from_matrix, to_matrix)
+
+    if points is not None:
+        write_points(path, move(read_points(given)), read_index(given))
+    else:
+        write_geojson(path, map_geojson(read_geojson(given), move, DENSIFY))
+    return str(path)
+
+
+def main() -> None:
+    """Command line; a wrong file gives one line and exit code 1."""
+    try:
+        fire.Fire(carry)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

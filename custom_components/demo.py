@@ -1,0 +1,56 @@
+"""``make demo``: register a pair with a known answer, or two images of the user's, and say how it went."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import fire
+from monai.bundle import run
+
+from custom_components.pairs.demo import write_demo_pair
+
+CONFIG = "bundles/hybrid_matching/configs/inference.yaml"
+NOTE = (
+    "Half real, half made: the fixed image is a real immunohistochemistry section; the moving one is its haematoxylin "
+    "alone, by colour deconvolution, turned by 25 degrees and bent by a known smooth field. The landmarks are exact."
+)
+
+
+def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None = None) -> None:
+    """Register the demo pair, or ``moving`` onto ``fixed``, into ``<output_dir>/demo``.
+
+    Args:
+        output_dir: made if absent.
+        moving: an image of the user's; with ``fixed``, instead of the demo pair.
+        fixed: an image of the user's.
+    """
+    root = Path(output_dir)
+    if (moving is None) != (fixed is None):
+        sys.exit("error: give both --moving and --fixed, or neither")
+    options: dict[str, object] = {"output_dir": str(root), "id": "demo", "resume": False}
+    if moving is None:
+        pair = write_demo_pair(root / "demo_pair")
+        print(f"demo pair written to {root / 'demo_pair'} ({NOTE})")
+        options |= {
+            "moving": str(pair.moving), "fixed": str(pair.fixed), "note": NOTE,
+            "moving_landmarks": str(pair.moving_landmarks), "fixed_landmarks": str(pair.fixed_landmarks),
+            "moving_annotations": str(pair.moving_annotations),
+        }  # fmt: skip
+    else:
+        options |= {"moving": moving, "fixed": fixed}
+    run(config_file=CONFIG, **options)
+    metrics = json.loads((root / "demo" / "metrics.json").read_text())
+    marks = metrics.get("landmarks")
+    if marks:
+        print(
+            f"\nrTRE (error of {marks['count']} landmarks, share of the image diagonal): "
+            f"before mean {marks['initial_mean']:.5f}, after mean {marks['mean']:.5f}, median {marks['median']:.5f}, "
+            f"largest {marks['max']:.5f}"
+        )
+    print(f"report: {root / 'demo' / 'report.html'}")
+
+
+if __name__ == "__main__":
+    fire.Fire(demo)
