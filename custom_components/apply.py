@@ -24,7 +24,14 @@ from custom_components.errors import InputError
 from custom_components.fields import index_to_physical, read_displacement, resample
 from custom_components.outputs.writer import DENSIFY, background_of, carry_points, native_array, output_suffix
 from custom_components.pairs import (
-    map_geojson, read_geojson, read_image, read_index, read_points, write_geojson, write_image, write_points,
+    map_geojson,
+    read_geojson,
+    read_image,
+    read_index,
+    read_points,
+    write_geojson,
+    write_image,
+    write_points,
 )  # fmt: skip
 
 Matrix = npt.NDArray[np.float64]

@@ -33,12 +33,17 @@ def fit(image: RGB, longest: int = 900) -> RGB:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def data_uri(image: RGB, quality: int = 85) -> str:
-    """JPEG as a data URI."""
+def jpeg(image: RGB, quality: int = 80) -> bytes:
+    """The picture as a JPEG file."""
     ok, buffer = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise ValueError(f"a picture of {image.shape} can't be encoded")
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.tobytes()).decode()
+    return bytes(buffer.tobytes())
+
+
+def data_uri(image: RGB, quality: int = 80) -> str:
+    """JPEG as a data URI."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(image, quality)).decode()
 
 
 def checkerboard(first: RGB, second: RGB, tiles: int = 10) -> RGB:
@@ -68,14 +73,20 @@ def deformation_grid(background: RGB, displacement: npt.NDArray[np.float64], lin
     for fixed_axis, count in ((0, height), (1, width)):
         for position in range(step // 2, count, step):
             other = np.arange(0, width if fixed_axis == 0 else height, 3)
-            rows, columns = (np.full_like(other, position), other) if fixed_axis == 0 else (other, np.full_like(other, position))
+            rows, columns = (
+                (np.full_like(other, position), other)
+                if fixed_axis == 0
+                else (other, np.full_like(other, position))
+            )
             shift = displacement[:, rows, columns]
             line = np.stack([columns + shift[1], rows + shift[0]], axis=1).round().astype(np.int32)
             cv2.polylines(canvas, [line], False, BLUE, 1, cv2.LINE_AA)
     return canvas
 
 
-def matches_picture(left: RGB, right: RGB, kept: tuple[Points, Points], dropped: tuple[Points, Points], most: int = 250) -> RGB:
+def matches_picture(
+    left: RGB, right: RGB, kept: tuple[Points, Points], dropped: tuple[Points, Points], most: int = 250
+) -> RGB:
     """Both pictures side by side with lines between matched points (row, col), dropped in red under kept in green."""
     height = max(left.shape[0], right.shape[0])
     canvas = np.full((height, left.shape[1] + right.shape[1] + 12, 3), 255, np.uint8)
@@ -93,8 +104,14 @@ def matches_picture(left: RGB, right: RGB, kept: tuple[Points, Points], dropped:
 
 
 def jacobian_picture(background: RGB, determinant: npt.NDArray[np.float64]) -> RGB:
-    """Local area change over a pale background: blue shrinks, orange grows, red folds."""
-    change = np.clip(np.log2(np.clip(determinant, 0.25, 4)) / 1.0, -1, 1)[..., None]
+    """What happened to the moving tissue's area, over a pale background: blue shrunk, orange stretched, red folded.
+
+    Args:
+        background: (H, W, 3).
+        determinant: (H, W) of the field fixed -> moving: 2 says that two moving pixels share one fixed pixel, so the
+            tissue was shrunk to half.
+    """
+    change = np.clip(-np.log2(np.clip(determinant, 0.25, 4)), -1, 1)[..., None]
     pale = 255 - (255 - background.astype(np.float32)) * 0.4
     colour = np.where(change > 0, np.array(ORANGE, np.float32), np.array(BLUE, np.float32))
     picture = pale * (1 - 0.8 * np.abs(change)) + colour * 0.8 * np.abs(change)

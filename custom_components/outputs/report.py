@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -54,24 +54,31 @@ class ReportData:
 
 def environment() -> Environment:
     """Jinja with the package's templates, everything escaped."""
-    return Environment(
-        loader=PackageLoader("custom_components.outputs", "templates"), autoescape=select_autoescape(default=True)
+    jinja = Environment(
+        loader=PackageLoader("custom_components.outputs", "templates"),
+        autoescape=select_autoescape(default=True),
     )
+    jinja.filters["file_name"] = lambda path: PurePath(path).name
+    return jinja
 
 
 def verdict(m: Metrics) -> str:
     """One sentence for the reader who reads only one."""
     if m["status"] == "failed":
         return str(m["reason"])
-    text = f"{m['matches']} consistent matches; their median distance after registration is {m['residual_median']:.1f} working pixels. "
-    text += "No folding. " if m["folding_share"] == 0 else f"{100 * m['folding_share']:.2f} % of the tissue is folded over. "
+    text = f"{m['matches']} consistent matches, {m['residual_median']:.1f} working pixels apart (median) after registration. "
+    text += (
+        "No folding. "
+        if m["folding_share"] == 0
+        else f"{100 * m['folding_share']:.2f} % of the tissue is folded over. "
+    )
     if m.get("landmarks"):
         marks = m["landmarks"]
         text += (
             f"Landmark error (rTRE, share of the diagonal) fell from {marks['initial_mean']:.4f} to {marks['mean']:.4f}; "
             f"{marks['robustness']:.0%} of {marks['count']} landmarks moved closer."
         )
-    return text + (f" {m['reason']}" if m["status"] == "poor" else "")
+    return text.strip() + (f" Look closely: {m['reason']}." if m["status"] == "poor" else "")
 
 
 def make_pictures(data: ReportData, longest: int = 900) -> dict[str, str]:
@@ -90,21 +97,23 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, str]:
     shape = (fixed.shape[1], fixed.shape[2])
     warped = resample(moving, moving_matrix, data.displacement, shape, fixed_matrix, 1, data.background)
     # before: pixel on pixel, no field
-    nothing = np.repeat(np.array(data.background).astype(moving.dtype)[:, None, None], shape[0], 1).repeat(shape[1], 2)
+    nothing = np.empty((len(moving), *shape), dtype=moving.dtype)
+    nothing[:] = np.asarray(data.background)[:, None, None]
     rows, columns = min(shape[0], moving.shape[1]), min(shape[1], moving.shape[2])
     nothing[:, :rows, :columns] = moving[:, :rows, :columns]
     rgb_fixed, rgb_warped, rgb_before = (draw.to_rgb(image) for image in (fixed, warped, nothing))
-    grey_fixed, grey_warped, grey_before = (stain_independent_grey(image) for image in (fixed, warped, nothing))
+    grey_fixed, grey_warped, grey_before = (
+        stain_independent_grey(image) for image in (fixed, warped, nothing)
+    )
 
     ddf = image_to_ddf(data.displacement, fixed_matrix, moving_matrix, shape)
     bend = affine_residual(best_affine(ddf), ddf)
     to_fixed, to_moving = (np.linalg.inv(matrix) for matrix in (fixed_matrix, moving_matrix))
-    points = [
-        (apply_matrix(to_moving, m), apply_matrix(to_fixed, f)) for m, f in (data.kept, data.dropped)
-    ]
+    points = [(apply_matrix(to_moving, m), apply_matrix(to_fixed, f)) for m, f in (data.kept, data.dropped)]
     images = {
         "fixed": rgb_fixed,
         "warped": rgb_warped,
+        "moving": draw.to_rgb(moving),
         "unaligned": rgb_before,
         "colour_before": draw.two_colour(grey_fixed, grey_before),
         "colour_after": draw.two_colour(grey_fixed, grey_warped),
@@ -116,14 +125,49 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, str]:
     }
     if data.landmarks is not None:
         scale = np.array(shape) / np.array(data.fixed.shape[1:])
-        images["landmarks"] = draw.landmark_picture(rgb_fixed, *[(p + 0.5) * scale - 0.5 for p in data.landmarks])
-    return {name: draw.data_uri(draw.fit(image, 1400 if name == "matches" else longest)) for name, image in images.items()}
+        images["landmarks"] = draw.landmark_picture(
+            rgb_fixed, *[(p + 0.5) * scale - 0.5 for p in data.landmarks]
+        )
+    return {
+        name: draw.data_uri(draw.fit(image, 1400 if name == "matches" else longest))
+        for name, image in images.items()
+    }
+
+
+def landmark_rows(landmarks: tuple[npt.NDArray[np.float64], ...] | None) -> list[tuple[int, float, float]]:
+    """(number from 1, error before, error after), pixels of the fixed image; the worst after registration first."""
+    if landmarks is None:
+        return []
+    count = min(len(points) for points in landmarks)
+    start, warped, truth = (points[:count] for points in landmarks)
+    before, after = (np.linalg.norm(points - truth, axis=1) for points in (start, warped))
+    return [(int(i) + 1, float(before[i]), float(after[i])) for i in np.argsort(-after)]
+
+
+def write_thumbnail(path: Path, fixed: Array, warped: Array) -> None:
+    """A small two-colour overlay for the index page; both (C, H, W) of one size."""
+    height, width = fixed.shape[1:]
+    scale = min(1.0, 240 / max(height, width))
+    matrix = np.eye(3)
+    greys = [
+        stain_independent_grey(shrink(torch.from_numpy(image.astype(np.float32)), matrix, scale)[0].numpy())
+        for image in (fixed, warped)
+    ]
+    with atomic_path(path) as partial:
+        partial.write_bytes(draw.jpeg(draw.two_colour(greys[0], greys[1])))
 
 
 def write_report(path: Path, metrics: Metrics, data: ReportData | None) -> None:
     """Write the page; without ``data`` (a failed pair) it has the verdict and no pictures."""
-    page = environment().get_template("report.html.j2").render(
-        m=metrics, verdict=verdict(metrics), pictures=make_pictures(data) if data is not None else None
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            m=metrics,
+            verdict=verdict(metrics),
+            pictures=make_pictures(data) if data is not None else None,
+            landmark_rows=landmark_rows(data.landmarks) if data is not None else [],
+        )
     )
     with atomic_path(path) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -15,9 +15,18 @@ from custom_components.pairs import atomic_path
 
 
 def read_metrics(output_dir: Path) -> list[dict[str, Any]]:
-    """metrics.json of every pair in the folder, by id."""
-    files = sorted(output_dir.glob("*/metrics.json"))
-    return [json.loads(file.read_text()) for file in files]
+    """metrics.json of every pair in the folder, by id; unfinished (hidden) folders and foreign files are passed over."""
+    found = []
+    for file in sorted(output_dir.glob("*/metrics.json")):
+        if file.parent.name.startswith("."):
+            continue
+        try:
+            metrics = json.loads(file.read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(metrics, dict) and metrics.get("id") == file.parent.name:
+            found.append(metrics)
+    return found
 
 
 def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -48,8 +57,13 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
     with atomic_path(output_dir / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=1))
     for m in rows:
-        m["report"] = (output_dir / m["id"] / "report.html").is_file()
-    page = environment().get_template("index.html.j2").render(rows=rows, counts=counts, aggregate=summary["scored"])
+        for key, name in (("report", "report.html"), ("thumbnail", "thumbnail.jpg")):
+            m[key] = (output_dir / m["id"] / name).is_file()
+    page = (
+        environment()
+        .get_template("index.html.j2")
+        .render(rows=rows, counts=counts, aggregate=summary["scored"])
+    )
     with atomic_path(output_dir / "index.html") as partial:
         partial.write_text(page, encoding="utf-8")
     return summary

@@ -16,18 +16,37 @@ import numpy.typing as npt
 from monai.data import MetaTensor
 from torch import Tensor
 
+import custom_components
 from custom_components.errors import InputError
 from custom_components.fields import (
-    apply_matrix, compose, displacement_image, folding_share, lookup, resample, transform_points, warp, write_displacement,
+    apply_matrix,
+    compose,
+    displacement_image,
+    folding_share,
+    lookup,
+    resample,
+    transform_points,
+    warp,
+    write_displacement,
     write_transform,
 )  # fmt: skip
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label, pair_metrics
-from custom_components.outputs.report import ReportData, write_report
+from custom_components.outputs.report import ReportData, write_report, write_thumbnail
 from custom_components.pairs import (
-    Pair, atomic_path, check_landmark_counts, map_geojson, read_geojson, read_image, read_index, read_points,
-    suffix_of, write_geojson, write_image, write_points,
+    Pair,
+    atomic_path,
+    check_landmark_counts,
+    map_geojson,
+    read_geojson,
+    read_image,
+    read_index,
+    read_points,
+    suffix_of,
+    write_geojson,
+    write_image,
+    write_points,
 )  # fmt: skip
 from custom_components.pairs.images import MEDICAL, TIFF
 
@@ -36,6 +55,7 @@ Points = npt.NDArray[np.float64]
 POOR_FOLDING = 0.005
 POOR_INVERSE = 1.0
 POOR_SIMILARITY = 0.1
+POOR_MATCHES = 10
 DENSIFY = 16.0  # pixels between polygon points
 
 
@@ -74,8 +94,8 @@ def carry_points(points: Points, displacement: Any, source: Matrix, target: Matr
 
 def versions() -> dict[str, str]:
     """Of what computed the result."""
-    found = {}
-    for name in ("warpzoo", "torch", "monai", "itk", "kornia", "opencv-python-headless"):
+    found = {"warpzoo": custom_components.__version__}
+    for name in ("torch", "monai", "itk", "kornia", "opencv-python-headless"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -93,17 +113,22 @@ def is_done(output_dir: Path, identifier: str) -> bool:
 
 
 def _publish(output_dir: Path, identifier: str, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write into a hidden folder, then put it in place of ``<output_dir>/<identifier>``."""
+    """Let ``fill`` write into a hidden folder, then put it in place of ``<output_dir>/<identifier>``.
+
+    Raises:
+        InputError: the output folder can't be written, or is full.
+    """
     partial, final = output_dir / f".{identifier}.partial", output_dir / identifier
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)  # an earlier run that was stopped
         partial.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"output folder {output_dir} can't be written ({error.strerror or error})") from error
-    try:
         fill(partial)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
+    except OSError as error:
+        raise InputError(
+            f"output folder {output_dir} can't be written ({error.strerror or error}); choose another output_dir"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -135,7 +160,9 @@ def judge(metrics: dict[str, Any]) -> tuple[str, str]:
         reasons.append(f"{metrics['folding_share']:.1%} of the tissue is folded over")
     if metrics["inverse_error"]["median"] > POOR_INVERSE:
         reasons.append(f"the inverse field errs by {metrics['inverse_error']['median']:.1f} working pixels")
-    if metrics["similarity"] < POOR_SIMILARITY:
+    if metrics["dropped"] + metrics["matches"] > 0 and metrics["matches"] < POOR_MATCHES:
+        reasons.append(f"only {metrics['matches']} consistent matches")
+    if metrics["similarity"] is not None and metrics["similarity"] < POOR_SIMILARITY:
         reasons.append(f"the local similarity after registration is only {metrics['similarity']:.2f}")
     return ("poor", "; ".join(reasons)) if reasons else ("ok", "")
 
@@ -179,19 +206,23 @@ def write_registration(
         InputError: an attached file (landmarks, annotations, labels) is wrong, or the folder can't be written.
     """
     fixed_matrix, moving_matrix = fixed.meta["index_to_physical"], moving.meta["index_to_physical"]
-    grid_fixed, grid_moving = working_fixed.meta["index_to_physical"], working_moving.meta["index_to_physical"]
+    grid_fixed, grid_moving = (
+        working_fixed.meta["index_to_physical"],
+        working_moving.meta["index_to_physical"],
+    )
     forward = displacement_image(result.ddf, grid_fixed, grid_moving)
     backward = displacement_image(result.inverse, grid_moving, grid_fixed)
     metrics: dict[str, Any] = {
         "id": pair.id, "status": "ok", "reason": "", "note": note, "unit": unit,
         "moving": str(pair.moving), "fixed": str(pair.fixed),
         "moving_pixel_size": moving.meta["pixel_size"], "fixed_pixel_size": fixed.meta["pixel_size"],
+        "moving_grid": _grid(moving), "fixed_grid": _grid(fixed),
         "stages": {s.name: {"seconds": s.seconds, **s.details} for s in result.stages},
         "matches": len(result.matches), "dropped": len(result.dropped),
         "residual_median": _residual(result.matches, result.ddf),
         "inverse_error": _inverse_error(result, mask_moving),
         "folding_share": folding_share(result.ddf, mask_fixed[None]),
-        "similarity": float(next((s.details["similarity"] for s in result.stages if "similarity" in s.details), 1.0)),
+        "similarity": _last_detail(result, "similarity"),
         "versions": versions(),
     }  # fmt: skip
     metrics["status"], metrics["reason"] = judge(metrics)
@@ -218,17 +249,43 @@ def write_registration(
         metrics["seconds"] = {"total": seconds}
         if report:
             kept, dropped = (
-                (apply_matrix(grid_moving, p.moving.double().numpy()), apply_matrix(grid_fixed, p.fixed.double().numpy()))
+                (
+                    apply_matrix(grid_moving, p.moving.double().numpy()),
+                    apply_matrix(grid_fixed, p.fixed.double().numpy()),
+                )
                 for p in (result.matches, result.dropped)
             )
             data = ReportData(
-                native_array(fixed), array, fixed_matrix, moving_matrix, forward, background, kept, dropped, landmarks
+                native_array(fixed),
+                array,
+                fixed_matrix,
+                moving_matrix,
+                forward,
+                background,
+                kept,
+                dropped,
+                landmarks,
             )
             write_report(folder / "report.html", metrics, data)
+            write_thumbnail(folder / "thumbnail.jpg", native_array(fixed), warped)
         _write_json(folder / "metrics.json", metrics)
 
     _publish(output_dir, pair.id, fill)
     return metrics
+
+
+def _grid(image: MetaTensor) -> dict[str, Any]:
+    """Size and geometry of an image as read, so that the fields can be applied without the image."""
+    return {
+        "shape": [int(side) for side in image.shape[1:]],
+        "index_to_physical": np.asarray(image.meta["index_to_physical"]).tolist(),
+    }
+
+
+def _last_detail(result: Registration, name: str) -> float | None:
+    """The figure ``name`` of the last stage that gives it."""
+    found = [float(stage.details[name]) for stage in result.stages if name in stage.details]
+    return found[-1] if found else None
 
 
 def _residual(matches: PointPairs, ddf: Tensor) -> float:
@@ -244,7 +301,11 @@ def _inverse_error(result: Registration, mask_moving: Tensor) -> dict[str, float
     error = compose(result.ddf, result.inverse).norm(dim=1)
     inside = warp(mask_moving.new_ones(1, 1, *result.ddf.shape[2:]), result.inverse)[:, 0] > 0.99
     values = error[(mask_moving > 0.5) & inside]
-    return {"median": float(values.median()), "max": float(values.max())} if len(values) else {"median": 0.0, "max": 0.0}
+    return (
+        {"median": float(values.median()), "max": float(values.max())}
+        if len(values)
+        else {"median": 0.0, "max": 0.0}
+    )
 
 
 def _carry_landmarks(
