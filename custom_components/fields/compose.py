@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai.networks.blocks import Warp
+from monai.networks.blocks.warp import Warp
 from torch import Tensor
 
 from custom_components.errors import InputError
@@ -36,9 +36,9 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear", padding_mode: str =
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
-    """One field for two warps: ``warp(warp(I, first), second) == warp(I, compose(first, second))``.
+    """One field for two warps, ``warp(warp(I, first), second) == warp(I, result)``.
 
-    ``result(x) = second(x) + first(x + second(x))``; beyond its border ``first`` is continued by its border value.
+    ``result(x) = second(x) + first(x + second(x))``; beyond its border ``first`` keeps its border value.
 
     Args:
         first: (B, D, *spatial), voxels, applied to the image first.

@@ -1,7 +1,7 @@
 """Array indices to physical coordinates and back.
 
-An ``index_to_physical`` matrix is (D+1, D+1) float64 and maps array indices (row, col) or (slice, row, col) to ITK's
-physical LPS coordinates (x, y[, z]). It holds spacing, origin and direction in one.
+An ``index_to_physical`` matrix is (D+1, D+1) float64 and maps array indices (row, col) or (slice, row, col)
+to ITK's physical LPS coordinates (x, y[, z]). It holds spacing, origin and direction in one.
 """
 
 from __future__ import annotations

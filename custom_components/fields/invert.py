@@ -12,8 +12,8 @@ from custom_components.fields.grid import identity_grid, sample
 def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
     """The field v with ``v(y) = -u(y + v(y))`` (Chen et al., Medical Physics 2008).
 
-    Plain iteration contracts only where u changes by less than a voxel per voxel; global rotations exceed that. So the
-    best affine of u is taken out, inverted exactly, and the remainder iterated.
+    Plain iteration contracts only where u changes by less than a voxel per voxel; global rotations exceed
+    that. So the best affine of u is taken out, inverted exactly, and the remainder iterated.
 
     Args:
         ddf: u, (B, D, *spatial), voxels, fixed -> moving.
@@ -35,7 +35,9 @@ def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> tuple[
         return torch.einsum("bij,bj...->bi...", back, moving - offset.view(view))
 
     # with x + u(x) = A x + t + r(x), the wanted x solves A x + t = y - r(x)
-    remainder = grid + ddf - (torch.einsum("bij,bj...->bi...", linear, grid.expand_as(ddf)) + offset.view(view))
+    remainder = (
+        grid + ddf - (torch.einsum("bij,bj...->bi...", linear, grid.expand_as(ddf)) + offset.view(view))
+    )
     position = to_fixed(grid.expand_as(ddf))
     for turn in range(iterations):
         updated = to_fixed(grid - sample(remainder, position))

@@ -1,7 +1,8 @@
 """Fields on disk: ITK vector images in physical LPS units, transforms, and resampling.
 
-A displacement image holds, for every voxel of the fixed grid, the vector from its physical position to the physical
-position in the moving image, components x, y[, z]. ITK's transform made of it maps fixed points to moving points.
+A displacement image holds, for every voxel of the fixed grid, the vector from its physical position to the
+physical position in the moving image, components x, y[, z]. ITK's transform made of it maps fixed points to
+moving points.
 """
 
 from __future__ import annotations
@@ -18,10 +19,16 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from custom_components.errors import InputError
+from custom_components.fields.compose import check_ddf
 from custom_components.fields.geometry import apply_matrix, geometry_of, index_to_physical
 
 Matrix = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
+
+
+def _indices(spatial: Sequence[int]) -> Matrix:
+    """(N, D) array indices of all voxels, in memory order."""
+    return np.asarray(np.stack([axis.ravel() for axis in np.indices(spatial)], axis=1), dtype=np.float64)
 
 
 def _set_geometry(image: Any, matrix: Matrix) -> None:
@@ -44,34 +51,60 @@ def displacement_image(ddf: Tensor, fixed_matrix: Matrix, moving_matrix: Matrix)
         ddf: (1, D, *spatial), voxels, fixed working grid -> moving working grid.
         fixed_matrix: (D+1, D+1) index_to_physical of the fixed working grid.
         moving_matrix: the same of the moving working grid.
+
+    Raises:
+        InputError: ``ddf`` is not one field.
     """
-    field = ddf[0].double().cpu().numpy()
-    dimensions = len(field)
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in field.shape[1:]], indexing="ij")).reshape(dimensions, -1).T
+    dimensions = check_ddf(ddf)
+    if len(ddf) != 1:
+        raise InputError(f"a displacement image holds one field, got a batch of {len(ddf)}")
+    field = ddf[0].detach().double().cpu().numpy()
+    index = _indices(field.shape[1:])
     target = apply_matrix(moving_matrix, index + field.reshape(dimensions, -1).T)
     vectors = (target - apply_matrix(fixed_matrix, index)).reshape(*field.shape[1:], dimensions)
     pixel = itk.Vector[itk.F, dimensions]
-    image = itk.image_from_array(np.ascontiguousarray(vectors, dtype=np.float32), ttype=itk.Image[pixel, dimensions])
+    image = itk.image_from_array(
+        np.ascontiguousarray(vectors, dtype=np.float32), ttype=itk.Image[pixel, dimensions]
+    )
     _set_geometry(image, fixed_matrix)
     return image
 
 
 def image_to_ddf(image: Any, fixed_matrix: Matrix, moving_matrix: Matrix, spatial: Sequence[int]) -> Tensor:
-    """(1, D, *spatial) field in voxels of any working grids; inverse of ``displacement_image`` and a resampling in one."""
+    """Field in voxels of any two working grids; inverse of ``displacement_image`` and a resampling in one.
+
+    Args:
+        image: displacement image, of any resolution; beyond its border its border value holds.
+        fixed_matrix: (D+1, D+1) index_to_physical of the wanted fixed grid.
+        moving_matrix: the same of the moving grid.
+        spatial: (D,) size of the fixed grid.
+
+    Returns:
+        (1, D, *spatial) float32, voxels, fixed -> moving.
+    """
     dimensions = len(spatial)
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in spatial], indexing="ij")).reshape(dimensions, -1).T
+    index = _indices(spatial)
     moved = transform_points(image, apply_matrix(fixed_matrix, index))
     voxels = apply_matrix(np.linalg.inv(moving_matrix), moved) - index
     return torch.from_numpy(voxels.T.reshape(1, dimensions, *spatial)).float()
 
 
 def write_displacement(path: str | Path, image: Any) -> None:
-    """Write a displacement image (.mha, .nrrd, .nii.gz)."""
-    itk.imwrite(image, str(path), compression=True)
+    """Write a displacement image (.mha, .nrrd, .nii.gz).
+
+    Raises:
+        InputError: another suffix, or the folder can't be written.
+    """
+    try:
+        itk.imwrite(image, str(path), compression=True)
+    except RuntimeError as error:
+        raise InputError(
+            f"displacement field {path} can't be written: give .mha, .nrrd or .nii.gz in a folder that exists"
+        ) from error
 
 
 def read_displacement(path: str | Path) -> Any:
-    """Read a displacement image.
+    """Read a displacement image; double vectors become float ones.
 
     Raises:
         InputError: no such file, not readable, or no vector image.
@@ -80,17 +113,30 @@ def read_displacement(path: str | Path) -> Any:
     if not file.is_file():
         raise InputError(f"displacement field {file} does not exist")
     try:
-        image = itk.imread(str(file))
+        image = _read_vectors(file)
     except RuntimeError as error:
-        raise InputError(f"displacement field {file} can't be read: {str(error).splitlines()[-1]}") from error
+        raise InputError(f"displacement field {file} is not readable as .mha, .nrrd or .nii.gz") from error
     components, dimensions = image.GetNumberOfComponentsPerPixel(), image.GetImageDimension()
     if components != dimensions:
         raise InputError(f"{file} is no displacement field: {components} components in {dimensions}-D")
     return image
 
 
+def _read_vectors(file: Path) -> Any:
+    try:
+        return itk.imread(str(file))
+    except TypeError:  # ITK's Python wraps no reader for double vectors, but the float reader converts them
+        header = itk.ImageIOFactory.CreateImageIO(str(file), itk.CommonEnums.IOFileMode_ReadMode)
+        header.SetFileName(str(file))
+        header.ReadImageInformation()
+        return itk.imread(str(file), pixel_type=itk.Vector[itk.F, header.GetNumberOfComponents()])
+
+
 def displacement_transform(image: Any) -> Any:
-    """ITK's ``DisplacementFieldTransform`` (double) of a displacement image: maps fixed points to moving points."""
+    """ITK's ``DisplacementFieldTransform`` (double) of a displacement image.
+
+    Its ``TransformPoint`` maps fixed points to moving points; outside the field's buffer nothing moves.
+    """
     dimensions = int(image.GetImageDimension())
     field = itk.image_from_array(np.asarray(itk.array_from_image(image)).astype(np.float64), is_vector=True)
     _set_geometry(field, matrix_of(image))
@@ -100,19 +146,37 @@ def displacement_transform(image: Any) -> Any:
 
 
 def write_transform(path: str | Path, image: Any) -> None:
-    """Write a displacement image as an ITK transform file (.h5 or .tfm)."""
-    itk.transformwrite([displacement_transform(image)], str(path))
+    """Write a displacement image as an ITK transform file (.h5 or .tfm).
+
+    Raises:
+        InputError: another suffix, or the folder can't be written.
+    """
+    try:
+        itk.transformwrite([displacement_transform(image)], str(path))
+    except RuntimeError as error:
+        raise InputError(
+            f"transform {path} can't be written: give .h5 or .tfm in a folder that exists"
+        ) from error
 
 
 def read_transform(path: str | Path) -> Any:
-    """Read an ITK transform file; its first transform."""
+    """Read an ITK transform file; its first transform.
+
+    Raises:
+        InputError: no such file, or not readable.
+    """
     if not Path(path).is_file():
         raise InputError(f"transform {path} does not exist")
-    return itk.transformread(str(path))[0]
+    try:
+        return itk.transformread(str(path))[0]
+    except RuntimeError as error:
+        raise InputError(f"transform {path} is not readable as .h5 or .tfm") from error
 
 
 def transform_points(image: Any, points: Matrix) -> Matrix:
-    """Carry physical points from the fixed to the moving side of a displacement image, linear, clamped at its border.
+    """Carry physical points from the fixed to the moving side of a displacement image.
+
+    Linear between voxels; beyond its border the field keeps its border value.
 
     Args:
         image: displacement image.
@@ -129,23 +193,29 @@ def transform_points(image: Any, points: Matrix) -> Matrix:
         map_coordinates(vectors[..., k].astype(np.float64), index.T, order=1, mode="nearest")
         for k in range(vectors.shape[-1])
     ]
-    return points + np.stack(moved, axis=1)
+    return np.asarray(points + np.stack(moved, axis=1))
 
 
-def _with_ring(image: Any, width: int) -> Any:
-    """The displacement image with ``width`` voxels more on every side, border values repeated.
+def _continued(image: Any, spatial: Sequence[int], matrix: Matrix) -> Any:
+    """The displacement image, border values repeated until it covers a grid, as ``transform_points`` does.
 
-    ITK takes the displacement outside the field's buffer for zero, also in the half voxel around it.
+    ITK takes the displacement outside the field's buffer for zero. Each side grows by the field's own size at
+    most, so that a grid far away costs no memory.
     """
     vectors = np.asarray(itk.array_from_image(image))
+    own = matrix_of(image)
     dimensions = vectors.ndim - 1
-    padded = np.pad(vectors, [(width, width)] * dimensions + [(0, 0)], mode="edge")
-    matrix = matrix_of(image)
+    size = np.array(vectors.shape[:-1])
+    corners = _indices((2,) * dimensions) * (np.array(spatial) - 1)
+    reach = apply_matrix(np.asarray(np.linalg.inv(own) @ matrix), corners)
+    before = np.clip(np.ceil(-reach.min(axis=0)) + 1, 1, size + 1).astype(int)
+    after = np.clip(np.ceil(reach.max(axis=0) - (size - 1)) + 1, 1, size + 1).astype(int)
+    padded = np.pad(vectors, [*zip(before, after, strict=True), (0, 0)], mode="edge")
     shift = np.eye(dimensions + 1)
-    shift[:-1, -1] = -width
-    ringed = itk.image_from_array(padded, ttype=itk.Image[itk.Vector[itk.F, dimensions], dimensions])
-    _set_geometry(ringed, matrix @ shift)
-    return ringed
+    shift[:-1, -1] = -before
+    wider = itk.image_from_array(padded, ttype=itk.Image[itk.Vector[itk.F, dimensions], dimensions])
+    _set_geometry(wider, own @ shift)
+    return wider
 
 
 def resample(
@@ -172,18 +242,25 @@ def resample(
         (C, *fixed_spatial) in the dtype of ``moving``, integers rounded and clipped.
 
     Raises:
-        InputError: another order.
+        InputError: another order, or ``moving`` has other dimensions than the fixed grid.
     """
-    interpolators = {0: "NearestNeighborInterpolateImageFunction", 1: "LinearInterpolateImageFunction", 3: "BSplineInterpolateImageFunction"}
+    interpolators = {
+        0: "NearestNeighborInterpolateImageFunction",
+        1: "LinearInterpolateImageFunction",
+        3: "BSplineInterpolateImageFunction",
+    }
     if order not in interpolators:
         raise InputError(f"interpolation order is 0, 1 or 3, got {order}")
-    dimensions = len(fixed_spatial)
-    transform = displacement_transform(_with_ring(displacement, 2))
+    if moving.ndim != len(fixed_spatial) + 1:
+        raise InputError(f"a {len(fixed_spatial)}-D grid needs an image (C, *spatial), got {moving.shape}")
+    transform = displacement_transform(_continued(displacement, fixed_spatial, fixed_matrix))
     spacing, origin, direction = geometry_of(fixed_matrix)
     fill = np.broadcast_to(np.asarray(default_value, dtype=np.float64), (len(moving),))
     result = np.empty((len(moving), *fixed_spatial), dtype=moving.dtype)
+    # float32 holds integers up to 2^24 only
+    precision = np.float32 if np.can_cast(moving.dtype, np.float32) else np.float64
     for channel, values in enumerate(moving):
-        image = itk.image_from_array(np.ascontiguousarray(values, dtype=np.float32))
+        image = itk.image_from_array(np.ascontiguousarray(values, dtype=precision))
         _set_geometry(image, moving_matrix)
         interpolator = getattr(itk, interpolators[order])
         kind = interpolator[type(image), itk.D, itk.D] if order == 3 else interpolator[type(image), itk.D]
@@ -197,6 +274,7 @@ def resample(
         if np.issubdtype(moving.dtype, np.integer):
             limits = np.iinfo(moving.dtype)
             array = array.round().clip(limits.min, limits.max)
+        elif moving.dtype == bool:
+            array = array >= 0.5
         result[channel] = array.astype(moving.dtype)
-    assert dimensions == moving.ndim - 1
     return result

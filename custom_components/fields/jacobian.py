@@ -15,13 +15,24 @@ def jacobian_determinant(ddf: Tensor) -> Tensor:
         ddf: (B, D, *spatial), voxels. Below zero the map turns tissue over, at zero it collapses it.
     """
     dimensions = check_ddf(ddf)
-    gradient = torch.stack(torch.gradient(ddf, dim=list(range(2, ddf.ndim))), dim=2)  # (B, component, axis, *spatial)
+    # a single slice has no neighbours: nothing changes across it
+    slopes = [
+        torch.gradient(ddf, dim=axis)[0] if ddf.shape[axis] > 1 else torch.zeros_like(ddf)
+        for axis in range(2, ddf.ndim)
+    ]
+    gradient = torch.stack(slopes, dim=2)  # (B, component, axis, *spatial)
     jacobian = gradient.movedim((1, 2), (-2, -1)) + torch.eye(dimensions, dtype=ddf.dtype, device=ddf.device)
-    return torch.linalg.det(jacobian)
+    determinant: Tensor = torch.linalg.det(jacobian)
+    return determinant
 
 
 def folding_share(ddf: Tensor, mask: Tensor | None = None) -> float:
-    """Share of voxels with ``det <= 0``, over ``mask`` (B, 1, *spatial; > 0.5 counts) or all; 0 for an empty mask."""
+    """Share of voxels with ``det <= 0``.
+
+    Args:
+        ddf: (B, D, *spatial), voxels.
+        mask: (B, 1, *spatial), voxels above 0.5 count; None takes all, an empty one gives 0.
+    """
     folded = jacobian_determinant(ddf) <= 0
     if mask is not None:
         folded = folded[mask[:, 0] > 0.5]
@@ -31,8 +42,8 @@ def folding_share(ddf: Tensor, mask: Tensor | None = None) -> float:
 def repair_folds(ddf: Tensor, minimum: float = 0.1, iterations: int = 60) -> Tensor:
     """Smooth a field where its Jacobian determinant is below ``minimum``, nowhere else, until it is above.
 
-    Each round replaces the offending voxels and a growing neighbourhood by local averages; the blend weight falls off
-    smoothly, so no new edges arise.
+    Each round replaces the offending voxels and a growing neighbourhood by local averages; the blend
+    weight falls off smoothly, so no new edges arise.
 
     Args:
         ddf: (B, D, *spatial), voxels.

@@ -21,7 +21,10 @@ def lookup(ddf: Tensor, points: Tensor) -> Tensor:
     """
     dimensions = check_ddf(ddf)
     if ddf.shape[0] != 1 or points.ndim != 2 or points.shape[1] != dimensions:
-        raise InputError(f"lookup needs one field and points (N, {dimensions}), got {tuple(ddf.shape)}, {tuple(points.shape)}")
+        raise InputError(
+            f"lookup needs one field and points (N, {dimensions}), "
+            f"got {tuple(ddf.shape)} and {tuple(points.shape)}"
+        )
     if len(points) == 0:
         return points.new_zeros(0, dimensions)
     positions = points.T.to(ddf.dtype).reshape(1, dimensions, -1, *(1,) * (dimensions - 1))

@@ -12,7 +12,7 @@ from custom_components.fields.compose import check_ddf
 
 
 def resize(ddf: Tensor, spatial: Sequence[int]) -> Tensor:
-    """Resample a field to ``spatial`` voxels (half-pixel correct) and rescale its components to the new voxels.
+    """Resample a field to ``spatial`` voxels, half-pixel correct, its components in the new voxels.
 
     Args:
         ddf: (B, D, *old), voxels of the old grid.
@@ -23,7 +23,9 @@ def resize(ddf: Tensor, spatial: Sequence[int]) -> Tensor:
     """
     dimensions = check_ddf(ddf)
     factor = torch.tensor(
-        [new / old for new, old in zip(spatial, ddf.shape[2:], strict=True)], dtype=ddf.dtype, device=ddf.device
+        [new / old for new, old in zip(spatial, ddf.shape[2:], strict=True)],
+        dtype=ddf.dtype,
+        device=ddf.device,
     )
     mode = "bilinear" if dimensions == 2 else "trilinear"
     finer = F.interpolate(ddf, tuple(spatial), mode=mode, align_corners=False)

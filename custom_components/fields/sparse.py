@@ -36,19 +36,23 @@ def points_to_ddf(
         method: "linear" on the Delaunay triangulation, or "thin_plate" spline.
         smoothing: of the thin plate; 0 interpolates.
         neighbors: nearest points a thin plate goes through; None takes all.
-        fade: share of the grid's diagonal over which the field falls to zero beyond the hull; infinite never fades.
+        fade: share of the grid's diagonal over which the field falls to zero beyond the hull; infinite never
+            fades.
         stride: evaluate on a grid this many times coarser.
 
     Returns:
-        (1, D, *spatial) float32, voxels. Fewer than D+1 points, or points on a line, span no volume: then the mean
-        displacement is given everywhere (zero without points).
+        (1, D, *spatial) float32, voxels. Fewer than D+1 points, or points on a line, span no volume: then the
+        mean displacement is given everywhere (zero without points).
 
     Raises:
         InputError: shapes disagree or the method is unknown.
     """
     dimensions = len(spatial)
     if points.shape != displacements.shape or points.ndim != 2 or points.shape[1] != dimensions:
-        raise InputError(f"points and displacements must be (N, {dimensions}), got {tuple(points.shape)}, {tuple(displacements.shape)}")
+        raise InputError(
+            f"points and displacements must be (N, {dimensions}), "
+            f"got {tuple(points.shape)} and {tuple(displacements.shape)}"
+        )
     if method not in ("linear", "thin_plate"):
         raise InputError(f"method is 'linear' or 'thin_plate', got '{method}'")
     where, what = (t.detach().double().cpu().numpy() for t in (points, displacements))

@@ -45,7 +45,9 @@ def implausible(matrix: Matrix, max_scale: float = 1.6, max_shear: float = 1.5) 
     if not 1 / max_scale < np.sqrt(stretch.prod()) < max_scale:
         return f"it scales by {np.sqrt(stretch.prod()):.2f}"
     if stretch[0] / max(stretch[1], 1e-9) > max_shear:
-        return f"it stretches one direction {stretch[0] / max(stretch[1], 1e-9):.2f} times more than the other"
+        return (
+            f"it stretches one direction {stretch[0] / max(stretch[1], 1e-9):.2f} times more than the other"
+        )
     return ""
 
 
@@ -89,7 +91,11 @@ class AffineAlignment:
     def hypotheses(self) -> Sequence[tuple[float, bool]]:
         """(degrees, mirrored), the most likely first."""
         angles = [k * self.rotation_step for k in range(round(360 / self.rotation_step))]
-        return [(angle, mirrored) for mirrored in ([False, True] if self.mirrored else [False]) for angle in angles]
+        return [
+            (angle, mirrored)
+            for mirrored in ([False, True] if self.mirrored else [False])
+            for angle in angles
+        ]
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``; the estimate so far is replaced.
@@ -140,7 +146,8 @@ class AffineAlignment:
             raise RegistrationError(
                 f"no consistent alignment: none of {len(self.hypotheses())} rotations "
                 f"{'and mirror images ' if self.mirrored else ''}gives matches that agree on an affine. "
-                "Are both images of the same tissue?" + ("" if self.mirrored else " If one section is turned over, set mirrored.")
+                "Are both images of the same tissue?"
+                + ("" if self.mirrored else " If one section is turned over, set mirrored.")
             )
         return best
 

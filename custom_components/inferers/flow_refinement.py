@@ -19,7 +19,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from custom_components.fields import affine_residual, affine_to_ddf, compose, folding_share, repair_folds, warp
+from custom_components.fields import (
+    affine_residual,
+    affine_to_ddf,
+    compose,
+    folding_share,
+    repair_folds,
+    warp,
+)
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.transforms.grey import equalise
 
@@ -47,7 +54,13 @@ def pull(values: npt.NDArray[np.generic], flow: Flow) -> npt.NDArray[np.generic]
     """``values`` (H, W[, C]) read at ``x + flow(x)``, border continued."""
     rows, columns = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
     return np.asarray(
-        cv2.remap(values, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(
+            values,
+            columns + flow[..., 0],
+            rows + flow[..., 1],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
     )
 
 
@@ -81,7 +94,9 @@ def consistent_flow(
     forward = dis.calc(fixed, moving, None if seed is None else seed.copy())
     backward = invert_flow(dis.calc(moving, fixed, None if seed is None else invert_flow(seed)))
     disagreement = np.linalg.norm(forward - backward, axis=2)
-    weight = trust * np.exp(-((disagreement / tolerance) ** 2)).astype(np.float32) + np.float32(1e-3) * (trust + np.float32(1e-3))
+    weight = trust * np.exp(-((disagreement / tolerance) ** 2)).astype(np.float32) + np.float32(1e-3) * (
+        trust + np.float32(1e-3)
+    )
     return blur((forward + backward) / 2 * weight[..., None], sigma) / blur(weight, sigma)[..., None]
 
 
@@ -98,7 +113,9 @@ def blend_by_similarity(
     fixed: Grey, moving: Grey, candidates: Sequence[Flow], sigma: float, sharpness: float = 20.0
 ) -> Flow:
     """Candidates averaged per voxel with softmax weights of their local correlation."""
-    score = np.stack([local_correlation(fixed, pull(moving, flow).astype(np.uint8), sigma) for flow in candidates])
+    score = np.stack(
+        [local_correlation(fixed, pull(moving, flow).astype(np.uint8), sigma) for flow in candidates]
+    )
     weight = np.exp(sharpness * (score - score.max(axis=0)))
     weight = np.stack([blur(w, sigma / 3) for w in weight / weight.sum(axis=0)])
     total: Flow = (weight[..., None] * np.stack(candidates)).sum(axis=0).astype(np.float32)
@@ -115,7 +132,9 @@ def averaged_flow(
         flows.append(consistent_flow(a, b, trust, seed, sigma))
         for axis in (0, 1):
             flip = np.array([-1 if axis == 1 else 1, -1 if axis == 0 else 1], dtype=np.float32)
-            first, second, weight, start = (np.ascontiguousarray(np.flip(v, axis)) for v in (a, b, trust, seed * flip))
+            first, second, weight, start = (
+                np.ascontiguousarray(np.flip(v, axis)) for v in (a, b, trust, seed * flip)
+            )
             flow = consistent_flow(first, second, weight, start, sigma)
             flows.append(np.flip(flow, axis) * flip)
     return np.mean(flows, axis=0, dtype=np.float32)
@@ -123,7 +142,9 @@ def averaged_flow(
 
 def common_tissue(images: PairImages, ddf: Tensor) -> Weight:
     """(H, W) 0..1, where both images show tissue after warping, less a soft rim where one of them ends."""
-    both = np.ascontiguousarray((images.fixed_mask * warp(images.moving_mask, ddf))[0, 0].cpu().numpy(), np.float32)
+    both = np.ascontiguousarray(
+        (images.fixed_mask * warp(images.moving_mask, ddf))[0, 0].cpu().numpy(), np.float32
+    )
     return np.clip(2 * blur(both, images.diagonal / 150) - 1, 0, 1)
 
 
@@ -188,5 +209,7 @@ class FlowRefinement:
             "similarity": similarity(images, ddf),
         }
         return replace(
-            estimate, ddf=ddf, stages=(*estimate.stages, Stage("flow refinement", perf_counter() - start, details))
+            estimate,
+            ddf=ddf,
+            stages=(*estimate.stages, Stage("flow refinement", perf_counter() - start, details)),
         )

@@ -47,8 +47,8 @@ class HybridMatching:
         self,
         matchers: Sequence[Matcher],
         enough: int | None = 200,
-        contamination: float | str = "auto",
-        tolerance: float = 0.008,
+        contamination: float | str = 0.05,
+        tolerance: float = 0.011,
         rounds: int = 30,
         method: Literal["thin_plate", "linear"] = "thin_plate",
         smoothing: float = 10000.0,
@@ -118,4 +118,6 @@ def _in_moving_image(pairs: PointPairs, estimate: Estimate) -> PointPairs:
     """Pairs found on the warped moving image, in the voxels of the moving image itself."""
     if len(pairs) == 0:
         return pairs
-    return PointPairs(pairs.moving + lookup(estimate.ddf, pairs.moving).to(pairs.moving), pairs.fixed, pairs.score)
+    return PointPairs(
+        pairs.moving + lookup(estimate.ddf, pairs.moving).to(pairs.moving), pairs.fixed, pairs.score
+    )

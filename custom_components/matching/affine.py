@@ -53,7 +53,12 @@ def fit_affine(pairs: PointPairs, threshold: float) -> AffineFit | None:
     fixed, moving = (p.double().cpu().numpy() for p in (pairs.fixed, pairs.moving))
     cv2.setRNGSeed(0)  # OpenCV's sampler is global; the same pairs must give the same affine
     model, inliers = cv2.estimateAffine2D(
-        fixed, moving, method=cv2.USAC_MAGSAC, ransacReprojThreshold=threshold, maxIters=5000, confidence=0.999
+        fixed,
+        moving,
+        method=cv2.USAC_MAGSAC,
+        ransacReprojThreshold=threshold,
+        maxIters=5000,
+        confidence=0.999,
     )
     if model is None or not np.isfinite(model).all() or inliers.sum() < 4:
         return None

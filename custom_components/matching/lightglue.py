@@ -39,10 +39,14 @@ def build_lightglue(features: Features, weights: str | Path | None = None) -> Li
     network = LightGlue(
         None, **{**LightGlue.features[features], "weights": None}, depth_confidence=-1, width_confidence=-1
     )
-    missing = network.load_state_dict(rename_lightglue_keys(load(f"{features}_lightglue", weights)), strict=False)
+    missing = network.load_state_dict(
+        rename_lightglue_keys(load(f"{features}_lightglue", weights)), strict=False
+    )
     lost = set(missing.missing_keys) & dict(network.named_parameters()).keys()
     if lost:
-        raise InputError(f"weights '{features}_lightglue' lack {len(lost)} parameters, first {sorted(lost)[0]}")
+        raise InputError(
+            f"weights '{features}_lightglue' lack {len(lost)} parameters, first {sorted(lost)[0]}"
+        )
     return network.eval()
 
 

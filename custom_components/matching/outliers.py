@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 
 
 def isolation_forest(
-    pairs: PointPairs, *, contamination: float | str = "auto", min_pairs: int = 32, seed: int = 0
+    pairs: PointPairs, *, contamination: float | str = 0.05, min_pairs: int = 32, seed: int = 0
 ) -> Tensor:
     """Mask (N,) of the pairs whose displacement is not isolated from the others.
 
@@ -48,7 +48,9 @@ def even_sample(points: Array, cells: int, generator: np.random.Generator) -> np
     return order[first]
 
 
-def _good_triangles(source: Array, target: Array, simplices: Array, min_angle: float) -> npt.NDArray[np.bool_]:
+def _good_triangles(
+    source: Array, target: Array, simplices: Array, min_angle: float
+) -> npt.NDArray[np.bool_]:
     """Triangles that are no slivers in the source, keep their orientation and change their area by less than a factor 3."""
     a, b = source[simplices], target[simplices]
 
@@ -60,7 +62,9 @@ def _good_triangles(source: Array, target: Array, simplices: Array, min_angle: f
     # the smallest angle faces the shortest side: sin = 2 * area / (product of the two longer sides)
     longest = np.sort(sides, axis=1)[:, 1:].prod(axis=1)
     ratio = area(b) / np.where(area(a) == 0, np.inf, area(a))
-    good: npt.NDArray[np.bool_] = (np.abs(area(a)) > np.sin(np.deg2rad(min_angle)) * longest) & (ratio > 1 / 3) & (ratio < 3)
+    good: npt.NDArray[np.bool_] = (
+        (np.abs(area(a)) > np.sin(np.deg2rad(min_angle)) * longest) & (ratio > 1 / 3) & (ratio < 3)
+    )
     return good
 
 
@@ -106,7 +110,9 @@ def local_affine_scores(
     return torch.from_numpy(score)
 
 
-def neighbour_consensus(pairs: PointPairs, *, tolerance: float, neighbours: int = 12, passes: int = 2) -> Tensor:
+def neighbour_consensus(
+    pairs: PointPairs, *, tolerance: float, neighbours: int = 20, passes: int = 3
+) -> Tensor:
     """Mask (N,) of the pairs whose displacement is near the median displacement of their neighbours.
 
     The triangles of the local affine correction need three good corners; below about 60 % good pairs most have none.
@@ -116,20 +122,25 @@ def neighbour_consensus(pairs: PointPairs, *, tolerance: float, neighbours: int 
         pairs: matches after the global affine.
         tolerance: voxels.
         neighbours: nearest pairs in the fixed image that are asked.
-        passes: repeated on the survivors.
+        passes: repeated with the survivors as neighbours; a good pair that bad neighbours condemned comes back.
     """
-    keep = torch.arange(len(pairs))
+    where = pairs.fixed.double().cpu().numpy()
+    displacement = (pairs.moving - pairs.fixed).double().cpu().numpy()
+    keep = np.ones(len(pairs), dtype=bool)
     for _ in range(passes):
-        if len(keep) <= neighbours:
+        asked = np.flatnonzero(keep)
+        if len(asked) <= neighbours:
             break
-        where = pairs.fixed[keep].double().cpu().numpy()
-        displacement = (pairs.moving - pairs.fixed)[keep].double().cpu().numpy()
-        _, nearest = cKDTree(where).query(where, k=neighbours + 1)
-        median = np.median(displacement[nearest[:, 1:]], axis=1)
-        keep = keep[torch.from_numpy(np.linalg.norm(displacement - median, axis=1) < tolerance)]
-    mask = torch.zeros(len(pairs), dtype=torch.bool)
-    mask[keep] = True
-    return mask
+        nearest = asked[cKDTree(where[asked]).query(where, k=neighbours + 1)[1]]
+        # nobody is asked about itself; a pair that was rejected before is not among its neighbours anyway
+        others = nearest != np.arange(len(pairs))[:, None]
+        others[others.all(axis=1), -1] = False
+        median = np.median(displacement[nearest[others].reshape(-1, neighbours)], axis=1)
+        agrees = np.linalg.norm(displacement - median, axis=1) < tolerance
+        if (agrees == keep).all():
+            break
+        keep = agrees
+    return torch.from_numpy(keep)
 
 
 def local_affine(
@@ -178,8 +189,15 @@ def merge_duplicates(pairs: PointPairs, *, radius: float = 2.0, agreement: float
     """
     if len(pairs) < 2:
         return pairs
-    order = pairs.score.argsort(descending=True)
-    cell_fixed = (pairs.fixed[order] / radius).floor()
-    cell_moving = (pairs.moving[order] / agreement).floor()
-    _, first = np.unique(torch.cat([cell_fixed, cell_moving], dim=1).numpy(), axis=0, return_index=True)
-    return pairs.select(order[torch.from_numpy(np.sort(first))])
+    fixed, moving = (p.double().cpu().numpy() for p in (pairs.fixed, pairs.moving))
+    close = cKDTree(fixed).query_pairs(radius, output_type="ndarray")
+    close = close[np.linalg.norm(moving[close[:, 0]] - moving[close[:, 1]], axis=1) < agreement]
+    rank = np.empty(len(pairs), dtype=np.int64)
+    rank[pairs.score.cpu().argsort(descending=True, stable=True).numpy()] = np.arange(len(pairs))
+    better = np.sort(rank[close], axis=1)
+    keep = np.ones(len(pairs), dtype=bool)  # by rank
+    for high, low in better[np.argsort(better[:, 0])]:
+        # in this order nothing can still remove the better one
+        if keep[high]:
+            keep[low] = False
+    return pairs.select(torch.from_numpy(keep[rank]))

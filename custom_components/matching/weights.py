@@ -114,8 +114,10 @@ def download(name: str, folder: str) -> str:
     """
     known = FILES.get(name)
     if known is None or not known.url:
-        raise InputError(f"no download is known for weights '{name}'; known are "
-                         f"{', '.join(f.name for f in FILES.values() if f.url)}")
+        raise InputError(
+            f"no download is known for weights '{name}'; known are "
+            f"{', '.join(f.name for f in FILES.values() if f.url)}"
+        )
     target = Path(folder) / Path(known.member).name
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as partial:

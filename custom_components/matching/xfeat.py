@@ -68,7 +68,9 @@ class XFeatMatcher:
         found = self.network.detectAndCompute(padded.float())[0]
         points = xy_to_row_col(found["keypoints"])
         inside = (points[:, 0] < height) & (points[:, 1] < width)
-        return Keypoints(points[inside].cpu(), found["descriptors"][inside].cpu(), found["scores"][inside].cpu())
+        return Keypoints(
+            points[inside].cpu(), found["descriptors"][inside].cpu(), found["scores"][inside].cpu()
+        )
 
     def __call__(self, moving: Tensor, fixed: Tensor) -> PointPairs:
         """Match two images; see ``Matcher``."""
@@ -80,7 +82,9 @@ class XFeatMatcher:
         found = []
         for image in (moving, fixed):
             size = [round(side * scale) for side in image.shape[-2:]]
-            resized = image if scale == 1 else F.interpolate(image, size, mode="area" if scale < 1 else "bicubic")
+            resized = (
+                image if scale == 1 else F.interpolate(image, size, mode="area" if scale < 1 else "bicubic")
+            )
             points = self.detect(resized)
             # voxel centre i of the resized image lies at (i + 0.5) / scale - 0.5 of the original
             ratio = torch.tensor([old / new for old, new in zip(image.shape[-2:], size, strict=True)])

@@ -14,24 +14,52 @@ Points = npt.NDArray[np.float64]
 
 
 def tre(warped: Points, fixed: Points) -> npt.NDArray[np.float64]:
-    """(N,) distances between warped moving landmarks and fixed landmarks, both (N, D) pixels of the fixed image.
+    """Distances between warped moving landmarks and fixed landmarks.
+
+    Args:
+        warped: (N, D) moving landmarks carried into the fixed image, pixels.
+        fixed: (N, D) fixed landmarks, pixels.
+
+    Returns:
+        (N,) pixels of the fixed image.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: the shapes differ, or a coordinate is not finite.
     """
     if warped.shape != fixed.shape:
         raise InputError(f"landmarks differ in shape: warped {warped.shape}, fixed {fixed.shape}")
-    return np.linalg.norm(warped - fixed, axis=1)
+    for name, points in (("warped", warped), ("fixed", fixed)):
+        bad = int((~np.isfinite(points).all(axis=1)).sum())
+        if bad:
+            raise InputError(f"{bad} of {len(points)} {name} landmarks are not finite")
+    return np.asarray(np.linalg.norm(np.subtract(warped, fixed, dtype=np.float64), axis=1))
 
 
 def rtre(warped: Points, fixed: Points, diagonal: float) -> npt.NDArray[np.float64]:
-    """(N,) TRE relative to the diagonal of the fixed image in pixels."""
+    """TRE relative to the size of the fixed image.
+
+    Args:
+        warped: (N, D) moving landmarks carried into the fixed image, pixels.
+        fixed: (N, D) fixed landmarks, pixels.
+        diagonal: of the fixed image, pixels.
+
+    Returns:
+        (N,) share of the diagonal.
+
+    Raises:
+        InputError: the landmarks are no match (see ``tre``), or the diagonal is not positive.
+    """
+    if not diagonal > 0:
+        raise InputError(f"the diagonal of the fixed image must be positive, got {diagonal}")
     return tre(warped, fixed) / diagonal
 
 
 @dataclass(frozen=True)
 class PairTRE:
-    """rTRE of one pair; ``robustness`` is the share of landmarks that ended strictly closer than they began."""
+    """The rTRE of one pair before (``initial_``) and after registration, over ``count`` landmarks.
+
+    ``robustness`` is the share of landmarks that ended strictly closer than they began.
+    """
 
     mean: float
     median: float
@@ -43,7 +71,7 @@ class PairTRE:
 
 
 def pair_metrics(moving: Points, warped: Points, fixed: Points, diagonal: float) -> PairTRE:
-    """rTRE of one pair over the landmarks both lists have.
+    """The rTRE of one pair over the landmarks both lists have.
 
     Args:
         moving: (N, 2) moving landmarks as annotated, pixels.
@@ -74,7 +102,11 @@ def pair_metrics(moving: Points, warped: Points, fixed: Points, diagonal: float)
 
 @dataclass(frozen=True)
 class Aggregate:
-    """The challenge's six aggregates over pairs (A average, M median, Mx maximum; outer first), robustness, initial."""
+    """The challenge's aggregates over pairs, with the number of pairs, the initial error and the robustness.
+
+    A is the average, M the median, Mx the maximum: the first letter over pairs, the next over a pair's
+    landmarks.
+    """
 
     pairs: int
     initial_AArTRE: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,10 +16,12 @@ from custom_components.fields import (
     affine_residual,
     apply_matrix,
     best_affine,
+    displacement_image,
     image_to_ddf,
     jacobian_determinant,
     resample,
 )
+from custom_components.metrics import tre
 from custom_components.outputs import pictures as draw
 from custom_components.pairs import atomic_path
 from custom_components.transforms.grey import stain_independent_grey
@@ -27,6 +29,10 @@ from custom_components.transforms.working import shrink
 
 Metrics = Mapping[str, Any]
 Array = npt.NDArray[Any]
+Matrix = npt.NDArray[np.float64]
+Points = npt.NDArray[np.float64]
+UNITS = {"pixel": "px", "micrometre": "\N{MICRO SIGN}m"}
+THUMBNAIL = "thumbnail.jpg"
 
 
 @dataclass(frozen=True)
@@ -34,22 +40,28 @@ class ReportData:
     """What the pictures are made of.
 
     Attributes:
-        fixed, moving: (C, H, W) as read, with their index_to_physical ``fixed_matrix``, ``moving_matrix``.
+        fixed: (C, H, W) as read.
+        moving: (C, H, W) as read.
+        fixed_matrix: index_to_physical of ``fixed``.
+        moving_matrix: index_to_physical of ``moving``.
         displacement: displacement image, fixed -> moving.
         background: of the moving image, one value a channel.
-        kept, dropped: (moving, fixed) physical points (N, 2) x, y.
-        landmarks: (moving as annotated, warped, fixed) pixels (N, 2) row, col of the fixed image, or None.
+        kept: (moving, fixed) physical points (N, 2) x, y of the matches.
+        dropped: the same of the rejected ones.
+        landmarks: (moving as annotated, warped, fixed) pixels (N, 2) row, col, or None.
+        landmark_names: one a landmark.
     """
 
     fixed: Array
     moving: Array
-    fixed_matrix: npt.NDArray[np.float64]
-    moving_matrix: npt.NDArray[np.float64]
+    fixed_matrix: Matrix
+    moving_matrix: Matrix
     displacement: Any
-    background: npt.NDArray[np.float64]
-    kept: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
-    dropped: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
-    landmarks: tuple[npt.NDArray[np.float64], ...] | None
+    background: Sequence[float]
+    kept: tuple[Points, Points]
+    dropped: tuple[Points, Points]
+    landmarks: tuple[Points, Points, Points] | None = None
+    landmark_names: Sequence[str] = ()
 
 
 def environment() -> Environment:
@@ -63,111 +75,153 @@ def environment() -> Environment:
 
 
 def verdict(m: Metrics) -> str:
-    """One sentence for the reader who reads only one."""
+    """What a reader needs to know who reads only one line; empty for a failed pair, whose reason says it."""
     if m["status"] == "failed":
-        return str(m["reason"])
-    text = f"{m['matches']} consistent matches, {m['residual_median']:.1f} working pixels apart (median) after registration. "
-    text += (
-        "No folding. "
-        if m["folding_share"] == 0
-        else f"{100 * m['folding_share']:.2f} % of the tissue is folded over. "
-    )
+        return ""
+    parts = []
+    if m["matches"]:
+        residual = f"{m['residual_median_physical']:.1f} {UNITS[m['unit']]}"
+        parts.append(f"{m['matches']} consistent matches, median residual {residual}")
+    folded = m["folding_share"]
+    parts.append("no folding" if folded == 0 else f"{percent(folded)} of the tissue is folded over")
+    text = ", ".join(parts) + "."
+    if m.get("landmarks"):
+        marks, diagonal = m["landmarks"], float(np.hypot(*m["fixed_shape"]))
+        change = "fell" if marks["mean"] < marks["initial_mean"] else "rose"
+        text += (
+            f" The mean error of {marks['count']} landmarks {change} from {marks['initial_mean'] * diagonal:.1f} to "
+            f"{marks['mean'] * diagonal:.1f} px; {marks['robustness']:.0%} of them moved closer."
+        )
+    return text[0].upper() + text[1:]
+
+
+def percent(share: float) -> str:
+    """A share in percent that never rounds to a false zero."""
+    return "0 %" if share == 0 else f"{100 * share:.2f} %" if share >= 1e-4 else "< 0.01 %"
+
+
+def fact_sheet(m: Metrics) -> list[tuple[str, str]]:
+    """(value, name) of the figures that stand in boxes under the verdict; none for a failed pair."""
+    if m["status"] == "failed":
+        return []
+    inverse = m["inverse_error"]["median"]
+    facts = [
+        (str(m["matches"]), "matches kept"),
+        (f"{m['residual_median_physical']:.1f} {UNITS[m['unit']]}", "median residual"),
+        (percent(m["folding_share"]), "folded tissue"),
+        (f"{inverse:.3f} px" if inverse >= 5e-4 else "< 0.001 px", "inverse error"),
+    ]
     if m.get("landmarks"):
         marks = m["landmarks"]
-        text += (
-            f"Landmark error (rTRE, share of the diagonal) fell from {marks['initial_mean']:.4f} to {marks['mean']:.4f}; "
-            f"{marks['robustness']:.0%} of {marks['count']} landmarks moved closer."
-        )
-    return text.strip() + (f" Look closely: {m['reason']}." if m["status"] == "poor" else "")
+        facts += [
+            (f"{marks['initial_mean']:.4f} \N{RIGHTWARDS ARROW} {marks['mean']:.4f}", "mean rTRE"),
+            (f"{marks['robustness']:.0%}", "landmarks closer"),
+        ]
+    return facts if m["matches"] else facts[2:]
 
 
-def make_pictures(data: ReportData, longest: int = 900) -> dict[str, str]:
-    """All pictures of the page as data URIs, drawn on the fixed image shrunk to ``longest``."""
+def stage_rows(m: Metrics) -> list[tuple[str, float, str]]:
+    """(name, seconds, figures in words) of every stage."""
 
-    def small(image: Array, matrix: npt.NDArray[np.float64]) -> tuple[Array, npt.NDArray[np.float64]]:
-        scale = min(1.0, longest / max(image.shape[1:]))
-        shrunk, grid = shrink(torch.from_numpy(image.astype(np.float32)), matrix, scale)
-        values = shrunk.numpy()
-        if np.issubdtype(image.dtype, np.integer):
-            values = values.round().astype(image.dtype)
-        return values, grid
+    def word(key: str, value: Any) -> str:
+        name = key.replace("_", " ")
+        if isinstance(value, bool):
+            return f"{name}: {'yes' if value else 'no'}"
+        if isinstance(value, float) and ("share" in key or key.startswith("kept_")):
+            return f"{name} {percent(value)}"
+        return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
 
-    fixed, fixed_matrix = small(data.fixed, data.fixed_matrix)
-    moving, moving_matrix = small(data.moving, data.moving_matrix)
+    return [
+        (name, stage["seconds"], "; ".join(word(k, v) for k, v in stage.items() if k != "seconds"))
+        for name, stage in m["stages"].items()
+    ]
+
+
+def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, list[dict[str, Any]]] | None:
+    """Errors in pixels of the fixed image before and after: how they are spread, and the largest of them."""
+    if data.landmarks is None:
+        return None
+    start, warped, truth = data.landmarks
+    before, after = tre(start, truth), tre(warped, truth)
+    diagonal = float(np.hypot(*data.fixed.shape[1:]))
+    kinds = {"mean": np.mean, "median": np.median, "90th percentile": lambda e: np.percentile(e, 90), "largest": np.max}
+    rows = [
+        {"name": n, "before": float(f(before)), "after": float(f(after)), "relative": 100 * float(f(after)) / diagonal}
+        for n, f in kinds.items()
+    ]
+    largest = [
+        {"name": data.landmark_names[i], "before": before[i], "after": after[i]} for i in np.argsort(-after)[:worst]
+    ]
+    return {"rows": rows, "worst": largest}
+
+
+def shrunk(image: Array, matrix: Matrix, longest: int) -> tuple[Array, Matrix]:
+    """(C, H, W) with its longest side at most ``longest``, dtype kept, and its index_to_physical."""
+    scale = min(1.0, longest / max(image.shape[1:]))
+    values, grid = shrink(torch.from_numpy(image.astype(np.float32)), matrix, scale)
+    small = values.numpy()
+    return (small.round() if np.issubdtype(image.dtype, np.integer) else small).astype(image.dtype), grid
+
+
+def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
+    """All pictures of the page, drawn on the fixed image shrunk to ``longest``."""
+    fixed, fixed_matrix = shrunk(data.fixed, data.fixed_matrix, longest)
+    moving, moving_matrix = shrunk(data.moving, data.moving_matrix, longest)
     shape = (fixed.shape[1], fixed.shape[2])
-    warped = resample(moving, moving_matrix, data.displacement, shape, fixed_matrix, 1, data.background)
-    # before: pixel on pixel, no field
-    nothing = np.empty((len(moving), *shape), dtype=moving.dtype)
-    nothing[:] = np.asarray(data.background)[:, None, None]
-    rows, columns = min(shape[0], moving.shape[1]), min(shape[1], moving.shape[2])
-    nothing[:, :rows, :columns] = moving[:, :rows, :columns]
-    rgb_fixed, rgb_warped, rgb_before = (draw.to_rgb(image) for image in (fixed, warped, nothing))
-    grey_fixed, grey_warped, grey_before = (
-        stain_independent_grey(image) for image in (fixed, warped, nothing)
+    # before: what a viewer shows that lays the two files over each other
+    identity = displacement_image(torch.zeros(1, 2, *shape), fixed_matrix, fixed_matrix)
+    warped, unaligned = (
+        resample(moving, moving_matrix, field, shape, fixed_matrix, 1, data.background)
+        for field in (data.displacement, identity)
     )
+    rgb_fixed, rgb_warped, rgb_before = (draw.to_rgb(image) for image in (fixed, warped, unaligned))
+    grey_fixed, grey_warped, grey_before = (stain_independent_grey(image) for image in (fixed, warped, unaligned))
 
     ddf = image_to_ddf(data.displacement, fixed_matrix, moving_matrix, shape)
     bend = affine_residual(best_affine(ddf), ddf)
-    to_fixed, to_moving = (np.linalg.inv(matrix) for matrix in (fixed_matrix, moving_matrix))
-    points = [(apply_matrix(to_moving, m), apply_matrix(to_fixed, f)) for m, f in (data.kept, data.dropped)]
+    to_fixed, to_moving = (np.asarray(np.linalg.inv(m), dtype=np.float64) for m in (fixed_matrix, moving_matrix))
+    kept, dropped = (
+        (apply_matrix(to_moving, moving_points), apply_matrix(to_fixed, fixed_points))
+        for moving_points, fixed_points in (data.kept, data.dropped)
+    )
     images = {
         "fixed": rgb_fixed,
         "warped": rgb_warped,
-        "moving": draw.to_rgb(moving),
         "unaligned": rgb_before,
         "colour_before": draw.two_colour(grey_fixed, grey_before),
         "colour_after": draw.two_colour(grey_fixed, grey_warped),
         "checker_before": draw.checkerboard(rgb_fixed, rgb_before),
         "checker_after": draw.checkerboard(rgb_fixed, rgb_warped),
         "grid": draw.deformation_grid(rgb_fixed, bend[0].double().numpy()),
-        "jacobian": draw.jacobian_picture(rgb_fixed, jacobian_determinant(bend)[0].double().numpy()),
-        "matches": draw.matches_picture(draw.to_rgb(moving), rgb_fixed, *points),
+        "area": draw.area_picture(rgb_fixed, jacobian_determinant(bend)[0].double().numpy()),
+        "matches": draw.matches_picture(draw.to_rgb(moving), rgb_fixed, kept, dropped),
     }
     if data.landmarks is not None:
+        start, end, truth = data.landmarks
         scale = np.array(shape) / np.array(data.fixed.shape[1:])
         images["landmarks"] = draw.landmark_picture(
-            rgb_fixed, *[(p + 0.5) * scale - 0.5 for p in data.landmarks]
+            rgb_fixed, *((p + 0.5) * scale - 0.5 for p in (start, end, truth))
         )
-    return {
-        name: draw.data_uri(draw.fit(image, 1400 if name == "matches" else longest))
-        for name, image in images.items()
-    }
-
-
-def landmark_rows(landmarks: tuple[npt.NDArray[np.float64], ...] | None) -> list[tuple[int, float, float]]:
-    """(number from 1, error before, error after), pixels of the fixed image; the worst after registration first."""
-    if landmarks is None:
-        return []
-    count = min(len(points) for points in landmarks)
-    start, warped, truth = (points[:count] for points in landmarks)
-    before, after = (np.linalg.norm(points - truth, axis=1) for points in (start, warped))
-    return [(int(i) + 1, float(before[i]), float(after[i])) for i in np.argsort(-after)]
-
-
-def write_thumbnail(path: Path, fixed: Array, warped: Array) -> None:
-    """A small two-colour overlay for the index page; both (C, H, W) of one size."""
-    height, width = fixed.shape[1:]
-    scale = min(1.0, 240 / max(height, width))
-    matrix = np.eye(3)
-    greys = [
-        stain_independent_grey(shrink(torch.from_numpy(image.astype(np.float32)), matrix, scale)[0].numpy())
-        for image in (fixed, warped)
-    ]
-    with atomic_path(path) as partial:
-        partial.write_bytes(draw.jpeg(draw.two_colour(greys[0], greys[1])))
+        images["errors"] = draw.error_chart(tre(start, truth), tre(end, truth), "pixels of the fixed image")
+    return images
 
 
 def write_report(path: Path, metrics: Metrics, data: ReportData | None) -> None:
-    """Write the page; without ``data`` (a failed pair) it has the verdict and no pictures."""
-    page = (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            m=metrics,
-            verdict=verdict(metrics),
-            pictures=make_pictures(data) if data is not None else None,
-            landmark_rows=landmark_rows(data.landmarks) if data is not None else [],
-        )
-    )
+    """Write the page, and ``thumbnail.jpg`` beside it for the overview of all pairs.
+
+    Args:
+        path: of the page.
+        metrics: what goes into metrics.json.
+        data: None for a failed pair: the page then has the verdict and no pictures.
+    """
+    pictures = make_pictures(data) if data is not None else {}
+    page = environment().get_template("report.html.j2").render(
+        m=metrics, verdict=verdict(metrics), facts=fact_sheet(metrics), stages=stage_rows(metrics),
+        marks=landmark_tables(data) if data is not None else None,
+        pictures={n: draw.data_uri(draw.fit(i, 1600 if n == "matches" else 900)) for n, i in pictures.items()},
+    )  # fmt: skip
+    if pictures:
+        with atomic_path(path.with_name(THUMBNAIL)) as partial:
+            partial.write_bytes(draw.jpeg(draw.fit(pictures["colour_after"], 240)))
     with atomic_path(path) as partial:
         partial.write_text(page, encoding="utf-8")

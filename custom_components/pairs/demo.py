@@ -12,21 +12,26 @@ from skimage import color, data
 
 from custom_components.fields import affine_to_ddf, compose, invert, lookup, sample
 from custom_components.fields.grid import identity_grid
+from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.geojson import write_geojson
 from custom_components.pairs.images import write_image
 from custom_components.pairs.landmarks import write_points
-from custom_components.pairs.table import Pair
+from custom_components.pairs.table import Pair, read_pairs
 
+TABLE = """id,moving,fixed,moving_landmarks,fixed_landmarks,moving_annotations
+demo,moving.png,fixed.png,moving_landmarks.csv,fixed_landmarks.csv,moving_annotations.geojson
+"""
 NOTE = """Demo pair: half real, half made.
-fixed.png is a real immunohistochemistry image (scikit-image's data.immunohistochemistry(), colon, DAB and haematoxylin).
-moving.png is made from it: only its haematoxylin, by colour deconvolution, turned by {rotation} degrees and bent by a
-smooth random field (seed {seed}, largest shift {largest:.1f} pixels without the rotation). The landmarks are a regular
-grid on the tissue, carried over by that known deformation; the annotation is a circle carried over the same way.
+fixed.png is a real immunohistochemistry image (scikit-image's data.immunohistochemistry(): colon, DAB and
+haematoxylin). moving.png is made from it: only its haematoxylin, by colour deconvolution, turned by {rotation}
+degrees and bent by a smooth random field (seed {seed}, largest shift {largest:.1f} pixels without the rotation).
+The landmarks are a regular grid on the tissue, carried over by that known deformation; the annotation is a circle
+carried over the same way. pairs.csv names all of them.
 """
 
 
 def haematoxylin_only(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """RGB (H, W, 3) -> RGB that shows the haematoxylin alone (Ruifrok and Johnston's colour deconvolution)."""
+    """RGB (H, W, 3) -> RGB of the haematoxylin alone (Ruifrok and Johnston's colour deconvolution)."""
     stains = color.rgb2hed(image)
     stains[..., 1:] = 0
     return np.asarray((color.hed2rgb(stains) * 255).round().clip(0, 255), dtype=np.uint8)
@@ -39,14 +44,14 @@ def smooth_field(shape: tuple[int, int], largest: float, smoothness: float, seed
     return torch.from_numpy(field / np.abs(field).max() * largest)[None]
 
 
-def write_demo_pair(folder: str | Path, rotation: float = 25.0, largest: float = 12.0, seed: int = 0) -> Pair:
-    """Write the pair, its landmarks, an annotation and a note that says what is real; returns the pair.
+def write_demo_pair(folder: str | Path, seed: int = 0, rotation: float = 25.0, largest: float = 12.0) -> Pair:
+    """Write the pair, its landmarks, an annotation, a table and a note that says what is real; returns the pair.
 
     Args:
         folder: made if absent.
+        seed: of the smooth field.
         rotation: degrees.
         largest: pixels, of the smooth field.
-        seed: of the smooth field.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
@@ -58,7 +63,8 @@ def write_demo_pair(folder: str | Path, rotation: float = 25.0, largest: float =
     matrix = np.column_stack([turn, centre - turn @ centre])
     # moving grid -> real image: the moving image is read there
     truth = compose(
-        affine_to_ddf(matrix, (height, width), torch.float64), smooth_field((height, width), largest, 60.0, seed)
+        affine_to_ddf(matrix, (height, width), torch.float64),
+        smooth_field((height, width), largest, 60.0, seed),
     )
     rendering = torch.from_numpy(np.moveaxis(haematoxylin_only(real), -1, 0).astype(np.float64))[None]
     positions = identity_grid((height, width), dtype=torch.float64) + truth
@@ -85,8 +91,6 @@ def write_demo_pair(folder: str | Path, rotation: float = 25.0, largest: float =
     }  # fmt: skip
     write_geojson(root / "moving_annotations.geojson", {"type": "FeatureCollection", "features": [feature]})
     (root / "README.txt").write_text(NOTE.format(rotation=rotation, seed=seed, largest=largest))
-    names = {key: root / f"{key}.csv" for key in ("moving_landmarks", "fixed_landmarks")}
-    return Pair(
-        "demo", root / "moving.png", root / "fixed.png", **names,
-        moving_annotations=root / "moving_annotations.geojson",
-    )  # fmt: skip
+    with atomic_path(root / "pairs.csv") as partial:
+        partial.write_text(TABLE)
+    return read_pairs(root / "pairs.csv")[0]

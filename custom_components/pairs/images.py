@@ -1,30 +1,39 @@
 """Reading and writing images; every image is (C, *spatial) with rows before columns.
 
-This is the one place where an order is chosen: spatial axes are those of the array, (row, col) or (slice, row, col),
-and ``meta["index_to_physical"]`` carries the rest.
+This is the one place where an order is chosen: spatial axes are those of the array, (row, col) or
+(slice, row, col), and ``meta["index_to_physical"]`` carries the rest.
 """
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import itk
+import nibabel
 import numpy as np
 import numpy.typing as npt
 import tifffile
 import torch
-from monai.data import MetaTensor
-from PIL import Image, UnidentifiedImageError
+from monai.data.meta_tensor import MetaTensor
+from PIL import Image, ImageFile
 
 from custom_components.errors import InputError
-from custom_components.fields.geometry import geometry_of, index_to_physical
+from custom_components.fields import geometry
 from custom_components.pairs.atomic import atomic_path
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 PixelSize = tuple[float, float]
 TIFF = (".tif", ".tiff", ".btf")
-MEDICAL = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
+MEDICAL = (".nii", ".nii.gz", ".mha", ".nrrd", ".mhd")
+PICTURES = (".png", ".jpg", ".jpeg")
 MIN_SIDE = 32
+# what Pillow, tifffile, nibabel and ITK raise on files that they don't understand or that end too early
+UNREADABLE = (OSError, ValueError, RuntimeError, SyntaxError, LookupError, TypeError, EOFError)
+VECTOR_KINDS = ("UC", "US", "SS", "F", "D")  # of ITK's Python package, for images with components
 TO_MICROMETRE = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6}
 
 
@@ -42,11 +51,13 @@ def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
         channel: keep this channel alone.
 
     Returns:
-        (C, *spatial) in the file's own dtype (uint16 and uint32 as the next wider signed type), alpha blended onto white. ``meta``: filename, dtype (of
-        the file), pixel_size ((row, col) micrometres or None), index_to_physical.
+        (C, *spatial) in the file's own dtype (uint16 and uint32 as the next wider signed type), alpha blended onto
+        white. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres or None),
+        index_to_physical.
 
     Raises:
-        InputError: missing, unreadable or truncated file, NaN or infinite pixels, a side below 32 pixels, no such channel.
+        InputError: missing, unreadable or truncated file, NaN or infinite pixels, a side below 32 pixels (2-D), no
+            such channel.
     """
     file = Path(path)
     if not file.is_file():
@@ -58,11 +69,13 @@ def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
             size = None
         else:
             array, size = _read_tiff(file) if suffix in TIFF else _read_picture(file)
-            matrix = index_to_physical([1.0] * (array.ndim - 1))
+            matrix = geometry.index_to_physical([1.0] * (array.ndim - 1))
     except InputError:
         raise
-    except (OSError, ValueError, RuntimeError, SyntaxError, KeyError, IndexError, UnidentifiedImageError) as error:
-        raise InputError(f"image {file} can't be read, it may be damaged or cut off: {_first_line(error)}") from error
+    except UNREADABLE as error:
+        raise InputError(
+            f"image {file} can't be read, it may be damaged or cut off: {_first_line(error)}"
+        ) from error
     _check_pixels(array, file)
     if channel is not None:
         if not 0 <= channel < len(array):
@@ -84,30 +97,46 @@ def _first_line(error: BaseException) -> str:
 def _check_pixels(array: Array, file: Path) -> None:
     if min(array.shape[1:]) < MIN_SIDE and array.ndim == 3:
         height, width = array.shape[1:]
-        raise InputError(f"image {file} is {width} x {height} pixels; sides below {MIN_SIDE} can't be registered")
+        raise InputError(
+            f"image {file} is {width} x {height} pixels; sides below {MIN_SIDE} can't be registered"
+        )
     if np.issubdtype(array.dtype, np.floating):
         bad = int((~np.isfinite(array)).sum())
         if bad:
-            raise InputError(f"image {file} has {bad} pixels that are NaN or infinite; replace them before registration")
+            raise InputError(
+                f"image {file} has {bad} pixels that are NaN or infinite; replace them before registration"
+            )
 
 
 def _blend_alpha(array: Array) -> Array:
     """(C, H, W) with alpha as the last of 2 or 4 channels -> without, on white."""
-    top = np.iinfo(array.dtype).max if np.issubdtype(array.dtype, np.integer) else 1.0
-    alpha = array[-1:].astype(np.float64) / top
-    return np.asarray((array[:-1] * alpha + top * (1 - alpha)).round().astype(array.dtype))
+    whole = np.issubdtype(array.dtype, np.integer)
+    top = float(np.iinfo(array.dtype).max) if whole else 1.0
+    alpha = array[-1:].astype(np.float32) / top
+    blended = array[:-1] * alpha + top * (1 - alpha)
+    return np.asarray((blended.round() if whole else blended).astype(array.dtype))
+
+
+@contextmanager
+def _pillow_for_slides() -> Iterator[None]:
+    """Pillow without its bomb guard, as slides are larger, and strict about files that end too early."""
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _read_picture(file: Path) -> tuple[Array, PixelSize | None]:
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # slides are larger than Pillow's bomb guard
-    try:
-        with Image.open(file) as picture:
-            if picture.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
-                picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-            array: Array = np.asarray(picture)
-            mode = picture.mode
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    with _pillow_for_slides(), Image.open(file) as opened:
+        picture: Image.Image = opened
+        if "transparency" in opened.info or opened.mode == "PA":
+            picture = opened.convert("RGBA")
+        elif opened.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
+            picture = opened.convert("RGB")
+        array: Array = np.asarray(picture)
+        mode = picture.mode
     array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
     return (_blend_alpha(array) if mode in ("RGBA", "LA") else array), None
 
@@ -118,7 +147,7 @@ def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
         array, axes = series.asarray(), series.axes
         page = tiff.pages.first
         size = _ome_pixel_size(tiff.ome_metadata) if tiff.is_ome else _resolution(page)
-        alpha = bool(page.extrasamples) and page.photometric in (1, 2) and len(page.extrasamples) == 1
+        alpha = tuple(page.extrasamples) in ((1,), (2,))  # a further channel of no stated kind is data
     for axis in [a for a in axes if a not in "YX"]:
         position = axes.index(axis)
         if axis in "CSIQ" and array.shape[position] > 1 and not any(a in "#" for a in axes):
@@ -127,7 +156,10 @@ def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
             array, axes = np.squeeze(array, position), axes[:position] + axes[position + 1 :]
     channel_axes = [a for a in axes if a not in "YX"]
     if len(channel_axes) > 1:
-        raise InputError(f"image {file} has axes {axes} of {array.shape}; a 2-D image has rows, columns and one channel axis")
+        raise InputError(
+            f"image {file} has axes {axes} of {array.shape}; "
+            "a 2-D image has rows, columns and one channel axis"
+        )
     if not channel_axes:
         return array[None], size
     array = np.moveaxis(array, axes.index(channel_axes[0]), 0)
@@ -139,7 +171,8 @@ def _ome_pixel_size(xml: str | None) -> PixelSize | None:
     pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {}) if pixels else {}
     try:
         sizes = [
-            float(pixels[f"PhysicalSize{a}"]) * TO_MICROMETRE[pixels.get(f"PhysicalSize{a}Unit", "µm")] for a in "YX"
+            float(pixels[f"PhysicalSize{a}"]) * TO_MICROMETRE[pixels.get(f"PhysicalSize{a}Unit", "µm")]
+            for a in "YX"
         ]
     except (KeyError, ValueError):
         return None
@@ -147,7 +180,7 @@ def _ome_pixel_size(xml: str | None) -> PixelSize | None:
 
 
 def _resolution(page: tifffile.TiffPage) -> PixelSize | None:
-    """Pixel size of TIFF's resolution tags, when it is in centimetres and fits a microscope (< 100 micrometres)."""
+    """Pixel size of TIFF's resolution tags, when they are in centimetres and fit a microscope (< 100 µm)."""
     if page.tags.valueof("ResolutionUnit") != 3:
         return None
     sizes = []
@@ -159,13 +192,49 @@ def _resolution(page: tifffile.TiffPage) -> PixelSize | None:
     return (sizes[0], sizes[1]) if max(sizes) < 100 else None
 
 
+def _itk_image(file: Path) -> Any:
+    """The file as itk.Image, or as itk.VectorImage where it has components, for which itk.imread finds no type."""
+    header = itk.ImageIOFactory.CreateImageIO(str(file), itk.CommonEnums.IOFileMode_ReadMode)
+    if header is None:
+        raise OSError("not a form that ITK knows")
+    header.SetFileName(str(file))
+    header.ReadImageInformation()
+    if header.GetNumberOfComponents() == 1:
+        return itk.imread(str(file))
+    names = ("UCHAR", "USHORT", "SHORT", "FLOAT", "DOUBLE")
+    kinds = {
+        getattr(itk.CommonEnums, f"IOComponent_{n}"): k for n, k in zip(names, VECTOR_KINDS, strict=True)
+    }
+    kind = getattr(itk, kinds.get(header.GetComponentType(), "F"))
+    reader = itk.ImageFileReader[itk.VectorImage[kind, header.GetNumberOfDimensions()]].New(
+        FileName=str(file)
+    )
+    reader.Update()
+    return reader.GetOutput()
+
+
+def _check_nifti_whole(file: Path) -> None:
+    """Raise ``EOFError`` for a file that ends early, which ITK fills up in silence."""
+    # the class is that of the header found, always one with a proxy to the pixels
+    proxy = cast(Any, nibabel.load(file)).dataobj
+    wanted = int(proxy.offset) + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
+    found = file.stat().st_size
+    if file.name.lower().endswith(".gz"):
+        with gzip.open(file) as stream:  # raises EOFError by itself when the compressed stream is cut
+            found = sum(len(block) for block in iter(lambda: stream.read(1 << 24), b""))
+    if found < wanted:
+        raise EOFError(f"{wanted - found} of {wanted} bytes are missing")
+
+
 def _read_medical(file: Path) -> tuple[Array, npt.NDArray[np.float64]]:
-    image = itk.imread(str(file))
+    if suffix_of(file).startswith(".nii"):
+        _check_nifti_whole(file)
+    image = _itk_image(file)
     array = np.asarray(itk.array_from_image(image))
     dimensions = int(image.GetImageDimension())
     array = array[None] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(array, -1, 0)
     direction = np.asarray(itk.array_from_matrix(image.GetDirection()))
-    matrix = index_to_physical(tuple(image.GetSpacing()), tuple(image.GetOrigin()), direction)
+    matrix = geometry.index_to_physical(tuple(image.GetSpacing()), tuple(image.GetOrigin()), direction)
     if dimensions == 3 and array.shape[1] == 1:  # a section stored as a one-slice volume
         array, matrix = array[:, 0], np.delete(np.delete(matrix, 0, axis=1), 2, axis=0)
     return array, matrix
@@ -174,7 +243,7 @@ def _read_medical(file: Path) -> tuple[Array, npt.NDArray[np.float64]]:
 def write_image(
     path: str | Path,
     array: Array,
-    matrix: npt.NDArray[np.float64] | None = None,
+    index_to_physical: npt.NDArray[np.float64] | None = None,
     pixel_size: PixelSize | None = None,
 ) -> None:
     """Write (C, *spatial) in the form that the suffix names, whole or not at all.
@@ -182,16 +251,25 @@ def write_image(
     Args:
         path: .png, .jpg, .tif, .ome.tif, .nii.gz, .mha or .nrrd.
         array: its dtype is kept; PNG and JPEG take 8 (PNG also 16) bit and 1 or 3 channels.
-        matrix: index_to_physical, stored by the medical formats.
+        index_to_physical: (D+1, D+1), stored by the medical formats.
         pixel_size: (row, col) micrometres, stored by TIFF.
 
     Raises:
         InputError: the format can't hold such an image, or the folder can't be written.
     """
     target, suffix = Path(path), suffix_of(path)
+    if suffix == ".mhd" or suffix not in (*TIFF, *MEDICAL, *PICTURES):  # .mhd is two files, never whole
+        raise InputError(
+            f"{target}: can't write '{suffix}'; choose one of {', '.join((*PICTURES, *TIFF, *MEDICAL[:4]))}"
+        )
     with atomic_path(target) as partial:
         if suffix in MEDICAL:
-            _write_medical(partial, array, matrix)
+            try:
+                _write_medical(partial, array, index_to_physical)
+            except (RuntimeError, TypeError, LookupError) as error:
+                raise InputError(
+                    f"{target}: {suffix} can't hold {array.dtype} of shape {array.shape}: {_first_line(error)}"
+                ) from error
         elif suffix in TIFF:
             _write_tiff(partial, array, pixel_size)
         elif array.dtype == np.uint8 and len(array) in (1, 3):
@@ -199,15 +277,17 @@ def write_image(
         elif array.dtype == np.uint16 and len(array) == 1 and suffix == ".png":
             Image.fromarray(array[0]).save(partial)
         else:
-            raise InputError(f"{target}: {suffix} can't hold {len(array)} channels of {array.dtype}; choose .tif")
+            raise InputError(
+                f"{target}: {suffix} can't hold {len(array)} channels of {array.dtype}; choose .tif"
+            )
 
 
 def _write_tiff(path: Path, array: Array, pixel_size: PixelSize | None) -> None:
     rgb = len(array) == 3 and array.dtype in (np.uint8, np.uint16)
     data = np.moveaxis(array, 0, -1) if rgb else array
-    metadata: dict[str, object] = {"axes": "YXS" if rgb else "CYX"}
+    metadata: dict[str, Any] = {"axes": "YXS" if rgb else "CYX"}
     ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
-    resolution: dict[str, object] = {}
+    resolution: dict[str, Any] = {}
     if pixel_size is not None:
         rows, columns = pixel_size
         if ome:
@@ -222,9 +302,11 @@ def _write_tiff(path: Path, array: Array, pixel_size: PixelSize | None) -> None:
 
 def _write_medical(path: Path, array: Array, matrix: npt.NDArray[np.float64] | None) -> None:
     vector = len(array) > 1
-    image = itk.image_from_array(np.ascontiguousarray(np.moveaxis(array, 0, -1) if vector else array[0]), is_vector=vector)
+    image = itk.image_from_array(
+        np.ascontiguousarray(np.moveaxis(array, 0, -1) if vector else array[0]), is_vector=vector
+    )
     if matrix is not None:
-        spacing, origin, direction = geometry_of(matrix)
+        spacing, origin, direction = geometry.geometry_of(matrix)
         image.SetSpacing([float(v) for v in spacing])
         image.SetOrigin([float(v) for v in origin])
         image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(direction)))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +16,8 @@ OPTIONAL = (
     "moving_landmarks", "fixed_landmarks", "moving_labels", "fixed_labels",
     "moving_mask", "fixed_mask", "moving_annotations", "fixed_annotations",
 )  # fmt: skip
+# what Linux, macOS and Windows all take as the name of a folder
+SAFE_ID = r'[^/\\:*?"<>|\x00-\x1f]+'
 COVER_TABLE = {  # ANHIR / BIRL: the target stays, the source is warped
     "Target image": "fixed",
     "Source image": "moving",
@@ -51,18 +54,22 @@ class Pair:
 
 
 def check_pair(pair: Pair) -> None:
-    """Raise ``InputError`` naming the first file of the pair that does not exist and where it was looked for."""
+    """Raise ``InputError`` that names the first missing file of the pair and where it was looked for."""
     for entry in fields(pair):
         path = getattr(pair, entry.name)
         if isinstance(path, Path) and not path.is_file():
-            what = f"{entry.name} image" if entry.name in ("moving", "fixed") else entry.name.replace("_", " ")
+            what = (
+                f"{entry.name} image" if entry.name in ("moving", "fixed") else entry.name.replace("_", " ")
+            )
             where = f"{pair.source}: " if pair.source else ""
-            raise InputError(f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})")
+            raise InputError(
+                f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})"
+            )
 
 
 def _check_ids(ids: list[str], name: str) -> None:
     for number, identifier in enumerate(ids):
-        if not re.fullmatch(r"[^/\\\x00]+", identifier) or identifier.startswith("."):
+        if not re.fullmatch(SAFE_ID, identifier) or identifier[0] in ". " or identifier[-1] in ". ":
             raise InputError(f"{name} row {number + 2}: id '{identifier}' can't name a folder")
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
@@ -76,15 +83,19 @@ def read_pairs(path: str | Path) -> list[Pair]:
     (``Target image, Source image, ...``), whose first column is the id.
 
     Raises:
-        InputError: no such file, no table, a missing column, an empty cell, no rows, or ids that are not unique.
+        InputError: no such file, no table, a missing column, an empty cell, no rows, or ids that are twice there or
+            can't name a folder.
     """
     file = Path(path)
     if not file.is_file():
         raise InputError(f"pair table {file} does not exist")
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").fillna("")
+    except (OSError, ValueError) as error:  # pandas' own errors and wrong encodings are ValueErrors
         raise InputError(f"pair table {file} can't be read as CSV: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first of too many cells for an index
+        raise InputError(f"pair table {file} has rows with more cells than the header has columns")
+    table = table.rename(columns=str.strip).map(str.strip)
     if "Source image" in table.columns:
         table = table.rename(columns=COVER_TABLE)
         table = table.rename(columns={table.columns[0]: "id"})
@@ -101,9 +112,11 @@ def read_pairs(path: str | Path) -> list[Pair]:
     for number, row in enumerate(table.to_dict("records"), start=2):
         source = f"{file.name} row {number}"
         for column in ("moving", "fixed"):
-            if not row[column].strip():
+            if not row[column]:
                 raise InputError(f"{source}: column '{column}' is empty")
-        paths = {c: file.parent / row[c] for c in ("moving", "fixed", *OPTIONAL) if row.get(c, "").strip()}
+        paths: dict[str, Any] = {
+            c: file.parent / row[c] for c in ("moving", "fixed", *OPTIONAL) if row.get(c)
+        }
         extra = {str(c): v for c, v in row.items() if c not in ("id", "moving", "fixed", *OPTIONAL)}
         pairs.append(Pair(id=row["id"], **paths, extra=extra, source=source))
     return pairs
@@ -146,5 +159,5 @@ def select_pairs(
         raise InputError(f"unknown argument '{unknown[0]}'; a pair has {', '.join(OPTIONAL)}")
     name = id or f"{Path(moving).stem}_to_{Path(fixed).stem}"
     _check_ids([name], "command line")
-    given = {key: Path(value) for key, value in optional.items() if value is not None}
+    given: dict[str, Any] = {key: Path(value) for key, value in optional.items() if value is not None}
     return [Pair(name, Path(moving), Path(fixed), **given)]

@@ -91,7 +91,10 @@ class WorkingSized(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, working_size: int | None = 1024, micrometres_per_pixel: float | None = None
+        self,
+        keys: KeysCollection,
+        working_size: int | None = 1024,
+        micrometres_per_pixel: float | None = None,
     ) -> None:
         super().__init__(keys)
         self.working_size = working_size if micrometres_per_pixel is None else None
@@ -131,7 +134,9 @@ class CommonPadd(MapTransform):
         """Replace the images by the padded ones."""
         result = dict(data)
         keys = list(self.key_iterator(result))
-        shape = common_shape([tuple(result[f"working_{k}"].shape[1:]) for k in keys], self.margin, self.multiple)
+        shape = common_shape(
+            [tuple(result[f"working_{k}"].shape[1:]) for k in keys], self.margin, self.multiple
+        )
         for key in keys:
             for name in (f"working_{key}", f"mask_{key}"):
                 image = result[name]

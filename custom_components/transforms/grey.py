@@ -82,8 +82,12 @@ def tissue_mask(image: npt.NDArray[np.generic], name: str = "image", min_share: 
         colour = image.astype(np.float32)
         evidence = np.maximum(evidence, stretch(colour.max(axis=0) - colour.min(axis=0)))
     evidence = ndimage.gaussian_filter(evidence, sigma=max(grey.shape) / 800)
-    if float(evidence.max() - evidence.min()) < 1e-3 or float(grey.std()) < 1e-3 * max(float(np.abs(grey).max()), 1e-6):
-        raise InputError(f"{name} is empty: all pixels have the value {float(grey.flat[0]):.4g}; nothing can be matched")
+    if float(evidence.max() - evidence.min()) < 1e-3 or float(grey.std()) < 1e-3 * max(
+        float(np.abs(grey).max()), 1e-6
+    ):
+        raise InputError(
+            f"{name} is empty: all pixels have the value {float(grey.flat[0]):.4g}; nothing can be matched"
+        )
     # the triangle rule finds the foot of the background's peak; tissue as porous as lung is then closed by its density
     stained = evidence > min(float(filters.threshold_triangle(evidence)), 0.5)
     density = ndimage.gaussian_filter(stained.astype(np.float32), sigma=max(grey.shape) / 60, mode="constant")
@@ -95,5 +99,7 @@ def tissue_mask(image: npt.NDArray[np.generic], name: str = "image", min_share: 
     keep[0] = False
     result: Mask = keep[labels]
     if not result.any():
-        raise InputError(f"{name} shows no tissue: no part of at least {min_share:.1%} of it differs from the background")
+        raise InputError(
+            f"{name} shows no tissue: no part of at least {min_share:.1%} of it differs from the background"
+        )
     return result
