@@ -41,6 +41,6 @@ def geometry_of(matrix: Matrix) -> tuple[Matrix, Matrix, Matrix]:
     return spacing, matrix[:-1, -1].copy(), axes / spacing
 
 
-def apply_matrix(matrix: Matrix, points: npt.NDArray[np.floating]) -> Matrix:
+def apply_matrix(matrix: npt.NDArray[np.floating], points: npt.NDArray[np.floating]) -> Matrix:
     """(N, D) points through a homogeneous (D+1, D+1) matrix."""
     return np.asarray(points @ matrix[:-1, :-1].T + matrix[:-1, -1], dtype=np.float64)

@@ -35,9 +35,7 @@ def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> tuple[
         return torch.einsum("bij,bj...->bi...", back, moving - offset.view(view))
 
     # with x + u(x) = A x + t + r(x), the wanted x solves A x + t = y - r(x)
-    remainder = (
-        grid + ddf - (torch.einsum("bij,bj...->bi...", linear, grid.expand_as(ddf)) + offset.view(view))
-    )
+    remainder = grid + ddf - (torch.einsum("bij,bj...->bi...", linear, grid.expand_as(ddf)) + offset.view(view))
     position = to_fixed(grid.expand_as(ddf))
     for turn in range(iterations):
         updated = to_fixed(grid - sample(remainder, position))

@@ -63,9 +63,7 @@ def displacement_image(ddf: Tensor, fixed_matrix: Matrix, moving_matrix: Matrix)
     target = apply_matrix(moving_matrix, index + field.reshape(dimensions, -1).T)
     vectors = (target - apply_matrix(fixed_matrix, index)).reshape(*field.shape[1:], dimensions)
     pixel = itk.Vector[itk.F, dimensions]
-    image = itk.image_from_array(
-        np.ascontiguousarray(vectors, dtype=np.float32), ttype=itk.Image[pixel, dimensions]
-    )
+    image = itk.image_from_array(np.ascontiguousarray(vectors, dtype=np.float32), ttype=itk.Image[pixel, dimensions])
     _set_geometry(image, fixed_matrix)
     return image
 
@@ -154,9 +152,7 @@ def write_transform(path: str | Path, image: Any) -> None:
     try:
         itk.transformwrite([displacement_transform(image)], str(path))
     except RuntimeError as error:
-        raise InputError(
-            f"transform {path} can't be written: give .h5 or .tfm in a folder that exists"
-        ) from error
+        raise InputError(f"transform {path} can't be written: give .h5 or .tfm in a folder that exists") from error
 
 
 def read_transform(path: str | Path) -> Any:
@@ -207,7 +203,7 @@ def _continued(image: Any, spatial: Sequence[int], matrix: Matrix) -> Any:
     dimensions = vectors.ndim - 1
     size = np.array(vectors.shape[:-1])
     corners = _indices((2,) * dimensions) * (np.array(spatial) - 1)
-    reach = apply_matrix(np.asarray(np.linalg.inv(own) @ matrix), corners)
+    reach = apply_matrix(np.linalg.inv(own) @ matrix, corners)
     before = np.clip(np.ceil(-reach.min(axis=0)) + 1, 1, size + 1).astype(int)
     after = np.clip(np.ceil(reach.max(axis=0) - (size - 1)) + 1, 1, size + 1).astype(int)
     padded = np.pad(vectors, [*zip(before, after, strict=True), (0, 0)], mode="edge")

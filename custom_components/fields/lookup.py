@@ -22,8 +22,7 @@ def lookup(ddf: Tensor, points: Tensor) -> Tensor:
     dimensions = check_ddf(ddf)
     if ddf.shape[0] != 1 or points.ndim != 2 or points.shape[1] != dimensions:
         raise InputError(
-            f"lookup needs one field and points (N, {dimensions}), "
-            f"got {tuple(ddf.shape)} and {tuple(points.shape)}"
+            f"lookup needs one field and points (N, {dimensions}), got {tuple(ddf.shape)} and {tuple(points.shape)}"
         )
     if len(points) == 0:
         return points.new_zeros(0, dimensions)

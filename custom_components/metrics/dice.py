@@ -26,9 +26,7 @@ def dice_per_label(first: npt.NDArray[np.integer], second: npt.NDArray[np.intege
     labels = np.union1d(np.unique(first), np.unique(second))
     return {
         int(label): float(
-            2
-            * ((first == label) & (second == label)).sum()
-            / ((first == label).sum() + (second == label).sum())
+            2 * ((first == label) & (second == label)).sum() / ((first == label).sum() + (second == label).sum())
         )
         for label in labels
         if label != 0

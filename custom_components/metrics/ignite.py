@@ -21,9 +21,9 @@ STATISTICS = ("A", "M", "Mx")  # over the landmarks of a pair, in the order of t
 class LandmarkError(CumulativeIterationMetric):
     """Collects the rTRE of pairs; ``aggregate`` gives the figure that ``name`` asks for.
 
-    Call it as ``metric(warped, fixed, diagonal=...)`` with the landmarks of a batch, each side a list of (N, D) or a
-    (B, N, D) tensor in pixels of the fixed image, and the diagonal of the fixed image in pixels, one for all pairs
-    or one per pair. It returns, and the buffer collects, (B, 3): mean, median and maximum of every pair.
+    Call it as ``metric(warped, fixed, diagonal=...)`` with the landmarks of a batch, each side a list of (N, D) or
+    a (B, N, D) tensor in pixels of the fixed image, and the diagonal of the fixed image in pixels, one for all
+    pairs or one per pair. It returns, and the buffer collects, (B, 3): mean, median and maximum of every pair.
 
     Args:
         name: as in ``Aggregate``: the first letter is the statistic over pairs, the next over a pair's
@@ -56,9 +56,7 @@ class LandmarkError(CumulativeIterationMetric):
             rows.append(torch.stack([errors.mean(), errors.quantile(0.5), errors.max()]))
         return torch.stack(rows) if rows else torch.zeros(0, 3, dtype=torch.float64)
 
-    def _compute_tensor(
-        self, y_pred: Tensor, y: Tensor | None = None, diagonal: Any = None, **kwargs: Any
-    ) -> Tensor:
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, diagonal: Any = None, **kwargs: Any) -> Tensor:
         return self._compute_list(y_pred, y, diagonal)
 
     def aggregate(self) -> Tensor:
