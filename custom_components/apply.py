@@ -4,9 +4,9 @@
     python -m custom_components.apply --field out/x/displacement.mha --points cells.csv
     python -m custom_components.apply --field out/x/displacement.mha --geojson annotations.geojson
 
-Everything goes from the moving into the fixed image unless ``--direction fixed_to_moving`` is given. Images are pulled,
-so they use the field that starts where they end; points are pushed, so they use the one that starts where they lie.
-The inverse field is looked for beside the one given.
+Everything goes from the moving into the fixed image unless ``--direction fixed_to_moving`` is given. Images are
+pulled, so they use the field that starts where they end; points are pushed, so they use the one that starts where
+they lie. The inverse field and metrics.json, which knows the sizes of the images, are looked for beside the one given.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import fire
 import numpy as np
 import numpy.typing as npt
 
 from custom_components.errors import InputError
-from custom_components.fields import index_to_physical, read_displacement, resample
+from custom_components.fields import read_displacement, resample
 from custom_components.outputs.writer import DENSIFY, background_of, carry_points, native_array, output_suffix
 from custom_components.pairs import (
     map_geojson,
@@ -45,10 +44,19 @@ def field_files(field: str | Path) -> tuple[Path, Path]:
     return plain, plain.with_name(f"inverse_{plain.name}")
 
 
-def pixel_matrix(metrics: dict[str, Any], side: str) -> Matrix:
-    """index_to_physical of the full-resolution ``side`` image, from a result's metrics.json."""
-    size = metrics.get(f"{side}_pixel_size") if metrics.get("unit") == "micrometre" else None
-    return index_to_physical((size[1], size[0]) if size else (1.0, 1.0))
+def grid_of(info: Path, side: str) -> tuple[tuple[int, ...], Matrix]:
+    """(shape, index_to_physical) of the full-resolution ``side`` image, from a result's metrics.json.
+
+    Raises:
+        InputError: there is no such file, or it says nothing of the grid.
+    """
+    if not info.is_file():
+        raise InputError(f"{info} does not exist; keep it beside the displacement field, it holds the images' sizes")
+    try:
+        grid = json.loads(info.read_text())[f"{side}_grid"]
+        return tuple(grid["shape"]), np.array(grid["index_to_physical"], dtype=np.float64)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{info} holds no size of the {side} image; register the pair again") from error
 
 
 def carry(
@@ -72,7 +80,8 @@ def carry(
         order: of the interpolation of an image: 0 for labels, 1 linear, 3 cubic.
 
     Raises:
-        InputError: not exactly one thing to carry, an unknown direction, or a file that is wrong.
+        InputError: not exactly one thing to carry, an unknown direction, an image of another size, or a file that
+            is wrong or missing.
     """
     if sum(given is not None for given in (image, points, geojson)) != 1:
         raise InputError("give exactly one of --image, --points, --geojson")
@@ -82,20 +91,20 @@ def carry(
     source, target = ("moving", "fixed") if direction == DIRECTIONS[0] else ("fixed", "moving")
     pull, push = (plain, inverse) if source == "moving" else (inverse, plain)
     info = plain.with_name("metrics.json")
-    metrics = json.loads(info.read_text()) if info.is_file() else {}
-    from_matrix, to_matrix = pixel_matrix(metrics, source), pixel_matrix(metrics, target)
+    (from_shape, from_matrix), (to_shape, to_matrix) = grid_of(info, source), grid_of(info, target)
     given = Path(image or points or geojson or "")
     if image is not None:
         suffix = output_suffix(given, None)
         path = Path(output) if output else plain.with_name(f"warped_{given.name.split('.')[0]}{suffix}")
-        registered = Path(metrics[target]) if target in metrics else None
-        if registered is None or not registered.is_file():
-            raise InputError(f"{info}: the {target} image it names is needed for the size of the result")
-        shape = tuple(read_image(registered).shape[1:])
         array = native_array(read_image(given))
-        fill = 0.0 if order == 0 else background_of(array)
-        warped = resample(array, from_matrix, read_displacement(pull), shape, to_matrix, order, fill)
-        write_image(path, warped, to_matrix, metrics.get(f"{target}_pixel_size"))
+        if array.shape[1:] != from_shape:
+            raise InputError(
+                f"image {given} is {array.shape[2]} x {array.shape[1]} pixels, but the registered {source} image has "
+                f"{from_shape[1]} x {from_shape[0]}; give an image on the same pixels"
+            )
+        fill: float | list[float] = 0.0 if order == 0 else background_of(array)
+        warped = resample(array, from_matrix, read_displacement(pull), to_shape, to_matrix, order, fill)
+        write_image(path, warped, to_matrix, json.loads(info.read_text()).get(f"{target}_pixel_size"))
         return str(path)
     path = Path(output) if output else plain.with_name(f"warped_{given.name}")
     displacement = read_displacement(push)

@@ -3,39 +3,64 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from custom_components.pairs import Pair, atomic_path
+from custom_components.pairs import Pair, atomic_path, read_points, write_points
 
 
 def write_submission(pairs: Sequence[Pair], output_dir: Path) -> Path:
     """Collect warped landmarks into ``<output_dir>/submission/``; returns the results table's path.
 
-    Pairs without warped landmarks are listed with an empty cell: the challenge then scores them as unregistered.
-    The challenge also asks for computer-performances.json of its own benchmark program, which is not written here.
+    Landmark files are numbered from 1, as the challenge asks. A pair without warped landmarks keeps its row with an
+    empty cell: the challenge then scores it as unregistered. The challenge also asks for computer-performances.json
+    of its own benchmark program, which is not written here.
+
+    Args:
+        pairs: all pairs of the cover table, in its order.
+        output_dir: of the run.
     """
     folder = output_dir / "submission"
     (folder / "landmarks").mkdir(parents=True, exist_ok=True)
+    root = _common_folder(pairs)
     rows = []
     for number, pair in enumerate(pairs):
-        warped = output_dir / pair.id / "warped_landmarks.csv"
-        metrics = output_dir / pair.id / "metrics.json"
-        name = f"landmarks/{pair.id}.csv" if warped.is_file() else ""
-        if name:
-            shutil.copyfile(warped, folder / name)
-        seconds = json.loads(metrics.read_text())["seconds"]["total"] if metrics.is_file() else float("nan")
+        warped, name = output_dir / pair.id / "warped_landmarks.csv", ""
+        if warped.is_file():
+            name = f"landmarks/{pair.id}.csv"
+            write_points(folder / name, read_points(warped))
         rows.append({
-            "": number, "Target image": pair.fixed.name, "Source image": pair.moving.name,
-            "Target landmarks": pair.fixed_landmarks.name if pair.fixed_landmarks else "",
-            "Source landmarks": pair.moving_landmarks.name if pair.moving_landmarks else "",
+            "": number,
+            "Target image": _relative(pair.fixed, root), "Source image": _relative(pair.moving, root),
+            "Target landmarks": _relative(pair.fixed_landmarks, root),
+            "Source landmarks": _relative(pair.moving_landmarks, root),
             "status": pair.extra.get("status", ""), "Warped source landmarks": name,
-            "Execution time [minutes]": seconds / 60,
+            "Execution time [minutes]": _seconds(output_dir / pair.id / "metrics.json") / 60,
         })  # fmt: skip
     target = folder / "registration-results.csv"
     with atomic_path(target) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False)
     return target
+
+
+def _common_folder(pairs: Sequence[Pair]) -> Path:
+    """The deepest folder that holds every file of the pairs: the root of the data set."""
+    files = [
+        os.path.abspath(file)
+        for pair in pairs
+        for file in (pair.fixed, pair.moving, pair.fixed_landmarks, pair.moving_landmarks)
+        if file is not None
+    ]
+    return Path(os.path.commonpath([os.path.dirname(file) for file in files])) if files else Path()
+
+
+def _relative(path: Path | None, root: Path) -> str:
+    return "" if path is None else Path(os.path.relpath(path, root)).as_posix()
+
+
+def _seconds(metrics: Path) -> float:
+    """Total time in a pair's metrics.json; NaN, an empty cell, when the pair was never run."""
+    return float(json.loads(metrics.read_text())["seconds"]["total"]) if metrics.is_file() else float("nan")

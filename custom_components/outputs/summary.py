@@ -15,7 +15,7 @@ from custom_components.pairs import atomic_path
 
 
 def read_metrics(output_dir: Path) -> list[dict[str, Any]]:
-    """metrics.json of every pair in the folder, by id; unfinished (hidden) folders and foreign files are passed over."""
+    """metrics.json of every pair in the folder, by id; unfinished (hidden) folders and foreign files don't count."""
     found = []
     for file in sorted(output_dir.glob("*/metrics.json")):
         if file.parent.name.startswith("."):
@@ -59,11 +59,7 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
     for m in rows:
         for key, name in (("report", "report.html"), ("thumbnail", "thumbnail.jpg")):
             m[key] = (output_dir / m["id"] / name).is_file()
-    page = (
-        environment()
-        .get_template("index.html.j2")
-        .render(rows=rows, counts=counts, aggregate=summary["scored"])
-    )
+    page = environment().get_template("index.html.j2").render(rows=rows, counts=counts, aggregate=summary["scored"])
     with atomic_path(output_dir / "index.html") as partial:
         partial.write_text(page, encoding="utf-8")
     return summary
