@@ -44,14 +44,6 @@ def jpeg(image: RGB, quality: int = 80) -> bytes:
     return bytes(buffer.tobytes())
 
 
-def jpeg(image: RGB, quality: int = 85) -> bytes:
-    """A JPEG file's bytes."""
-    ok, buffer = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not ok:
-        raise ValueError(f"a picture of {image.shape} can't be encoded")
-    return bytes(buffer.tobytes())
-
-
 def data_uri(image: RGB, quality: int = 85) -> str:
     """JPEG as a data URI."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(image, quality)).decode()
@@ -134,8 +126,8 @@ def matches_picture(
     for (moving, fixed), colour, count in ((dropped, RED, lines // 3), (kept, GREEN, lines)):
         for i in spread(fixed, count):
             start, end = moving[i], fixed[i] + offset
-            ends = [(round(float(p[1])), round(float(p[0]))) for p in (start, end)]
-            cv2.line(canvas, *ends, colour, 1, cv2.LINE_AA)
+            here, there = ((round(float(p[1])), round(float(p[0]))) for p in (start, end))
+            cv2.line(canvas, here, there, colour, 1, cv2.LINE_AA)
             for point in (start, end):
                 _dot(canvas, point, (255, 255, 255), 5)
                 _dot(canvas, point, colour, 4)
@@ -154,7 +146,7 @@ def area_picture(background: RGB, determinant: npt.NDArray[np.float64]) -> RGB:
     colour = np.where(change > 0, np.array(ORANGE, np.float32), np.array(BLUE, np.float32))
     picture = pale(background, 0.4) * (1 - 0.8 * np.abs(change)) + colour * 0.8 * np.abs(change)
     picture[determinant <= 0] = RED
-    return picture.astype(np.uint8)
+    return np.asarray(picture, dtype=np.uint8)
 
 
 def landmark_picture(fixed: RGB, before: Points, after: Points, truth: Points) -> RGB:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -32,7 +32,6 @@ Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 Points = npt.NDArray[np.float64]
 UNITS = {"pixel": "px", "micrometre": "\N{MICRO SIGN}m"}
-THUMBNAIL = "thumbnail.jpg"
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def verdict(m: Metrics) -> str:
     parts.append("no folding" if folded == 0 else f"{percent(folded)} of the tissue is folded over")
     text = ", ".join(parts) + "."
     if m.get("landmarks"):
-        marks, diagonal = m["landmarks"], float(np.hypot(*m["fixed_shape"]))
+        marks, diagonal = m["landmarks"], float(np.hypot(*m["fixed_grid"]["shape"]))
         change = "fell" if marks["mean"] < marks["initial_mean"] else "rose"
         text += (
             f" The mean error of {marks['count']} landmarks {change} from {marks['initial_mean'] * diagonal:.1f} to "
@@ -144,7 +143,12 @@ def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, list[dict[str
     start, warped, truth = data.landmarks
     before, after = tre(start, truth), tre(warped, truth)
     diagonal = float(np.hypot(*data.fixed.shape[1:]))
-    kinds = {"mean": np.mean, "median": np.median, "90th percentile": lambda e: np.percentile(e, 90), "largest": np.max}
+    kinds: dict[str, Callable[[Points], Any]] = {
+        "mean": np.mean,
+        "median": np.median,
+        "90th percentile": lambda e: np.percentile(e, 90),
+        "largest": np.max,
+    }
     rows = [
         {"name": n, "before": float(f(before)), "after": float(f(after)), "relative": 100 * float(f(after)) / diagonal}
         for n, f in kinds.items()
@@ -199,29 +203,25 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
     if data.landmarks is not None:
         start, end, truth = data.landmarks
         scale = np.array(shape) / np.array(data.fixed.shape[1:])
-        images["landmarks"] = draw.landmark_picture(
-            rgb_fixed, *((p + 0.5) * scale - 0.5 for p in (start, end, truth))
-        )
+        images["landmarks"] = draw.landmark_picture(rgb_fixed, *((p + 0.5) * scale - 0.5 for p in (start, end, truth)))
         images["errors"] = draw.error_chart(tre(start, truth), tre(end, truth), "pixels of the fixed image")
     return images
 
 
-def write_report(path: Path, metrics: Metrics, data: ReportData | None) -> None:
-    """Write the page, and ``thumbnail.jpg`` beside it for the overview of all pairs.
+def write_thumbnail(path: Path, fixed: Array, warped: Array) -> None:
+    """A small two-colour overlay for the index page; both (C, H, W) of one size."""
+    greys = [stain_independent_grey(shrunk(image, np.eye(3), 240)[0]) for image in (fixed, warped)]
+    with atomic_path(path) as partial:
+        partial.write_bytes(draw.jpeg(draw.two_colour(greys[0], greys[1])))
 
-    Args:
-        path: of the page.
-        metrics: what goes into metrics.json.
-        data: None for a failed pair: the page then has the verdict and no pictures.
-    """
+
+def write_report(path: Path, metrics: Metrics, data: ReportData | None) -> None:
+    """Write the page; without ``data`` (a failed pair) it has the verdict and no pictures."""
     pictures = make_pictures(data) if data is not None else {}
     page = environment().get_template("report.html.j2").render(
         m=metrics, verdict=verdict(metrics), facts=fact_sheet(metrics), stages=stage_rows(metrics),
         marks=landmark_tables(data) if data is not None else None,
         pictures={n: draw.data_uri(draw.fit(i, 1600 if n == "matches" else 900)) for n, i in pictures.items()},
     )  # fmt: skip
-    if pictures:
-        with atomic_path(path.with_name(THUMBNAIL)) as partial:
-            partial.write_bytes(draw.jpeg(draw.fit(pictures["colour_after"], 240)))
     with atomic_path(path) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from monai.data import MetaTensor
+from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
 import custom_components
 from custom_components.errors import InputError
 from custom_components.fields import (
+    affine_residual,
     apply_matrix,
+    best_affine,
     compose,
     displacement_image,
     folding_share,
@@ -69,10 +71,10 @@ def output_suffix(moving: Path, wanted: str | None) -> str:
     return suffix if suffix in (*MEDICAL, *TIFF) else ".png"
 
 
-def background_of(image: npt.NDArray[Any]) -> Matrix:
-    """(C,) median of the rim of (C, H, W)."""
+def background_of(image: npt.NDArray[Any]) -> list[float]:
+    """The median of the rim of (C, H, W), one value a channel."""
     rim = np.concatenate([image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]], axis=1)
-    return np.median(rim, axis=1)
+    return [float(v) for v in np.median(rim, axis=1)]
 
 
 def native_array(image: MetaTensor) -> npt.NDArray[Any]:
@@ -219,9 +221,10 @@ def write_registration(
         "moving_grid": _grid(moving), "fixed_grid": _grid(fixed),
         "stages": {s.name: {"seconds": s.seconds, **s.details} for s in result.stages},
         "matches": len(result.matches), "dropped": len(result.dropped),
-        "residual_median": _residual(result.matches, result.ddf),
+        "residual_median": _residual(result.matches, result.ddf, np.eye(3)),
+        "residual_median_physical": _residual(result.matches, result.ddf, grid_moving),
         "inverse_error": _inverse_error(result, mask_moving),
-        "folding_share": folding_share(result.ddf, mask_fixed[None]),
+        "folding_share": folding_share(affine_residual(best_affine(result.ddf), result.ddf), mask_fixed[None]),
         "similarity": _last_detail(result, "similarity"),
         "versions": versions(),
     }  # fmt: skip
@@ -265,6 +268,7 @@ def write_registration(
                 kept,
                 dropped,
                 landmarks,
+                read_index(pair.moving_landmarks) if pair.moving_landmarks is not None else (),
             )
             write_report(folder / "report.html", metrics, data)
             write_thumbnail(folder / "thumbnail.jpg", native_array(fixed), warped)
@@ -288,12 +292,16 @@ def _last_detail(result: Registration, name: str) -> float | None:
     return found[-1] if found else None
 
 
-def _residual(matches: PointPairs, ddf: Tensor) -> float:
-    """Median distance, voxels, between the kept moving points and where the field looks for them."""
+def _residual(matches: PointPairs, ddf: Tensor, matrix: Matrix) -> float:
+    """Median distance between the kept moving points and where the field looks for them.
+
+    Voxels for an identity ``matrix``, physical units for the moving grid's index_to_physical.
+    """
     if len(matches) == 0:
         return 0.0
     found = matches.fixed + lookup(ddf, matches.fixed).to(matches.fixed)
-    return float((found - matches.moving).norm(dim=1).median())
+    ends = (apply_matrix(matrix, points.double().cpu().numpy()) for points in (found, matches.moving))
+    return float(np.median(np.linalg.norm(np.subtract(*ends), axis=1)))
 
 
 def _inverse_error(result: Registration, mask_moving: Tensor) -> dict[str, float]:
@@ -302,16 +310,14 @@ def _inverse_error(result: Registration, mask_moving: Tensor) -> dict[str, float
     inside = warp(mask_moving.new_ones(1, 1, *result.ddf.shape[2:]), result.inverse)[:, 0] > 0.99
     values = error[(mask_moving > 0.5) & inside]
     return (
-        {"median": float(values.median()), "max": float(values.max())}
-        if len(values)
-        else {"median": 0.0, "max": 0.0}
+        {"median": float(values.median()), "max": float(values.max())} if len(values) else {"median": 0.0, "max": 0.0}
     )
 
 
 def _carry_landmarks(
     pair: Pair, backward: Any, fixed: MetaTensor, moving_matrix: Matrix, fixed_matrix: Matrix, folder: Path,
     metrics: dict[str, Any],
-) -> tuple[Points, ...] | None:  # fmt: skip
+) -> tuple[Points, Points, Points] | None:  # fmt: skip
     if pair.moving_landmarks is None:
         return None
     start = read_points(pair.moving_landmarks)
