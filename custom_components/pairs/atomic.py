@@ -13,7 +13,7 @@ from custom_components.errors import InputError
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, with its suffixes: renamed to ``path`` on success, removed on failure.
+    """A temporary path beside ``path``, with its suffixes; renamed to it on success, removed on failure.
 
     Raises:
         InputError: the folder does not exist or can't be written.

@@ -23,10 +23,10 @@ demo,moving.png,fixed.png,moving_landmarks.csv,fixed_landmarks.csv,moving_annota
 """
 NOTE = """Demo pair: half real, half made.
 fixed.png is a real immunohistochemistry image (scikit-image's data.immunohistochemistry(): colon, DAB and
-haematoxylin). moving.png is made from it: only its haematoxylin, by colour deconvolution, turned by {rotation}
-degrees and bent by a smooth random field (seed {seed}, largest shift {largest:.1f} pixels without the rotation).
-The landmarks are a regular grid on the tissue, carried over by that known deformation; the annotation is a circle
-carried over the same way. pairs.csv names all of them.
+haematoxylin). moving.png is made from it: only its haematoxylin, by colour deconvolution, turned by
+{rotation} degrees and bent by a smooth random field (seed {seed}, largest shift {largest:.1f} pixels without the
+rotation). The landmarks are a regular grid on the tissue, carried over by that known deformation; the
+annotation is a circle carried over the same way. pairs.csv names all of them.
 """
 
 
@@ -45,7 +45,7 @@ def smooth_field(shape: tuple[int, int], largest: float, smoothness: float, seed
 
 
 def write_demo_pair(folder: str | Path, seed: int = 0, rotation: float = 25.0, largest: float = 12.0) -> Pair:
-    """Write the pair, its landmarks, an annotation, a table and a note that says what is real; returns the pair.
+    """Write the pair, landmarks, an annotation, a table and a note that says what is real; returns the pair.
 
     Args:
         folder: made if absent.

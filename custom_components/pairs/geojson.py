@@ -34,9 +34,7 @@ def read_geojson(path: str | Path) -> Any:
     except (OSError, ValueError) as error:
         raise InputError(f"annotations {file} are no JSON: {error}") from error
     if not isinstance(data, list) and not (isinstance(data, dict) and "type" in data):
-        raise InputError(
-            f"annotations {file} are no GeoJSON: neither a list of features nor an object with a type"
-        )
+        raise InputError(f"annotations {file} are no GeoJSON: neither a list of features nor an object with a type")
     return data
 
 
@@ -81,9 +79,7 @@ def map_geojson(data: Any, function: PointMap, densify: float | None = None) -> 
             raise InputError(f"GeoJSON {kind} has {error} where a position [x, y] belongs") from error
         mapped["coordinates"] = _map_nested(coordinates, DEPTH[kind], function, step)
     else:
-        raise InputError(
-            f"GeoJSON type '{kind}' is unknown; known are Feature, FeatureCollection, {', '.join(DEPTH)}"
-        )
+        raise InputError(f"GeoJSON type '{kind}' is unknown; known are Feature, FeatureCollection, {', '.join(DEPTH)}")
     return mapped
 
 

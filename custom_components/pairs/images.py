@@ -7,9 +7,11 @@ This is the one place where an order is chosen: spatial axes are those of the ar
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import itk
@@ -19,6 +21,7 @@ import numpy.typing as npt
 import tifffile
 import torch
 from monai.data.meta_tensor import MetaTensor
+from nibabel.filebasedimages import ImageFileError
 from PIL import Image, ImageFile
 
 from custom_components.errors import InputError
@@ -51,13 +54,13 @@ def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
         channel: keep this channel alone.
 
     Returns:
-        (C, *spatial) in the file's own dtype (uint16 and uint32 as the next wider signed type), alpha blended onto
-        white. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres or None),
+        (C, *spatial) in the file's own dtype (uint16 and uint32 as the next wider signed type), alpha blended
+        onto white. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres or None),
         index_to_physical.
 
     Raises:
-        InputError: missing, unreadable or truncated file, NaN or infinite pixels, a side below 32 pixels (2-D), no
-            such channel.
+        InputError: missing, unreadable or truncated file, NaN or infinite pixels, a side below 32 pixels (2-D),
+            no such channel.
     """
     file = Path(path)
     if not file.is_file():
@@ -73,9 +76,7 @@ def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
     except InputError:
         raise
     except UNREADABLE as error:
-        raise InputError(
-            f"image {file} can't be read, it may be damaged or cut off: {_first_line(error)}"
-        ) from error
+        raise InputError(f"image {file} can't be read, it may be damaged or cut off: {_first_line(error)}") from error
     _check_pixels(array, file)
     if channel is not None:
         if not 0 <= channel < len(array):
@@ -90,16 +91,15 @@ def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" .")]
+    lines = [line for line in lines if not line.startswith("Reason:")]  # ITK's is of the system, often stale
     return lines[-1] if lines else type(error).__name__
 
 
 def _check_pixels(array: Array, file: Path) -> None:
     if min(array.shape[1:]) < MIN_SIDE and array.ndim == 3:
         height, width = array.shape[1:]
-        raise InputError(
-            f"image {file} is {width} x {height} pixels; sides below {MIN_SIDE} can't be registered"
-        )
+        raise InputError(f"image {file} is {width} x {height} pixels; sides below {MIN_SIDE} can't be registered")
     if np.issubdtype(array.dtype, np.floating):
         bad = int((~np.isfinite(array)).sum())
         if bad:
@@ -157,8 +157,7 @@ def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
     channel_axes = [a for a in axes if a not in "YX"]
     if len(channel_axes) > 1:
         raise InputError(
-            f"image {file} has axes {axes} of {array.shape}; "
-            "a 2-D image has rows, columns and one channel axis"
+            f"image {file} has axes {axes} of {array.shape}; a 2-D image has rows, columns and one channel axis"
         )
     if not channel_axes:
         return array[None], size
@@ -171,8 +170,7 @@ def _ome_pixel_size(xml: str | None) -> PixelSize | None:
     pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {}) if pixels else {}
     try:
         sizes = [
-            float(pixels[f"PhysicalSize{a}"]) * TO_MICROMETRE[pixels.get(f"PhysicalSize{a}Unit", "µm")]
-            for a in "YX"
+            float(pixels[f"PhysicalSize{a}"]) * TO_MICROMETRE[pixels.get(f"PhysicalSize{a}Unit", "µm")] for a in "YX"
         ]
     except (KeyError, ValueError):
         return None
@@ -193,7 +191,7 @@ def _resolution(page: tifffile.TiffPage) -> PixelSize | None:
 
 
 def _itk_image(file: Path) -> Any:
-    """The file as itk.Image, or as itk.VectorImage where it has components, for which itk.imread finds no type."""
+    """itk.Image, or itk.VectorImage where the file has components, for which itk.imread finds no type."""
     header = itk.ImageIOFactory.CreateImageIO(str(file), itk.CommonEnums.IOFileMode_ReadMode)
     if header is None:
         raise OSError("not a form that ITK knows")
@@ -202,13 +200,9 @@ def _itk_image(file: Path) -> Any:
     if header.GetNumberOfComponents() == 1:
         return itk.imread(str(file))
     names = ("UCHAR", "USHORT", "SHORT", "FLOAT", "DOUBLE")
-    kinds = {
-        getattr(itk.CommonEnums, f"IOComponent_{n}"): k for n, k in zip(names, VECTOR_KINDS, strict=True)
-    }
+    kinds = {getattr(itk.CommonEnums, f"IOComponent_{n}"): k for n, k in zip(names, VECTOR_KINDS, strict=True)}
     kind = getattr(itk, kinds.get(header.GetComponentType(), "F"))
-    reader = itk.ImageFileReader[itk.VectorImage[kind, header.GetNumberOfDimensions()]].New(
-        FileName=str(file)
-    )
+    reader = itk.ImageFileReader[itk.VectorImage[kind, header.GetNumberOfDimensions()]].New(FileName=str(file))
     reader.Update()
     return reader.GetOutput()
 
@@ -216,7 +210,10 @@ def _itk_image(file: Path) -> Any:
 def _check_nifti_whole(file: Path) -> None:
     """Raise ``EOFError`` for a file that ends early, which ITK fills up in silence."""
     # the class is that of the header found, always one with a proxy to the pixels
-    proxy = cast(Any, nibabel.load(file)).dataobj
+    try:
+        proxy = cast(Any, nibabel.load(file)).dataobj
+    except ImageFileError as error:
+        raise ValueError(error) from error
     wanted = int(proxy.offset) + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
     found = file.stat().st_size
     if file.name.lower().endswith(".gz"):
@@ -249,7 +246,7 @@ def write_image(
     """Write (C, *spatial) in the form that the suffix names, whole or not at all.
 
     Args:
-        path: .png, .jpg, .tif, .ome.tif, .nii.gz, .mha or .nrrd.
+        path: .png, .jpg, .tif, .ome.tif, .nii.gz, .mha, .mhd or .nrrd.
         array: its dtype is kept; PNG and JPEG take 8 (PNG also 16) bit and 1 or 3 channels.
         index_to_physical: (D+1, D+1), stored by the medical formats.
         pixel_size: (row, col) micrometres, stored by TIFF.
@@ -258,28 +255,27 @@ def write_image(
         InputError: the format can't hold such an image, or the folder can't be written.
     """
     target, suffix = Path(path), suffix_of(path)
-    if suffix == ".mhd" or suffix not in (*TIFF, *MEDICAL, *PICTURES):  # .mhd is two files, never whole
-        raise InputError(
-            f"{target}: can't write '{suffix}'; choose one of {', '.join((*PICTURES, *TIFF, *MEDICAL[:4]))}"
-        )
+    known = (*PICTURES, *TIFF, *MEDICAL)
+    if suffix not in known:
+        raise InputError(f"{target}: can't write '{suffix}'; choose one of {', '.join(known)}")
+    if not target.parent.is_dir():
+        raise InputError(f"{target}: can't be written, there is no folder {target.parent}")
+    if suffix in MEDICAL:
+        try:
+            _write_medical(target, array, index_to_physical)
+        except (OSError, RuntimeError, TypeError, LookupError) as error:
+            what = f"{array.dtype} of shape {array.shape} as {suffix}"
+            raise InputError(f"{target}: can't write {what}: {_first_line(error)}") from error
+        return
     with atomic_path(target) as partial:
-        if suffix in MEDICAL:
-            try:
-                _write_medical(partial, array, index_to_physical)
-            except (RuntimeError, TypeError, LookupError) as error:
-                raise InputError(
-                    f"{target}: {suffix} can't hold {array.dtype} of shape {array.shape}: {_first_line(error)}"
-                ) from error
-        elif suffix in TIFF:
+        if suffix in TIFF:
             _write_tiff(partial, array, pixel_size)
         elif array.dtype == np.uint8 and len(array) in (1, 3):
             Image.fromarray(np.squeeze(np.moveaxis(array, 0, -1))).save(partial)
         elif array.dtype == np.uint16 and len(array) == 1 and suffix == ".png":
             Image.fromarray(array[0]).save(partial)
         else:
-            raise InputError(
-                f"{target}: {suffix} can't hold {len(array)} channels of {array.dtype}; choose .tif"
-            )
+            raise InputError(f"{target}: {suffix} can't hold {len(array)} channels of {array.dtype}; choose .tif")
 
 
 def _write_tiff(path: Path, array: Array, pixel_size: PixelSize | None) -> None:
@@ -310,4 +306,8 @@ def _write_medical(path: Path, array: Array, matrix: npt.NDArray[np.float64] | N
         image.SetSpacing([float(v) for v in spacing])
         image.SetOrigin([float(v) for v in origin])
         image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(direction)))
-    itk.imwrite(image, str(path))
+    # .mhd is a header that names a second file, so both are made under their own names and the header moves last
+    with TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        itk.imwrite(image, str(Path(folder) / path.name))
+        for part in sorted(Path(folder).iterdir(), key=lambda part: part.name == path.name):
+            os.replace(part, path.with_name(part.name))

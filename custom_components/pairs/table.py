@@ -58,13 +58,9 @@ def check_pair(pair: Pair) -> None:
     for entry in fields(pair):
         path = getattr(pair, entry.name)
         if isinstance(path, Path) and not path.is_file():
-            what = (
-                f"{entry.name} image" if entry.name in ("moving", "fixed") else entry.name.replace("_", " ")
-            )
+            what = f"{entry.name} image" if entry.name in ("moving", "fixed") else entry.name.replace("_", " ")
             where = f"{pair.source}: " if pair.source else ""
-            raise InputError(
-                f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})"
-            )
+            raise InputError(f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})")
 
 
 def _check_ids(ids: list[str], name: str) -> None:
@@ -83,8 +79,8 @@ def read_pairs(path: str | Path) -> list[Pair]:
     (``Target image, Source image, ...``), whose first column is the id.
 
     Raises:
-        InputError: no such file, no table, a missing column, an empty cell, no rows, or ids that are twice there or
-            can't name a folder.
+        InputError: no such file, no table, a missing column, an empty cell, no rows, or ids that are twice there
+            or can't name a folder.
     """
     file = Path(path)
     if not file.is_file():
@@ -114,9 +110,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
         for column in ("moving", "fixed"):
             if not row[column]:
                 raise InputError(f"{source}: column '{column}' is empty")
-        paths: dict[str, Any] = {
-            c: file.parent / row[c] for c in ("moving", "fixed", *OPTIONAL) if row.get(c)
-        }
+        paths: dict[str, Any] = {c: file.parent / row[c] for c in ("moving", "fixed", *OPTIONAL) if row.get(c)}
         extra = {str(c): v for c, v in row.items() if c not in ("id", "moving", "fixed", *OPTIONAL)}
         pairs.append(Pair(id=row["id"], **paths, extra=extra, source=source))
     return pairs
