@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from custom_components.errors import InputError
 from custom_components.matching.matcher import Keypoints, check_images, xy_to_row_col
 from custom_components.matching.point_pairs import PointPairs
-from custom_components.matching.weights import load
+from custom_components.matching.weights import fill, load
 
 Features = Literal["disk", "aliked"]
 EXTRACTORS = {"disk": "disk", "aliked": "aliked-n16rot"}
 
 
 def rename_lightglue_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Published LightGlue keys ``self_attn.i``/``cross_attn.i`` -> kornia's ``transformers.i.self_attn``/``.cross_attn``."""
+    """Keys as published, ``self_attn.i`` and ``cross_attn.i`` -> kornia's ``transformers.i.self_attn`` and so on."""
     renamed = {}
     for key, value in state.items():
         parts = key.split(".")
@@ -33,33 +33,31 @@ def build_lightglue(features: Features, weights: str | Path | None = None) -> Li
     """LightGlue for ``features`` with early stopping and pruning off: accuracy before speed.
 
     Raises:
-        InputError: the state dict lacks learned parameters of the network.
+        InputError: the weights are those of another network.
     """
     # features=None keeps kornia from asking the network for its weights
     network = LightGlue(
-        None, **{**LightGlue.features[features], "weights": None}, depth_confidence=-1, width_confidence=-1
+        None,  # type: ignore[arg-type]  # documented by kornia, missing from its annotation
+        **{**LightGlue.features[features], "weights": None},
+        depth_confidence=-1,
+        width_confidence=-1,
     )
-    missing = network.load_state_dict(
-        rename_lightglue_keys(load(f"{features}_lightglue", weights)), strict=False
-    )
-    lost = set(missing.missing_keys) & dict(network.named_parameters()).keys()
-    if lost:
-        raise InputError(
-            f"weights '{features}_lightglue' lack {len(lost)} parameters, first {sorted(lost)[0]}"
-        )
+    name = f"{features}_lightglue"
+    fill(network, name, rename_lightglue_keys(load(name, weights)))
     return network.eval()
 
 
 def build_extractor(features: Features, max_keypoints: int, weights: str | Path | None = None) -> nn.Module:
-    """DISK (depth supervision) or ALIKED-n16rot (rotation-tolerant) with its weights."""
-    state = load(EXTRACTORS[features], weights)
-    if features == "disk":
-        disk = DISK()
-        disk.load_state_dict(state["extractor"])  # type: ignore[arg-type]  # nested in the published file
-        return disk.eval()
-    aliked = ALIKED("aliked-n16rot", max_num_keypoints=max_keypoints, detection_threshold=0.05)
-    aliked.load_state_dict(state, strict=False)
-    return aliked.eval()
+    """DISK (depth supervision) or ALIKED-n16rot (rotation-tolerant) with its weights.
+
+    Raises:
+        InputError: the weights are those of another network.
+    """
+    name = EXTRACTORS[features]
+    state = load(name, weights)
+    network = DISK() if features == "disk" else ALIKED(name, max_num_keypoints=max_keypoints, detection_threshold=0.05)
+    fill(network, name, state.get("extractor", state))  # type: ignore[arg-type]  # DISK's file nests it
+    return network.eval()
 
 
 class LightGlueMatcher:

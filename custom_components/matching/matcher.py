@@ -19,12 +19,14 @@ class Matcher(Protocol):
     detector-free matchers (COTR, LoFTR) alike return point pairs in the voxels of the images they were given.
     """
 
-    def __call__(self, moving: Tensor, fixed: Tensor) -> PointPairs: ...
+    def __call__(self, moving: Tensor, fixed: Tensor) -> PointPairs:
+        """Pairs found, outliers among them."""
+        ...
 
 
 @dataclass(frozen=True)
 class Keypoints:
-    """Detected points of one image: ``points`` (N, 2) row, col; ``descriptors`` (N, C) of unit length; ``scores`` (N,)."""
+    """Points (N, 2) row, col of one image, their descriptors (N, C) of unit length and their scores (N,)."""
 
     points: Tensor
     descriptors: Tensor

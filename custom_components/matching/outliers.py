@@ -39,7 +39,7 @@ def isolation_forest(
 
 
 def even_sample(points: Array, cells: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Indices of one random point in every occupied cell of a ``cells`` x ``cells`` grid over the points' bounding box."""
+    """Indices of one random point in every occupied cell of ``cells`` x ``cells`` over the points' bounding box."""
     low = points.min(axis=0)
     size = np.maximum(points.max(axis=0) - low, 1e-9)
     cell = np.minimum(((points - low) / size * cells).astype(np.int64), cells - 1) @ np.array([cells, 1])
@@ -48,10 +48,8 @@ def even_sample(points: Array, cells: int, generator: np.random.Generator) -> np
     return order[first]
 
 
-def _good_triangles(
-    source: Array, target: Array, simplices: Array, min_angle: float
-) -> npt.NDArray[np.bool_]:
-    """Triangles that are no slivers in the source, keep their orientation and change their area by less than a factor 3."""
+def _good_triangles(source: Array, target: Array, simplices: Array, min_angle: float) -> npt.NDArray[np.bool_]:
+    """Triangles, no slivers in the source, that keep their orientation and, within a factor 3, their area."""
     a, b = source[simplices], target[simplices]
 
     def area(t: Array) -> Array:
@@ -110,9 +108,7 @@ def local_affine_scores(
     return torch.from_numpy(score)
 
 
-def neighbour_consensus(
-    pairs: PointPairs, *, tolerance: float, neighbours: int = 20, passes: int = 3
-) -> Tensor:
+def neighbour_consensus(pairs: PointPairs, *, tolerance: float, neighbours: int = 20, passes: int = 3) -> Tensor:
     """Mask (N,) of the pairs whose displacement is near the median displacement of their neighbours.
 
     The triangles of the local affine correction need three good corners; below about 60 % good pairs most have none.

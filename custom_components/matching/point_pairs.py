@@ -25,11 +25,7 @@ class PointPairs:
     score: Tensor
 
     def __post_init__(self) -> None:
-        if (
-            self.moving.ndim != 2
-            or self.moving.shape != self.fixed.shape
-            or self.score.shape != self.moving.shape[:1]
-        ):
+        if self.moving.ndim != 2 or self.moving.shape != self.fixed.shape or self.score.shape != self.moving.shape[:1]:
             raise InputError(
                 "point pairs need moving (N, D), fixed (N, D) and score (N,), got "
                 f"{tuple(self.moving.shape)}, {tuple(self.fixed.shape)}, {tuple(self.score.shape)}"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import fire
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
@@ -95,9 +95,34 @@ def resolve(name: str, path: str | Path | None = None) -> Path:
 
 
 def load(name: str, path: str | Path | None = None) -> dict[str, Tensor]:
-    """The state dict called ``name``, loaded with ``weights_only=True``."""
-    state: dict[str, Tensor] = torch.load(resolve(name, path), map_location="cpu", weights_only=True)
+    """The state dict called ``name``, loaded with ``weights_only=True``.
+
+    Raises:
+        InputError: as ``resolve``, or the file holds no state dict.
+    """
+    file = resolve(name, path)
+    try:
+        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # what is no weight file makes the unpickler fail in any way
+        raise InputError(f"weights '{name}': {file} can't be read as PyTorch weights") from error
+    if not isinstance(state, dict):
+        raise InputError(f"weights '{name}': {file} holds a {type(state).__name__}, not a state dict")
     return state
+
+
+def fill(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> None:
+    """Load ``state`` into ``network``; buffers may be missing and keys left over, learned parameters may not.
+
+    Raises:
+        InputError: a parameter is missing or of another shape: the weights belong to another network.
+    """
+    try:
+        missing = network.load_state_dict(state, strict=False).missing_keys
+    except RuntimeError as error:  # a shape differs
+        raise InputError(f"weights '{name}' are those of another network: {error}") from error
+    lost = sorted(set(missing) & dict(network.named_parameters()).keys())
+    if lost:
+        raise InputError(f"weights '{name}' lack {len(lost)} parameters of the network, first '{lost[0]}'")
 
 
 def sha256(path: Path) -> str:
@@ -110,18 +135,20 @@ def download(name: str, folder: str) -> str:
     """Fetch a weight file into ``folder`` and keep it only when its SHA-256 is the published one.
 
     Raises:
-        InputError: no download is known for ``name``, or the file received is another one.
+        InputError: no download is known for ``name``, it can't be reached, or the file received is another one.
     """
     known = FILES.get(name)
     if known is None or not known.url:
         raise InputError(
-            f"no download is known for weights '{name}'; known are "
-            f"{', '.join(f.name for f in FILES.values() if f.url)}"
+            f"no download is known for weights '{name}'; known are {', '.join(f.name for f in FILES.values() if f.url)}"
         )
     target = Path(folder) / Path(known.member).name
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as partial:
-        urllib.request.urlretrieve(known.url, partial)
+        try:
+            urllib.request.urlretrieve(known.url, partial)
+        except OSError as error:  # URLError and HTTPError are OSErrors
+            raise InputError(f"{known.url} can't be fetched: {error}") from error
         got = sha256(partial)
         if got != known.sha256:
             raise InputError(f"{known.url}: SHA-256 is {got}, expected {known.sha256}; nothing was kept")

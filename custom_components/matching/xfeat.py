@@ -12,7 +12,7 @@ from torch import Tensor
 
 from custom_components.matching.matcher import Keypoints, check_images, mutual_nearest, xy_to_row_col
 from custom_components.matching.point_pairs import PointPairs
-from custom_components.matching.weights import load
+from custom_components.matching.weights import fill, load
 
 
 class XFeatMatcher:
@@ -55,7 +55,7 @@ class XFeatMatcher:
         if self._network is None:
             network = XFeat(self.max_keypoints, self.detection_threshold)
             state = load("xfeat", self.weights)
-            network.net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})
+            fill(network.net, "xfeat", {key.removeprefix("net."): value for key, value in state.items()})
             self._network = network.eval().to(self.device)
         return self._network
 
@@ -68,9 +68,7 @@ class XFeatMatcher:
         found = self.network.detectAndCompute(padded.float())[0]
         points = xy_to_row_col(found["keypoints"])
         inside = (points[:, 0] < height) & (points[:, 1] < width)
-        return Keypoints(
-            points[inside].cpu(), found["descriptors"][inside].cpu(), found["scores"][inside].cpu()
-        )
+        return Keypoints(points[inside].cpu(), found["descriptors"][inside].cpu(), found["scores"][inside].cpu())
 
     def __call__(self, moving: Tensor, fixed: Tensor) -> PointPairs:
         """Match two images; see ``Matcher``."""
@@ -82,9 +80,7 @@ class XFeatMatcher:
         found = []
         for image in (moving, fixed):
             size = [round(side * scale) for side in image.shape[-2:]]
-            resized = (
-                image if scale == 1 else F.interpolate(image, size, mode="area" if scale < 1 else "bicubic")
-            )
+            resized = image if scale == 1 else F.interpolate(image, size, mode="area" if scale < 1 else "bicubic")
             points = self.detect(resized)
             # voxel centre i of the resized image lies at (i + 0.5) / scale - 0.5 of the original
             ratio = torch.tensor([old / new for old, new in zip(image.shape[-2:], size, strict=True)])
