@@ -10,9 +10,7 @@ from custom_components.matching.affine import apply_affine, fit_affine
 TRUTH = np.array([[0.94, -0.31, 40.0], [0.28, 1.03, -25.0], [0.0, 0.0, 1.0]])
 
 
-def noisy_pairs(
-    count: int, outliers: float, noise: float = 0.5, seed: int = 0
-) -> tuple[PointPairs, torch.Tensor]:
+def noisy_pairs(count: int, outliers: float, noise: float = 0.5, seed: int = 0) -> tuple[PointPairs, torch.Tensor]:
     """Pairs under ``TRUTH`` with Gaussian noise, a share of them at random places; and which are good."""
     generator = torch.Generator().manual_seed(seed)
     fixed = torch.rand(count, 2, generator=generator) * 500

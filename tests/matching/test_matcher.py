@@ -42,8 +42,7 @@ def test_mutual_nearest_equals_brute_force(seed: int, floor: float, limit: float
     rows = {tuple(p.tolist()): i for i, p in enumerate(moving.points)}
     columns = {tuple(p.tolist()): j for j, p in enumerate(fixed.points)}
     got = [
-        (rows[tuple(m.tolist())], columns[tuple(f.tolist())])
-        for m, f in zip(pairs.moving, pairs.fixed, strict=True)
+        (rows[tuple(m.tolist())], columns[tuple(f.tolist())]) for m, f in zip(pairs.moving, pairs.fixed, strict=True)
     ]
     assert len(got) == len(set(got))
     assert set(got) == expected

@@ -27,9 +27,7 @@ def smooth_displacement(points: torch.Tensor) -> torch.Tensor:
     return torch.stack([20 * row.sin() * column.cos() + 10, 25 * (column + 0.5 * row).sin()], dim=1)
 
 
-def warped_pairs(
-    count: int, wrong: float, seed: int = 0, noise: float = 1.0
-) -> tuple[PointPairs, torch.Tensor]:
+def warped_pairs(count: int, wrong: float, seed: int = 0, noise: float = 1.0) -> tuple[PointPairs, torch.Tensor]:
     """Pairs under the smooth warp, a share of them at random places; and each one's distance to the truth."""
     generator = torch.Generator().manual_seed(seed)
     fixed = torch.rand(count, 2, generator=generator, dtype=torch.float64) * SIZE
