@@ -67,6 +67,8 @@ def _best_affine(ddf: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     linear = solution[:, :dimensions].transpose(1, 2)
     offset = solution[:, dimensions]
     singular = torch.linalg.det(linear).abs() < 0.05
-    linear[singular] = torch.eye(dimensions, dtype=torch.float64, device=x.device)
-    offset[singular] = 0
+    identity = torch.eye(dimensions, dtype=torch.float64, device=x.device)
+    # not in place: gradients flow through the solution
+    linear = torch.where(singular[:, None, None], identity, linear)
+    offset = torch.where(singular[:, None], torch.zeros_like(offset), offset)
     return linear.to(ddf.dtype), offset.to(ddf.dtype)

@@ -259,7 +259,9 @@ def resample(
         image = itk.image_from_array(np.ascontiguousarray(values, dtype=precision))
         _set_geometry(image, moving_matrix)
         interpolator = getattr(itk, interpolators[order])
-        kind = interpolator[type(image), itk.D, itk.D] if order == 3 else interpolator[type(image), itk.D]
+        # ITK wraps the B-spline only with coefficients of the image's own type
+        coefficients = (itk.F if precision is np.float32 else itk.D,) if order == 3 else ()
+        kind = interpolator[(type(image), itk.D, *coefficients)]
         warped = itk.resample_image_filter(
             image, transform=transform, interpolator=kind.New(), default_pixel_value=float(fill[channel]),
             size=[int(n) for n in reversed(fixed_spatial)], output_spacing=[float(v) for v in spacing],

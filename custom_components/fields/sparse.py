@@ -45,7 +45,7 @@ def points_to_ddf(
         mean displacement is given everywhere (zero without points).
 
     Raises:
-        InputError: shapes disagree or the method is unknown.
+        InputError: shapes disagree, a value is not finite, or the method is unknown.
     """
     dimensions = len(spatial)
     if points.shape != displacements.shape or points.ndim != 2 or points.shape[1] != dimensions:
@@ -56,6 +56,9 @@ def points_to_ddf(
     if method not in ("linear", "thin_plate"):
         raise InputError(f"method is 'linear' or 'thin_plate', got '{method}'")
     where, what = (t.detach().double().cpu().numpy() for t in (points, displacements))
+    bad = int((~(np.isfinite(where) & np.isfinite(what)).all(axis=1)).sum())
+    if bad:
+        raise InputError(f"{bad} of {len(where)} points or displacements are not finite")
     where, unique = np.unique(where, axis=0, return_index=True)
     what = what[unique]
     coarse = [max(1, -(-side // stride)) for side in spatial]
@@ -71,18 +74,48 @@ def points_to_ddf(
         mean = what.mean(axis=0) if len(what) else np.zeros(dimensions)
         values = np.broadcast_to(mean, query.shape)
     elif method == "linear":
-        values = LinearNDInterpolator(mesh, what)(query)
-        outside = np.isnan(values[:, 0])
-        values[outside] = NearestNDInterpolator(where, what)(query[outside])
+        values = _linear(mesh, where, what, query, coarse, step)
     else:
-        count = None if neighbors is None else min(neighbors, len(where))
-        values = RBFInterpolator(where, what, neighbors=count, smoothing=smoothing)(query)
+        values = _thin_plate(where, what, query, smoothing, neighbors)
     field = values.reshape(*coarse, dimensions)
     if mesh is not None and np.isfinite(fade):
         field = field * _fade_weight(where, grid, step, fade * float(np.linalg.norm(spatial)))[..., None]
     ddf = torch.from_numpy(np.ascontiguousarray(np.moveaxis(field, -1, 0)))[None]
     scale = torch.from_numpy(step).view(1, -1, *(1,) * dimensions)
     return resize(ddf / scale, spatial).float()
+
+
+def _linear(
+    mesh: Delaunay,
+    where: np.ndarray,
+    what: np.ndarray,
+    query: np.ndarray,
+    coarse: Sequence[int],
+    step: np.ndarray,
+) -> np.ndarray:
+    """Linear on the triangulation; beyond the hull the value of the nearest grid point inside."""
+    values = LinearNDInterpolator(mesh, what)(query)
+    outside = np.isnan(values[:, 0])
+    if outside.all():
+        return np.asarray(NearestNDInterpolator(where, what)(query))
+    # the nearest data point instead would tear the field along the hull's edges, and so fold it
+    nearest = distance_transform_edt(
+        outside.reshape(coarse), sampling=step, return_distances=False, return_indices=True
+    )
+    return np.asarray(values[np.ravel_multi_index(tuple(nearest), tuple(coarse)).ravel()])
+
+
+def _thin_plate(
+    where: np.ndarray, what: np.ndarray, query: np.ndarray, smoothing: float, neighbors: int | None
+) -> np.ndarray:
+    """Thin plate through the nearest points, through more of them where the nearest lie on a line."""
+    count = len(where) if neighbors is None else min(neighbors, len(where))
+    while count < len(where):
+        try:
+            return np.asarray(RBFInterpolator(where, what, neighbors=count, smoothing=smoothing)(query))
+        except np.linalg.LinAlgError:
+            count *= 2
+    return np.asarray(RBFInterpolator(where, what, smoothing=smoothing)(query))
 
 
 def _fade_weight(points: np.ndarray, grid: np.ndarray, step: np.ndarray, width: float) -> np.ndarray:
