@@ -50,9 +50,7 @@ class _Landmarks:
 
 def _landmarks(pair: Pair, fixed_shape: Sequence[int]) -> _Landmarks:
     if pair.moving_landmarks is None or pair.fixed_landmarks is None:
-        raise InputError(
-            f"pair {pair.id}: both landmark files are needed to compare; choose pairs with --status"
-        )
+        raise InputError(f"pair {pair.id}: both landmark files are needed to compare; choose pairs with --status")
     diagonal = float(np.linalg.norm(fixed_shape))
     return _Landmarks(read_points(pair.moving_landmarks), read_points(pair.fixed_landmarks), diagonal)
 
@@ -164,9 +162,7 @@ def compare(
         InputError: no pair is left, or a file does not fit.
     """
     cv2.setNumThreads(threads)
-    chosen = [
-        pair for pair in read_pairs(Path(pairs)) if status is None or pair.extra.get("status") == status
-    ]
+    chosen = [pair for pair in read_pairs(Path(pairs)) if status is None or pair.extra.get("status") == status]
     if not chosen:
         raise InputError(f"{pairs}: no pair has status {status!r}")
     scores = score(chosen, Path(outputs) if outputs is not None else None, baseline)

@@ -57,9 +57,7 @@ def dis_ddf(moving_grey: Bytes, fixed_grey: Bytes) -> Tensor:
         ValueError: the shapes differ.
     """
     if moving_grey.shape != fixed_grey.shape:
-        raise ValueError(
-            f"DIS needs images of one size, got moving {moving_grey.shape}, fixed {fixed_grey.shape}"
-        )
+        raise ValueError(f"DIS needs images of one size, got moving {moving_grey.shape}, fixed {fixed_grey.shape}")
     clahe = cv2.createCLAHE(CLIP_LIMIT, (TILES, TILES))
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     start = np.zeros((*fixed_grey.shape, 2), np.float32)

@@ -71,9 +71,7 @@ def compare_paired(
     )
 
 
-def _interval(
-    sums: NDArray[np.float64], counts: NDArray[np.int64], resamples: int, seed: int
-) -> tuple[float, float]:
+def _interval(sums: NDArray[np.float64], counts: NDArray[np.int64], resamples: int, seed: int) -> tuple[float, float]:
     """Percentile interval of the mean over pairs when cases with these sums and counts are redrawn."""
     drawn = np.random.default_rng(seed).integers(len(sums), size=(resamples, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)

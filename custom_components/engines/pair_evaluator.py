@@ -106,11 +106,7 @@ class PairEvaluator(Evaluator):
         start = perf_counter()
         try:
             data = self.preprocessing(dict(batch[0]))
-            device = (
-                torch.device(engine.state.device)
-                if isinstance(engine.state.device, str)
-                else engine.state.device
-            )
+            device = torch.device(engine.state.device) if isinstance(engine.state.device, str) else engine.state.device
             images = PairImages(
                 *(torch.as_tensor(data[key])[None].as_subclass(torch.Tensor).to(device)
                   for key in ("working_moving", "working_fixed", "mask_moving", "mask_fixed"))
@@ -118,12 +114,8 @@ class PairEvaluator(Evaluator):
             registration = self.inferer(images)
         except (InputError, RegistrationError) as error:
             return PairOutcome(pair, perf_counter() - start, reason=str(error))
-        except (
-            Exception
-        ) as error:  # a defect of ours or of a library must not end a cohort of hundreds either
-            return PairOutcome(
-                pair, perf_counter() - start, reason=f"unexpected {type(error).__name__}: {error}"
-            )
+        except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
+            return PairOutcome(pair, perf_counter() - start, reason=f"unexpected {type(error).__name__}: {error}")
         return PairOutcome(pair, perf_counter() - start, data, registration)
 
     def _remember(self, engine: Engine) -> None:

@@ -101,15 +101,10 @@ class SummaryWriter:
         if not self.output_dir.is_dir():
             return
         summary = write_summary(self.output_dir)
-        print(
-            f"{summary['pairs']} pairs: {summary['ok']} ok, {summary['poor']} poor, {summary['failed']} failed"
-        )
+        print(f"{summary['pairs']} pairs: {summary['ok']} ok, {summary['poor']} poor, {summary['failed']} failed")
         if summary["scored"]:
             print(
-                ", ".join(
-                    f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}"
-                    for k, v in summary["scored"].items()
-                )
+                ", ".join(f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}" for k, v in summary["scored"].items())
             )
         if self.submission:
             print(f"wrote {write_submission(self.pairs, self.output_dir)}")

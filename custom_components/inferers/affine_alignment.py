@@ -45,9 +45,7 @@ def implausible(matrix: Matrix, max_scale: float = 1.6, max_shear: float = 1.5) 
     if not 1 / max_scale < np.sqrt(stretch.prod()) < max_scale:
         return f"it scales by {np.sqrt(stretch.prod()):.2f}"
     if stretch[0] / max(stretch[1], 1e-9) > max_shear:
-        return (
-            f"it stretches one direction {stretch[0] / max(stretch[1], 1e-9):.2f} times more than the other"
-        )
+        return f"it stretches one direction {stretch[0] / max(stretch[1], 1e-9):.2f} times more than the other"
     return ""
 
 
@@ -91,11 +89,7 @@ class AffineAlignment:
     def hypotheses(self) -> Sequence[tuple[float, bool]]:
         """(degrees, mirrored), the most likely first."""
         angles = [k * self.rotation_step for k in range(round(360 / self.rotation_step))]
-        return [
-            (angle, mirrored)
-            for mirrored in ([False, True] if self.mirrored else [False])
-            for angle in angles
-        ]
+        return [(angle, mirrored) for mirrored in ([False, True] if self.mirrored else [False]) for angle in angles]
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``; the estimate so far is replaced.

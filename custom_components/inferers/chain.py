@@ -41,6 +41,4 @@ class Chain:
             perf_counter() - start,
             {"median_residual_voxels": float(tissue.median()) if len(tissue) else 0.0},
         )
-        return Registration(
-            estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, stage)
-        )
+        return Registration(estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, stage))

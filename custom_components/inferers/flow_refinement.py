@@ -113,9 +113,7 @@ def blend_by_similarity(
     fixed: Grey, moving: Grey, candidates: Sequence[Flow], sigma: float, sharpness: float = 20.0
 ) -> Flow:
     """Candidates averaged per voxel with softmax weights of their local correlation."""
-    score = np.stack(
-        [local_correlation(fixed, pull(moving, flow).astype(np.uint8), sigma) for flow in candidates]
-    )
+    score = np.stack([local_correlation(fixed, pull(moving, flow).astype(np.uint8), sigma) for flow in candidates])
     weight = np.exp(sharpness * (score - score.max(axis=0)))
     weight = np.stack([blur(w, sigma / 3) for w in weight / weight.sum(axis=0)])
     total: Flow = (weight[..., None] * np.stack(candidates)).sum(axis=0).astype(np.float32)
@@ -132,9 +130,7 @@ def averaged_flow(
         flows.append(consistent_flow(a, b, trust, seed, sigma))
         for axis in (0, 1):
             flip = np.array([-1 if axis == 1 else 1, -1 if axis == 0 else 1], dtype=np.float32)
-            first, second, weight, start = (
-                np.ascontiguousarray(np.flip(v, axis)) for v in (a, b, trust, seed * flip)
-            )
+            first, second, weight, start = (np.ascontiguousarray(np.flip(v, axis)) for v in (a, b, trust, seed * flip))
             flow = consistent_flow(first, second, weight, start, sigma)
             flows.append(np.flip(flow, axis) * flip)
     return np.mean(flows, axis=0, dtype=np.float32)
@@ -142,9 +138,7 @@ def averaged_flow(
 
 def common_tissue(images: PairImages, ddf: Tensor) -> Weight:
     """(H, W) 0..1, where both images show tissue after warping, less a soft rim where one of them ends."""
-    both = np.ascontiguousarray(
-        (images.fixed_mask * warp(images.moving_mask, ddf))[0, 0].cpu().numpy(), np.float32
-    )
+    both = np.ascontiguousarray((images.fixed_mask * warp(images.moving_mask, ddf))[0, 0].cpu().numpy(), np.float32)
     return np.clip(2 * blur(both, images.diagonal / 150) - 1, 0, 1)
 
 

@@ -48,7 +48,7 @@ class HybridMatching:
         matchers: Sequence[Matcher],
         enough: int | None = 200,
         contamination: float | str = 0.05,
-        tolerance: float = 0.011,
+        tolerance: float = 0.005,
         rounds: int = 30,
         method: Literal["thin_plate", "linear"] = "thin_plate",
         smoothing: float = 10000.0,
@@ -118,6 +118,4 @@ def _in_moving_image(pairs: PointPairs, estimate: Estimate) -> PointPairs:
     """Pairs found on the warped moving image, in the voxels of the moving image itself."""
     if len(pairs) == 0:
         return pairs
-    return PointPairs(
-        pairs.moving + lookup(estimate.ddf, pairs.moving).to(pairs.moving), pairs.fixed, pairs.score
-    )
+    return PointPairs(pairs.moving + lookup(estimate.ddf, pairs.moving).to(pairs.moving), pairs.fixed, pairs.score)

@@ -120,9 +120,9 @@ def matches_picture(
     canvas = np.full((max(left.shape[0], right.shape[0]), left.shape[1] + right.shape[1] + gap, 3), 255, np.uint8)
     canvas[: left.shape[0], : left.shape[1]] = pale(left, 0.55)
     canvas[: right.shape[0], left.shape[1] + gap :] = pale(right, 0.55)
-    for (moving, fixed), colour in ((dropped, RED), (kept, GREEN)):
+    for (moving, fixed), colour, radius in ((dropped, RED, 1), (kept, GREEN, 2)):
         for point in (*moving, *(fixed + offset)):
-            _dot(canvas, point, colour, 2)
+            _dot(canvas, point, colour, radius)
     for (moving, fixed), colour, count in ((dropped, RED, lines // 3), (kept, GREEN, lines)):
         for i in spread(fixed, count):
             start, end = moving[i], fixed[i] + offset
@@ -172,11 +172,12 @@ def error_chart(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64],
     figure = Figure(figsize=(6.4, 3.6), dpi=140, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    share = np.arange(len(before) + 1) / max(len(before), 1) * 100
+    end = 1.02 * max(before.max(), after.max(), 1e-6)
+    share = np.minimum(np.arange(len(before) + 2), len(before)) / len(before) * 100
     for errors, colour, name in ((before, RED, "before"), (after, GREEN, "after")):
         hexadecimal = "#{:02x}{:02x}{:02x}".format(*colour)
-        axes.step(np.r_[0.0, np.sort(errors)], share, where="post", color=hexadecimal, label=name, linewidth=2)
-    axes.set(xlabel=f"error, {unit}", ylabel="landmarks with a smaller error, %", xlim=(0, None), ylim=(0, 102))
+        axes.step(np.r_[0.0, np.sort(errors), end], share, where="post", color=hexadecimal, label=name, linewidth=2)
+    axes.set(xlabel=f"error, {unit}", ylabel="landmarks with a smaller error, %", xlim=(0, end), ylim=(0, 102))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower right")

@@ -70,6 +70,7 @@ def environment() -> Environment:
         autoescape=select_autoescape(default=True),
     )
     jinja.filters["file_name"] = lambda path: PurePath(path).name
+    jinja.filters["percent"] = percent
     return jinja
 
 

@@ -43,9 +43,7 @@ class ReadPaird(Transform):
         images = {side: read_image(getattr(pair, side), channel=self.channel) for side in SIDES}
         for side, image in images.items():
             if image.ndim != 3:
-                raise InputError(
-                    f"{getattr(pair, side)}: {image.ndim - 1}-D image; this bundle registers 2-D sections"
-                )
+                raise InputError(f"{getattr(pair, side)}: {image.ndim - 1}-D image; this bundle registers 2-D sections")
         metric = all(image.meta["pixel_size"] is not None for image in images.values())
         if metric:
             for image in images.values():
@@ -134,9 +132,7 @@ class CommonPadd(MapTransform):
         """Replace the images by the padded ones."""
         result = dict(data)
         keys = list(self.key_iterator(result))
-        shape = common_shape(
-            [tuple(result[f"working_{k}"].shape[1:]) for k in keys], self.margin, self.multiple
-        )
+        shape = common_shape([tuple(result[f"working_{k}"].shape[1:]) for k in keys], self.margin, self.multiple)
         for key in keys:
             for name in (f"working_{key}", f"mask_{key}"):
                 image = result[name]

@@ -18,7 +18,8 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 def to_luminance(image: npt.NDArray[np.generic]) -> Array:
     """(C, H, W) of any dtype -> (H, W) float32: luminance of RGB, the mean of any other number of channels."""
     data = image.astype(np.float32)
-    return np.tensordot(LUMINANCE, data, axes=1) if len(data) == 3 else data.mean(axis=0)
+    level = np.tensordot(LUMINANCE, data, axes=1) if len(data) == 3 else data.mean(axis=0)
+    return np.asarray(level, dtype=np.float32)
 
 
 def border_level(grey: Array) -> float:
@@ -30,7 +31,7 @@ def border_level(grey: Array) -> float:
 def background_is_bright(grey: Array) -> bool:
     """Whether the rim lies in the upper half of the intensity range: bright-field glass, not fluorescence."""
     low, high = np.percentile(grey, (0.5, 99.5))
-    return border_level(grey) > (low + high) / 2
+    return border_level(grey) > float(low + high) / 2
 
 
 def stretch(grey: Array, low: float = 0.5, high: float = 99.5) -> Array:
@@ -38,7 +39,7 @@ def stretch(grey: Array, low: float = 0.5, high: float = 99.5) -> Array:
     bottom, top = np.percentile(grey, (low, high))
     if top - bottom <= 1e-6 * max(abs(float(top)), 1.0):
         return np.zeros_like(grey)
-    return np.clip((grey - bottom) / (top - bottom), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((grey - bottom) / (top - bottom), 0, 1), dtype=np.float32)
 
 
 def equalise(grey: npt.NDArray[np.uint8], clip_limit: float, tiles: int) -> npt.NDArray[np.uint8]:
@@ -82,9 +83,7 @@ def tissue_mask(image: npt.NDArray[np.generic], name: str = "image", min_share: 
         colour = image.astype(np.float32)
         evidence = np.maximum(evidence, stretch(colour.max(axis=0) - colour.min(axis=0)))
     evidence = ndimage.gaussian_filter(evidence, sigma=max(grey.shape) / 800)
-    if float(evidence.max() - evidence.min()) < 1e-3 or float(grey.std()) < 1e-3 * max(
-        float(np.abs(grey).max()), 1e-6
-    ):
+    if float(evidence.max() - evidence.min()) < 1e-3 or float(grey.std()) < 1e-3 * max(float(np.abs(grey).max()), 1e-6):
         raise InputError(
             f"{name} is empty: all pixels have the value {float(grey.flat[0]):.4g}; nothing can be matched"
         )

@@ -39,7 +39,8 @@ def working_scale(
     """
     if (working_size is None) == (micrometres_per_pixel is None):
         raise InputError(
-            f"give either working_size (pixels) or micrometres_per_pixel, got {working_size} and {micrometres_per_pixel}"
+            "give either working_size (pixels) or micrometres_per_pixel, "
+            f"got {working_size} and {micrometres_per_pixel}"
         )
     if micrometres_per_pixel is None:
         assert working_size is not None
@@ -51,9 +52,7 @@ def working_scale(
     scales = []
     for size in pixel_sizes:
         if size is None:
-            raise InputError(
-                "micrometres_per_pixel needs files that state their pixel size; give working_size instead"
-            )
+            raise InputError("micrometres_per_pixel needs files that state their pixel size; give working_size instead")
         scales.append(min(1.0, float(np.mean(size)) / micrometres_per_pixel))
     return scales
 
@@ -100,9 +99,7 @@ def common_shape(shapes: Sequence[tuple[int, ...]], margin: int = 16, multiple: 
 
     The margin keeps the field defined half a voxel beyond the image's rim, where full-resolution pixels still lie.
     """
-    rows, columns = (
-        -(-(max(s[axis] for s in shapes) + 2 * margin) // multiple) * multiple for axis in (0, 1)
-    )
+    rows, columns = (-(-(max(s[axis] for s in shapes) + 2 * margin) // multiple) * multiple for axis in (0, 1))
     return rows, columns
 
 

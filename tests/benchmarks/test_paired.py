@@ -26,9 +26,7 @@ def test_interval_equals_a_loop_that_redraws_whole_cases():
     ours, theirs = rng.normal(size=15), rng.normal(size=15)
     paired = compare_paired(ours, theirs, cases, resamples=300, seed=5)
     names, draws = np.unique(cases), np.random.default_rng(5).integers(4, size=(300, 4))
-    means = [
-        np.concatenate([(ours - theirs)[cases == names[index]] for index in draw]).mean() for draw in draws
-    ]
+    means = [np.concatenate([(ours - theirs)[cases == names[index]] for index in draw]).mean() for draw in draws]
     assert (paired.low, paired.high) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])))
 
 

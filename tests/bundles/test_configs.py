@@ -23,9 +23,7 @@ CONFIGS = sorted(path for path in ROOT.glob("bundles/*/configs/*") if path.suffi
 FRAGMENTS = sorted(ROOT.glob("configs/**/*.yaml"))
 
 each_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
-each_config = pytest.mark.parametrize(
-    "config", CONFIGS, ids=lambda path: path.relative_to(ROOT / "bundles").as_posix()
-)
+each_config = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.relative_to(ROOT / "bundles").as_posix())
 
 
 def _parse(config: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigParser:
@@ -59,9 +57,7 @@ def test_every_reference_of_a_config_points_to_an_entry(config, monkeypatch):
 @each_config
 def test_every_target_of_a_config_can_be_imported(config, monkeypatch):
     components = [
-        item
-        for item in _parse(config, monkeypatch).ref_resolver.items.values()
-        if isinstance(item, ConfigComponent)
+        item for item in _parse(config, monkeypatch).ref_resolver.items.values() if isinstance(item, ConfigComponent)
     ]
     targets = {item.resolve_module_name() for item in components}
     literal = {target for target in targets if isinstance(target, str) and not target.startswith("$")}

@@ -43,9 +43,7 @@ def test_zoo_finds_nothing_wrong(bundle, schemas):
         str(schemas),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
     lines = done.stdout.splitlines()
     assert lines, done.stderr[-2000:]
     assert "passed" in lines[-1], done.stdout + done.stderr[-2000:]
