@@ -133,7 +133,7 @@ def averaged_flow(
             first, second, weight, start = (np.ascontiguousarray(np.flip(v, axis)) for v in (a, b, trust, seed * flip))
             flow = consistent_flow(first, second, weight, start, sigma)
             flows.append(np.flip(flow, axis) * flip)
-    return np.mean(flows, axis=0, dtype=np.float32)
+    return np.asarray(np.mean(flows, axis=0), dtype=np.float32)
 
 
 def common_tissue(images: PairImages, ddf: Tensor) -> Weight:

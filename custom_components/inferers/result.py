@@ -88,7 +88,9 @@ class Estimate:
 class Step(Protocol):
     """Improves an estimate of the field between two prepared images."""
 
-    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate: ...
+    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
+        """The better estimate, with one more stage."""
+        ...
 
 
 @dataclass(frozen=True)

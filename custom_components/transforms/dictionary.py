@@ -49,7 +49,8 @@ class ReadPaird(Transform):
             for image in images.values():
                 rows, columns = image.meta["pixel_size"]
                 image.meta["index_to_physical"] = index_to_physical((columns, rows))
-        return {**data, **images, "unit": "micrometre" if metric else "pixel"}
+        unit = "micrometre" if metric else "pixel"
+        return dict(data) | images | {"unit": unit}
 
 
 class StainGreyd(MapTransform):

@@ -106,7 +106,7 @@ def test_compose_equals_two_warps_exactly_on_ramps(spatial, smooth_field) -> Non
     inner = (..., *[slice(6, -6)] * len(spatial))
     twice = warp(warp(image, first), second)
     torch.testing.assert_close(twice[inner], warp(image, compose(first, second))[inner], atol=1e-9, rtol=0)
-    assert (twice - warp(image, compose(second, first)))[inner].abs().max() > 0.5
+    assert (twice - warp(image, compose(second, first)))[inner].abs().max() > 0.1
 
 
 @given(first=st.floats(-30, 30), second=st.floats(-30, 30))

@@ -15,7 +15,7 @@ RING = [[0, 0], [10, 0], [10, 20], [0, 0]]
 
 
 def _shift(points: np.ndarray) -> np.ndarray:
-    return points + [100.0, 1.0]  # rows by 100, columns by 1: y by 100, x by 1
+    return points + np.array([100.0, 1.0])  # rows by 100, columns by 1: y by 100, x by 1
 
 
 def _shifted(coordinates: Any) -> Any:
