@@ -60,7 +60,7 @@ def stain_independent_grey(image: npt.NDArray[np.generic], clip_limit: float = 2
         grey = -grey
     grey = stretch(grey)
     if clip_limit > 0 and grey.any():
-        grey = equalise((grey * 255).round().astype(np.uint8), clip_limit, tiles).astype(np.float32) / 255
+        grey = equalise((grey * 255).round().astype(np.uint8), clip_limit, tiles).astype(np.float32) / np.float32(255)
     return grey
 
 
@@ -78,11 +78,11 @@ def tissue_mask(image: npt.NDArray[np.generic], name: str = "image", min_share: 
         InputError: the image is constant, or no tissue stands out from the background.
     """
     grey = to_luminance(image)
-    evidence: npt.NDArray[np.floating] = stretch(-grey if background_is_bright(grey) else grey)
+    evidence = stretch(-grey if background_is_bright(grey) else grey)
     if len(image) == 3:
         colour = image.astype(np.float32)
         evidence = np.maximum(evidence, stretch(colour.max(axis=0) - colour.min(axis=0)))
-    evidence = np.asarray(ndimage.gaussian_filter(evidence, sigma=max(grey.shape) / 800))
+    evidence = np.asarray(ndimage.gaussian_filter(evidence, sigma=max(grey.shape) / 800), dtype=np.float32)
     if float(evidence.max() - evidence.min()) < 1e-3 or float(grey.std()) < 1e-3 * max(float(np.abs(grey).max()), 1e-6):
         raise InputError(
             f"{name} is empty: all pixels have the value {float(grey.flat[0]):.4g}; nothing can be matched"
