@@ -17,7 +17,7 @@ def lookup(ddf: Tensor, points: Tensor) -> Tensor:
         points: (N, D) voxels of the grid that ``ddf`` lives on, array-axis order.
 
     Returns:
-        (N, D) voxels: a point goes to ``points + lookup(ddf, points)``.
+        (N, D) voxels, in the dtype of ``ddf``: a point goes to ``points + lookup(ddf, points)``.
     """
     dimensions = check_ddf(ddf)
     if ddf.shape[0] != 1 or points.ndim != 2 or points.shape[1] != dimensions:
@@ -25,6 +25,6 @@ def lookup(ddf: Tensor, points: Tensor) -> Tensor:
             f"lookup needs one field and points (N, {dimensions}), got {tuple(ddf.shape)} and {tuple(points.shape)}"
         )
     if len(points) == 0:
-        return points.new_zeros(0, dimensions)
+        return ddf.new_zeros(0, dimensions)
     positions = points.T.to(ddf.dtype).reshape(1, dimensions, -1, *(1,) * (dimensions - 1))
     return sample(ddf, positions).reshape(dimensions, -1).T
