@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from custom_components.engines.pair_evaluator import PairEvaluator, PairOutcome, pair_dataset
+from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
 
-__all__ = ["PairEvaluator", "PairOutcome", "pair_dataset"]
+__all__ = ["PairDataset", "PairEvaluator", "PairOutcome", "pair_dataset", "reason_of"]

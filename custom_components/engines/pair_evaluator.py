@@ -16,7 +16,7 @@ from monai.engines import Evaluator
 
 from custom_components.errors import InputError, RegistrationError
 from custom_components.inferers.result import PairImages, Registration
-from custom_components.outputs.writer import is_done
+from custom_components.outputs.writer import check_writable, is_done
 from custom_components.pairs import Pair, select_pairs
 
 Data = dict[Hashable, Any]
@@ -41,12 +41,21 @@ class PairOutcome:
     reason: str = ""
 
 
-class NothingAsked(Dataset):
-    """The empty dataset of a config that was given no images."""
+class PairDataset(Dataset):
+    """Dataset of ``{"pair": Pair}``.
+
+    Args:
+        todo: the pairs to register.
+        pairs: all pairs that were asked for, with those that are done; none for a config that was given no images.
+    """
+
+    def __init__(self, todo: Sequence[Pair], pairs: Sequence[Pair]) -> None:
+        super().__init__([{"pair": pair} for pair in todo])
+        self.pairs = tuple(pairs)
 
 
-def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) -> Dataset:
-    """Dataset of ``{"pair": Pair}`` for the pairs that the command line names and that are not done yet.
+def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) -> PairDataset:
+    """Dataset of the pairs that the command line names and that are not done yet.
 
     Args:
         output_dir: where finished pairs are looked for.
@@ -55,12 +64,14 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
             be parsed without data.
 
     Raises:
-        SystemExit: with the message of the InputError, for one clear line on the console.
+        SystemExit: with the message of the InputError, for one clear line on the console: the table or the arguments
+            are wrong, or the output folder can't be written, which is better said before than after the work.
     """
     if all(selection.get(key) is None for key in ("pairs", "moving", "fixed")):
-        return NothingAsked([])
+        return PairDataset((), ())
     try:
         chosen = select_pairs(**selection)
+        check_writable(Path(output_dir))
     except InputError as error:
         sys.exit(f"error: {error}")
     todo = [pair for pair in chosen if not (resume and is_done(Path(output_dir), pair.id))]
@@ -68,14 +79,32 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
         print(
             f"{len(chosen) - len(todo)} of {len(chosen)} pairs are in {output_dir} already; --resume false repeats them"
         )
-    return Dataset([{"pair": pair} for pair in todo])
+    return PairDataset(todo, chosen)
+
+
+def reason_of(error: BaseException, pair: Pair) -> str:
+    """Why a pair failed, in words that name what it was about.
+
+    MONAI's ``Compose`` wraps what a transform raises, so the cause is looked for along the chain of exceptions.
+    """
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, InputError | RegistrationError):
+        link = link.__cause__
+    names = f"{pair.moving.name} onto {pair.fixed.name}"
+    if isinstance(link, InputError):  # names its file by itself
+        return str(link)
+    if link is not None:
+        return f"{names}: {link}"
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{names}: unexpected {type(error).__name__}: {error}"
 
 
 class PairEvaluator(Evaluator):
     """Reads, prepares and registers each pair; a pair that fails is reported and the run goes on.
 
     Args:
-        dataset: of ``{"pair": Pair}``.
+        dataset: of ``{"pair": Pair}``, such as ``pair_dataset`` gives.
         preprocessing: from that to the keys of ``transforms.dictionary``.
         inferer: from ``PairImages`` to ``Registration``.
         device: where image tensors are put.
@@ -84,7 +113,7 @@ class PairEvaluator(Evaluator):
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: PairDataset,
         preprocessing: Callable[[Data], Data],
         inferer: Callable[[PairImages], Registration],
         device: torch.device | str = "cpu",
@@ -112,10 +141,8 @@ class PairEvaluator(Evaluator):
                   for key in ("working_moving", "working_fixed", "mask_moving", "mask_fixed"))
             )  # fmt: skip
             registration = self.inferer(images)
-        except (InputError, RegistrationError) as error:
-            return PairOutcome(pair, perf_counter() - start, reason=str(error))
         except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
-            return PairOutcome(pair, perf_counter() - start, reason=f"unexpected {type(error).__name__}: {error}")
+            return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair))
         return PairOutcome(pair, perf_counter() - start, data, registration)
 
     def _remember(self, engine: Engine) -> None:
@@ -129,9 +156,11 @@ class PairEvaluator(Evaluator):
         Raises:
             SystemExit: no images were given, or every pair of this run failed; the message says why.
         """
-        if isinstance(self.dataset, NothingAsked):
+        if not self.dataset.pairs:
             sys.exit("error: give --moving IMAGE and --fixed IMAGE, or --pairs TABLE.csv")
         if len(self.dataset) == 0:
+            # the run that did the last pair may have been stopped before it wrote the summary
+            self.fire_event(Events.COMPLETED)
             return
         super().run(global_epoch)
         failed = [(name, reason) for name, reason in self.outcomes if reason]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from ignite.engine import Engine, Events
 
-from custom_components.engines.pair_evaluator import PairOutcome
+from custom_components.engines.pair_evaluator import PairOutcome, reason_of
 from custom_components.errors import InputError
 from custom_components.outputs import write_failure, write_registration, write_submission, write_summary
-from custom_components.pairs import Pair
 
 
 class RegistrationWriter:
@@ -42,22 +40,22 @@ class RegistrationWriter:
         outcome: PairOutcome = engine.state.output
         try:
             metrics = self._write(outcome)
-        except InputError as error:
-            engine.state.output = outcome = replace(outcome, reason=str(error))
+        except Exception as error:  # a full disk, wrong landmarks, or a defect: the cohort goes on
+            engine.state.output = outcome = replace(outcome, reason=reason_of(error, outcome.pair))
             metrics = self._write_failure(outcome)
         print(f"[{engine.state.iteration}/{engine.state.epoch_length}] {line_of(metrics)}", flush=True)
 
     def _write(self, outcome: PairOutcome) -> dict[str, Any]:
         if outcome.reason or outcome.data is None or outcome.registration is None:
             return write_failure(outcome.pair, outcome.reason, self.output_dir, outcome.seconds)
-        start, data = perf_counter(), outcome.data
+        data = outcome.data
         return write_registration(
             outcome.registration, pair=outcome.pair,
             moving=data["moving"], fixed=data["fixed"],
             working_moving=data["working_moving"], working_fixed=data["working_fixed"],
             mask_moving=data["mask_moving"], mask_fixed=data["mask_fixed"], unit=data["unit"],
             output_dir=self.output_dir, output_ext=self.output_ext, report=self.report, note=self.note,
-            seconds=outcome.seconds + perf_counter() - start,
+            seconds=outcome.seconds,
         )  # fmt: skip
 
     def _write_failure(self, outcome: PairOutcome) -> dict[str, Any]:
@@ -89,11 +87,9 @@ class SummaryWriter:
     def __init__(self, output_dir: str | Path, submission: bool = False) -> None:
         self.output_dir = Path(output_dir)
         self.submission = submission
-        self.pairs: list[Pair] = []
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: self.pairs.append(e.state.output.pair))
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -107,4 +103,5 @@ class SummaryWriter:
                 ", ".join(f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}" for k, v in summary["scored"].items())
             )
         if self.submission:
-            print(f"wrote {write_submission(self.pairs, self.output_dir)}")
+            # all pairs that were asked for: those of an earlier run as well
+            print(f"wrote {write_submission(engine.dataset.pairs, self.output_dir)}")

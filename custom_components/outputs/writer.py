@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -114,25 +115,41 @@ def is_done(output_dir: Path, identifier: str) -> bool:
         return False
 
 
+def check_writable(output_dir: Path) -> None:
+    """Make the folder if it is absent, and raise ``InputError`` when nothing can be written in it."""
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise _unwritable(output_dir, error) from error
+
+
+def _unwritable(output_dir: Path, error: OSError) -> InputError:
+    why = error.strerror or error
+    return InputError(f"output folder {output_dir} can't be written ({why}); choose another output_dir")
+
+
 def _publish(output_dir: Path, identifier: str, fill: Callable[[Path], None]) -> None:
     """Let ``fill`` write into a hidden folder, then put it in place of ``<output_dir>/<identifier>``.
 
     Raises:
         InputError: the output folder can't be written, or is full.
     """
-    partial, final = output_dir / f".{identifier}.partial", output_dir / identifier
+    partial, final, old = (output_dir / name for name in (f".{identifier}.partial", identifier, f".{identifier}.old"))
     try:
         shutil.rmtree(partial, ignore_errors=True)  # an earlier run that was stopped
         partial.mkdir(parents=True)
         fill(partial)
-        shutil.rmtree(final, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        if final.exists():  # renamed, not emptied: a run that is stopped here must not leave half of an older result
+            os.replace(final, old)
         os.replace(partial, final)
     except OSError as error:
-        raise InputError(
-            f"output folder {output_dir} can't be written ({error.strerror or error}); choose another output_dir"
-        ) from error
+        raise _unwritable(output_dir, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for folder in (partial, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_json(path: Path, data: Any) -> None:
