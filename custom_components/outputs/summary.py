@@ -13,6 +13,11 @@ from custom_components.metrics import PairTRE, aggregate
 from custom_components.outputs.report import environment
 from custom_components.pairs import atomic_path
 
+COLUMNS = (
+    "id", "status", "reason", "moving", "fixed", "matches", "folding_share", "similarity", "inverse_error_median",
+    "rTRE_initial_mean", "rTRE_mean", "rTRE_median", "rTRE_max", "robustness", "seconds",
+)  # fmt: skip
+
 
 def read_metrics(output_dir: Path) -> list[dict[str, Any]]:
     """metrics.json of every pair in the folder, by id; unfinished (hidden) folders and foreign files don't count."""
@@ -53,7 +58,10 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
         "failed_pairs": {m["id"]: m["reason"] for m in rows if m["status"] == "failed"},
     }  # fmt: skip
     with atomic_path(output_dir / "summary.csv") as partial:
-        pd.DataFrame([flat_row(m) for m in rows]).to_csv(partial, index=False)
+        # a failed pair has no matches, and whole numbers with gaps would be written as 40.0
+        pd.DataFrame([flat_row(m) for m in rows], columns=COLUMNS).astype({"matches": "Int64"}).to_csv(
+            partial, index=False
+        )
     with atomic_path(output_dir / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=1))
     for m in rows:

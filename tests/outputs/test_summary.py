@@ -1,0 +1,85 @@
+"""The files over all pairs of an output folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from custom_components.outputs import write_failure, write_summary
+from custom_components.outputs.summary import read_metrics
+from custom_components.pairs import Pair
+
+
+@pytest.fixture
+def run_folder(case):
+    """One good pair with landmarks and one failed."""
+    case.write()
+    write_failure(Pair("x & y", case.pair.moving, case.pair.fixed), "no tissue & no <hope>", case.output_dir, 2.0)
+    return case.output_dir
+
+
+def rows_of(folder):
+    with (folder / "summary.csv").open(newline="") as lines:
+        return {row["id"]: row for row in csv.DictReader(lines)}
+
+
+def test_table_has_every_pair_with_status_reason_and_error(run_folder):
+    write_summary(run_folder)
+    rows = rows_of(run_folder)
+    assert set(rows) == {"a_to_b", "x & y"}
+    good, bad = rows["a_to_b"], rows["x & y"]
+    assert (good["status"], good["matches"], good["robustness"]) == ("ok", "40", "1.0")
+    assert float(good["rTRE_mean"]) < 1e-5 < float(good["rTRE_initial_mean"])
+    assert (bad["status"], bad["reason"], bad["rTRE_mean"]) == ("failed", "no tissue & no <hope>", "")
+    assert float(bad["seconds"]) == 2.0
+
+
+def test_summary_counts_and_aggregates(run_folder):
+    summary = write_summary(run_folder)
+    stored = json.loads((run_folder / "summary.json").read_text())
+    assert stored == summary
+    assert (stored["pairs"], stored["ok"], stored["poor"], stored["failed"]) == (2, 1, 0, 1)
+    assert stored["failed_pairs"] == {"x & y": "no tissue & no <hope>"}
+    assert stored["scored"]["pairs"] == 1
+    assert {"AArTRE", "AMrTRE", "MArTRE", "MMrTRE", "AMxrTRE", "MMxrTRE", "robustness"} <= set(stored["scored"])
+
+
+def test_without_landmarks_nothing_is_scored(run_folder):
+    shutil.rmtree(run_folder / "a_to_b")
+    assert write_summary(run_folder)["scored"] is None
+
+
+def test_index_links_reports_that_exist_and_escapes_what_users_wrote(run_folder):
+    write_summary(run_folder)
+    page = (run_folder / "index.html").read_text()
+    assert 'href="a_to_b/report.html"' in page
+    assert 'src="a_to_b/thumbnail.jpg"' in page
+    assert 'href="x%20%26%20y/report.html"' in page
+    assert "no tissue &amp; no &lt;hope&gt;" in page
+    assert "<hope>" not in page
+    (run_folder / "a_to_b" / "report.html").unlink()
+    write_summary(run_folder)
+    assert 'href="a_to_b/report.html">a_to_b' not in (run_folder / "index.html").read_text()
+
+
+def test_unfinished_foreign_and_damaged_folders_do_not_count(run_folder):
+    for name, text in ((".c.partial", '{"id": ".c.partial", "status": "ok"}'), ("damaged", "{"), ("foreign", "[1]"),
+                       ("copied", '{"id": "original", "status": "ok"}')):  # fmt: skip
+        (run_folder / name).mkdir()
+        (run_folder / name / "metrics.json").write_text(text)
+    assert [metrics["id"] for metrics in read_metrics(run_folder)] == ["a_to_b", "x & y"]
+
+
+def test_summary_of_an_empty_folder_says_so(tmp_path):
+    summary = write_summary(tmp_path)
+    assert (summary["pairs"], summary["scored"]) == (0, None)
+    assert (tmp_path / "summary.csv").read_text().startswith("id,status,reason,")
+    assert "0 pairs" in (tmp_path / "index.html").read_text()
+
+
+def test_nothing_temporary_stays(run_folder):
+    write_summary(run_folder)
+    assert not [path.name for path in run_folder.iterdir() if path.name.startswith(".")]
