@@ -59,6 +59,11 @@ def grid_of(info: Path, side: str) -> tuple[tuple[int, ...], Matrix]:
         raise InputError(f"{info} holds no size of the {side} image; register the pair again") from error
 
 
+def size_of(spatial: tuple[int, ...]) -> str:
+    """Sides of an array as users say them: width x height."""
+    return " x ".join(str(side) for side in reversed(spatial))
+
+
 def carry(
     field: str,
     image: str | None = None,
@@ -90,7 +95,9 @@ def carry(
     plain, inverse = field_files(field)
     source, target = ("moving", "fixed") if direction == DIRECTIONS[0] else ("fixed", "moving")
     pull, push = (plain, inverse) if source == "moving" else (inverse, plain)
-    info = plain.with_name("metrics.json")
+    needed, info = pull if image is not None else push, plain.with_name("metrics.json")
+    if not needed.is_file():  # before its neighbour is missed: mostly the folder is mistyped
+        raise InputError(f"displacement field {needed} does not exist")
     (from_shape, from_matrix), (to_shape, to_matrix) = grid_of(info, source), grid_of(info, target)
     given = Path(image or points or geojson or "")
     if image is not None:
@@ -99,8 +106,8 @@ def carry(
         array = native_array(read_image(given))
         if array.shape[1:] != from_shape:
             raise InputError(
-                f"image {given} is {array.shape[2]} x {array.shape[1]} pixels, but the registered {source} image has "
-                f"{from_shape[1]} x {from_shape[0]}; give an image on the same pixels"
+                f"image {given} is {size_of(array.shape[1:])} pixels, but the registered {source} image has "
+                f"{size_of(from_shape)}; give an image on the same pixels"
             )
         fill: float | list[float] = 0.0 if order == 0 else background_of(array)
         warped = resample(array, from_matrix, read_displacement(pull), to_shape, to_matrix, order, fill)

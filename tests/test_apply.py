@@ -1,0 +1,258 @@
+"""Carrying images, points and GeoJSON over with a stored field, against a similarity transform known in closed form."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from custom_components.apply import carry, field_files, main
+from custom_components.errors import InputError
+from custom_components.fields import displacement_image, index_to_physical, write_displacement
+from custom_components.pairs import read_geojson, read_image, read_points, write_image, write_points
+
+FIXED, MOVING = (96, 120), (104, 112)
+ANGLE, SCALE = np.deg2rad(7), 1.05
+TURN = SCALE * np.array([[np.cos(ANGLE), -np.sin(ANGLE)], [np.sin(ANGLE), np.cos(ANGLE)]])  # row, col
+OFFSET = np.array([4.0, -6.0])
+FIXED_POINTS = np.array([[40.0, 50.0], [60.25, 30.5], [30.0, 70.0], [55.0, 61.0]])
+
+
+def to_moving(points: np.ndarray) -> np.ndarray:
+    """Fixed pixels (N, 2) row, col -> moving pixels."""
+    return points @ TURN.T + OFFSET
+
+
+def to_fixed(points: np.ndarray) -> np.ndarray:
+    return (points - OFFSET) @ np.linalg.inv(TURN).T
+
+
+def scene(points: np.ndarray) -> np.ndarray:
+    """A smooth picture, (..., 2) row, col -> value, that is defined everywhere."""
+    return 120 + 60 * np.sin(points[..., 0] / 11) * np.cos(points[..., 1] / 13)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """A result folder with the two fields on half-resolution grids, and its metrics.json."""
+    folder = tmp_path_factory.mktemp("result")
+    grid = index_to_physical([2.0, 2.0], [-9.5, -9.5])  # x, y: ten pixels of padding around
+    spatial = (64, 72)
+    index = np.stack(np.indices(spatial), -1).astype(np.float64)
+    place = index * 2 - 9.5
+    for name, function in (("displacement", to_moving), ("inverse_displacement", to_fixed)):
+        ddf = torch.from_numpy(np.moveaxis((function(place) + 9.5) / 2 - index, -1, 0))[None]
+        write_displacement(folder / f"{name}.mha", displacement_image(ddf, grid, grid))
+    plain = index_to_physical([1.0, 1.0]).tolist()
+    metrics = {
+        "id": "p", "status": "ok", "unit": "pixel", "moving_pixel_size": None, "fixed_pixel_size": None,
+        "moving_grid": {"shape": MOVING, "index_to_physical": plain},
+        "fixed_grid": {"shape": FIXED, "index_to_physical": plain},
+    }  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def pixels(shape: tuple[int, int]) -> np.ndarray:
+    return np.stack(np.indices(shape), -1).astype(np.float64)
+
+
+def inside(points: np.ndarray, shape: tuple[int, int], rim: float = 2) -> np.ndarray:
+    return ((points >= rim) & (points <= np.array(shape) - 1 - rim)).all(axis=-1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(
+    ("direction", "source", "target", "pulled"),
+    [("moving_to_fixed", MOVING, FIXED, to_moving), ("fixed_to_moving", FIXED, MOVING, to_fixed)],
+)
+def test_image_agrees_with_the_closed_form(result, tmp_path, direction, source, target, pulled, dtype):
+    factor = 100 if dtype == np.uint16 else 1
+    image = np.stack([scene(pixels(source)) * factor, np.full(source, 7)])
+    image = (image.round() if np.issubdtype(dtype, np.integer) else image).astype(dtype)
+    write_image(tmp_path / "other.tif", image)
+    written = carry(
+        str(result / "displacement.mha"), image=str(tmp_path / "other.tif"), direction=direction,
+        output=str(tmp_path / "carried.tif"), order=3,
+    )  # fmt: skip
+    found = read_image(written)
+    assert (found.meta["dtype"], tuple(found.shape)) == (np.dtype(dtype).name, (2, *target))
+    places = pulled(pixels(target))
+    good = inside(places, source, 4)
+    assert good.mean() > 0.5
+    error = np.abs(found.numpy()[0] - scene(places) * factor)[good]
+    # whole numbers are rounded in the file and in the result, and the cubic spline between them is off by a little
+    assert error.max() < 0.2 + 0.01 * factor + np.issubdtype(dtype, np.integer)
+    assert (found.numpy()[1] == 7).all()
+
+
+def test_labels_keep_their_values(result, tmp_path):
+    labels = np.where(pixels(MOVING)[..., 0] > 50, 9, 4).astype(np.uint8)[None]
+    write_image(tmp_path / "labels.png", labels)
+    written = carry(
+        str(result / "displacement.mha"), image=str(tmp_path / "labels.png"), output=str(tmp_path / "out.png"), order=0
+    )
+    found = read_image(written).numpy()[0]
+    assert set(np.unique(found)) <= {0, 4, 9}
+    places = to_moving(pixels(FIXED))
+    sure = inside(places, MOVING) & (np.abs(places[..., 0] - 50.5) > 1)
+    assert (found[sure] == np.where(places[..., 0] > 50.5, 9, 4)[sure]).all()
+
+
+@pytest.mark.parametrize("field", ["displacement.mha", "inverse_displacement.mha"])
+@pytest.mark.parametrize("direction", ["moving_to_fixed", "fixed_to_moving"])
+def test_points_agree_with_the_closed_form_from_either_field(result, tmp_path, field, direction):
+    start, goal = (to_moving(FIXED_POINTS), FIXED_POINTS)
+    if direction == "fixed_to_moving":
+        start, goal = goal, start
+    write_points(tmp_path / "cells.csv", start, ["c7", "c8", "c2", "c1"])
+    written = carry(
+        str(result / field), points=str(tmp_path / "cells.csv"), direction=direction, output=str(tmp_path / "o.csv")
+    )
+    np.testing.assert_allclose(read_points(written), goal, atol=1e-3)
+    assert [line.split(",")[0] for line in Path(written).read_text().splitlines()] == ["", "c7", "c8", "c2", "c1"]
+
+
+@pytest.mark.parametrize("direction", ["moving_to_fixed", "fixed_to_moving"])
+def test_geojson_agrees_with_the_closed_form_and_keeps_what_it_says(result, tmp_path, direction):
+    start, goal = (to_moving(FIXED_POINTS), FIXED_POINTS)
+    if direction == "fixed_to_moving":
+        start, goal = goal, start
+    ring = [*start[:3, ::-1].tolist(), start[0, ::-1].tolist()]
+    feature = {
+        "type": "Feature", "id": "f1", "properties": {"classification": {"name": "Tumour"}},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }  # fmt: skip
+    (tmp_path / "marks.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    written = carry(
+        str(result / "displacement.mha"), geojson=str(tmp_path / "marks.geojson"), direction=direction,
+        output=str(tmp_path / "o.geojson"),
+    )  # fmt: skip
+    (moved,) = read_geojson(written)["features"]
+    assert (moved["id"], moved["properties"]) == ("f1", feature["properties"])
+    ends = np.array(moved["geometry"]["coordinates"][0])[:, ::-1]
+    assert (ends[0] == ends[-1]).all()
+    for corner in goal[:3]:
+        assert np.linalg.norm(ends - corner, axis=1).min() < 1e-3
+    # a similarity keeps lines straight, so the points put between the corners lie on the goal's edges
+    edges = zip(goal[:3], np.roll(goal[:3], -1, axis=0), strict=True)
+    distance = np.min([distance_to_edge(ends, *edge) for edge in edges], axis=0)
+    assert distance.max() < 1e-3
+
+
+def distance_to_edge(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    along = np.clip((points - start) @ (end - start) / ((end - start) @ (end - start)), 0, 1)
+    return np.linalg.norm(points - start - along[:, None] * (end - start), axis=1)
+
+
+def test_there_and_back_is_where_it_was(result, tmp_path):
+    write_points(tmp_path / "a.csv", FIXED_POINTS)
+    there = carry(
+        str(result / "displacement.mha"), points=str(tmp_path / "a.csv"), direction="fixed_to_moving",
+        output=str(tmp_path / "b.csv"),
+    )  # fmt: skip
+    back = carry(str(result / "displacement.mha"), points=there, output=str(tmp_path / "c.csv"))
+    np.testing.assert_allclose(read_points(back), FIXED_POINTS, atol=1e-3)
+
+
+def test_result_lies_beside_the_field_unless_told_otherwise(result, tmp_path):
+    folder = shutil.copytree(result, tmp_path / "copy")
+    write_points(tmp_path / "cells.csv", FIXED_POINTS)
+    write_image(tmp_path / "other.jpg", np.full((3, *MOVING), 90, np.uint8))
+    field = str(folder / "displacement.mha")
+    assert carry(field, points=str(tmp_path / "cells.csv")) == str(folder / "warped_cells.csv")
+    assert carry(field, image=str(tmp_path / "other.jpg")) == str(folder / "warped_other.png")
+    assert (folder / "warped_other.png").is_file()
+
+
+def test_both_files_are_found_from_either():
+    pair = (Path("r/displacement.mha"), Path("r/inverse_displacement.mha"))
+    assert field_files("r/displacement.mha") == field_files("r/inverse_displacement.mha") == pair
+
+
+def test_command_line_prints_what_it_wrote(result, tmp_path, monkeypatch, capsys):
+    write_points(tmp_path / "cells.csv", to_moving(FIXED_POINTS))
+    output = tmp_path / "carried.csv"
+    arguments = ["--field", str(result / "displacement.mha"), "--points", str(tmp_path / "cells.csv")]
+    monkeypatch.setattr(sys, "argv", ["apply", *arguments, "--output", str(output)])
+    main()
+    assert capsys.readouterr().out.strip() == str(output)
+    np.testing.assert_allclose(read_points(output), FIXED_POINTS, atol=1e-3)
+
+
+def test_command_line_gives_one_line_for_a_wrong_file(result, tmp_path, monkeypatch):
+    arguments = ["--field", str(result / "displacement.mha"), "--points", str(tmp_path / "gone.csv")]
+    monkeypatch.setattr(sys, "argv", ["apply", *arguments])
+    with pytest.raises(SystemExit, match=r"^error: landmarks .*gone\.csv do not exist$"):
+        main()
+
+
+@pytest.mark.parametrize("given", [{}, {"image": "a.png", "points": "b.csv"}, {"points": "b.csv", "geojson": "c"}])
+def test_exactly_one_thing_is_carried(result, given):
+    with pytest.raises(InputError, match="exactly one of --image, --points, --geojson"):
+        carry(str(result / "displacement.mha"), **given)
+
+
+def test_unknown_direction_and_order_are_refused(result, tmp_path):
+    field = str(result / "displacement.mha")
+    with pytest.raises(InputError, match="moving_to_fixed or fixed_to_moving, got 'backwards'"):
+        carry(field, points="p.csv", direction="backwards")
+    write_image(tmp_path / "other.png", np.full((3, *MOVING), 90, np.uint8))
+    with pytest.raises(InputError, match="order"):
+        carry(field, image=str(tmp_path / "other.png"), order=2)
+
+
+def test_image_of_another_size_is_refused_with_both_sizes(result, tmp_path):
+    write_image(tmp_path / "small.png", np.full((3, 50, 60), 90, np.uint8))
+    with pytest.raises(InputError, match=r"small\.png is 60 x 50 pixels, .* moving image has 112 x 104"):
+        carry(str(result / "displacement.mha"), image=str(tmp_path / "small.png"))
+
+
+def test_volume_is_refused_in_place_of_an_image(result, tmp_path):
+    write_image(tmp_path / "volume.mha", np.zeros((1, 4, 50, 60), np.uint8))
+    with pytest.raises(InputError, match=r"volume\.mha is 60 x 50 x 4 pixels"):
+        carry(str(result / "displacement.mha"), image=str(tmp_path / "volume.mha"))
+
+
+@pytest.mark.parametrize(
+    ("absent", "message"),
+    [
+        ("displacement.mha", r"displacement\.mha does not exist"),
+        ("inverse_displacement.mha", r"inverse_displacement\.mha does not exist"),
+        ("metrics.json", r"metrics\.json does not exist; keep it beside"),
+    ],
+)
+def test_each_missing_file_of_a_result_is_named(result, tmp_path, absent, message):
+    folder = shutil.copytree(result, tmp_path / "copy")
+    (folder / absent).unlink()
+    write_points(tmp_path / "cells.csv", FIXED_POINTS)
+    direction = "fixed_to_moving" if absent == "displacement.mha" else "moving_to_fixed"
+    with pytest.raises(InputError, match=message):
+        carry(str(folder / "displacement.mha"), points=str(tmp_path / "cells.csv"), direction=direction)
+
+
+def test_mistyped_folder_is_told_by_the_field_and_not_by_its_neighbour(tmp_path):
+    with pytest.raises(InputError, match=r"typo/inverse_displacement\.mha does not exist"):
+        carry(str(tmp_path / "typo" / "displacement.mha"), points="cells.csv")
+
+
+def test_result_of_a_failed_pair_is_refused(result, tmp_path):
+    folder = shutil.copytree(result, tmp_path / "copy")
+    (folder / "metrics.json").write_text('{"status": "failed"}')
+    with pytest.raises(InputError, match="holds no size of the moving image; register the pair again"):
+        carry(str(folder / "displacement.mha"), points="cells.csv")
+
+
+def test_output_that_cannot_be_written_is_named(result, tmp_path):
+    write_points(tmp_path / "cells.csv", FIXED_POINTS)
+    with pytest.raises(InputError, match=r"nowhere/o\.csv: can't be written"):
+        carry(
+            str(result / "displacement.mha"), points=str(tmp_path / "cells.csv"),
+            output=str(tmp_path / "nowhere" / "o.csv"),
+        )  # fmt: skip
+    assert not (tmp_path / "nowhere").exists()
