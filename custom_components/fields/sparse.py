@@ -121,7 +121,8 @@ def _thin_plate(
 def _fade_weight(points: np.ndarray, grid: np.ndarray, step: np.ndarray, width: float) -> np.ndarray:
     """1 inside the convex hull, falling as a cosine to 0 at ``width`` voxels outside."""
     planes = ConvexHull(points).equations
-    inside = (grid @ planes[:, :-1].T + planes[:, -1]).max(axis=-1) <= 0
+    # rounding may put a point that spans the hull just outside it, where the field must still meet it
+    inside = (grid @ planes[:, :-1].T + planes[:, -1]).max(axis=-1) <= 1e-6
     if not inside.any():
         return np.ones(inside.shape)
     distance = distance_transform_edt(~inside, sampling=step)
