@@ -17,7 +17,14 @@ from monai.engines import Evaluator
 from custom_components.errors import InputError, RegistrationError
 from custom_components.inferers.result import PairImages, Registration
 from custom_components.outputs.writer import check_writable, is_done
-from custom_components.pairs import Pair, select_pairs
+from custom_components.pairs import (
+    Pair,
+    check_landmark_counts,
+    check_pair,
+    read_geojson,
+    read_points,
+    select_pairs,
+)  # fmt: skip
 
 Data = dict[Hashable, Any]
 
@@ -82,6 +89,17 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
     return PairDataset(todo, chosen)
 
 
+def check_attached(pair: Pair) -> None:
+    """Raise ``InputError`` when landmarks or annotations of the pair are wrong, before the work rather than after."""
+    check_pair(pair)
+    files = [file for file in (pair.moving_landmarks, pair.fixed_landmarks) if file is not None]
+    points = [read_points(file) for file in files]
+    if len(points) == 2:
+        check_landmark_counts(points[0], points[1], (files[0], files[1]))
+    if pair.moving_annotations is not None:
+        read_geojson(pair.moving_annotations)
+
+
 def reason_of(error: BaseException, pair: Pair) -> str:
     """Why a pair failed, in words that name what it was about.
 
@@ -134,6 +152,7 @@ class PairEvaluator(Evaluator):
         pair: Pair = batch[0]["pair"]
         start = perf_counter()
         try:
+            check_attached(pair)
             data = self.preprocessing(dict(batch[0]))
             device = torch.device(engine.state.device) if isinstance(engine.state.device, str) else engine.state.device
             images = PairImages(
