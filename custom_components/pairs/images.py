@@ -271,7 +271,7 @@ def write_image(
         if suffix in TIFF:
             _write_tiff(partial, array, pixel_size)
         elif array.dtype == np.uint8 and len(array) in (1, 3):
-            Image.fromarray(np.squeeze(np.moveaxis(array, 0, -1))).save(partial)
+            Image.fromarray(array[0] if len(array) == 1 else np.moveaxis(array, 0, -1)).save(partial)
         elif array.dtype == np.uint16 and len(array) == 1 and suffix == ".png":
             Image.fromarray(array[0]).save(partial)
         else:
