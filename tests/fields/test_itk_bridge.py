@@ -280,6 +280,23 @@ def test_a_coarse_field_still_moves_the_border_of_a_fine_grid() -> None:
     np.testing.assert_allclose(found[0, :, :22], values[0, :, 2:], atol=1e-3)
 
 
+@pytest.mark.parametrize("spatial", SPATIAL)
+def test_a_grid_larger_than_the_field_has_its_border_values(spatial, smooth_image, smooth_field) -> None:
+    """ITK alone would not move what lies beyond the field; images must move there as points do."""
+    dimensions = len(spatial)
+    flat = index_to_physical((1.0,) * dimensions)
+    small = index_to_physical((1.0,) * dimensions, (4.0,) * dimensions)
+    ddf = smooth_field(tuple(n - 8 for n in spatial), amplitude=2.5)
+    image = displacement_image(ddf, small, small)
+    picture = smooth_image(spatial)[0].numpy()
+    found = resample(picture, flat, image, spatial, flat)
+    voxels = np.indices(spatial).reshape(dimensions, -1).T.astype(np.float64)
+    positions = transform_points(image, voxels[:, ::-1])[:, ::-1].T.reshape(dimensions, *spatial)
+    compared = np.all([(p >= 0) & (p <= n - 1) for p, n in zip(positions, spatial, strict=True)], axis=0)
+    wanted = map_coordinates(picture[0], positions, order=1)
+    np.testing.assert_allclose(found[0][compared], wanted[compared], atol=0.01)
+
+
 def test_a_constant_image_stays_constant_and_no_points_stay_none(smooth_field) -> None:
     flat = index_to_physical((2.0, 2.0))
     image = displacement_image(smooth_field((20, 21), amplitude=3), flat, flat)
