@@ -54,8 +54,8 @@ def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
         channel: keep this channel alone.
 
     Returns:
-        (C, *spatial) in the file's own dtype (uint16 and uint32 as the next wider signed type), alpha blended
-        onto white. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres or None),
+        (C, *spatial) in the file's own dtype (wide unsigned types as the next signed one, up to int64), alpha
+        blended onto white. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres or None),
         index_to_physical.
 
     Raises:
@@ -84,7 +84,7 @@ def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
         array = array[channel : channel + 1]
     name = array.dtype.name
     # torch lacks most operations on unsigned 16 and 32 bit
-    wide = {"uint16": np.int32, "uint32": np.int64, "bool": np.uint8}.get(name, array.dtype)
+    wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "bool": np.uint8}.get(name, array.dtype)
     tensor = torch.from_numpy(np.ascontiguousarray(array.astype(wide, copy=False)))
     meta = {"filename": str(file), "dtype": name, "pixel_size": size, "index_to_physical": matrix}
     return MetaTensor(tensor, meta=meta)
@@ -97,6 +97,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def _check_pixels(array: Array, file: Path) -> None:
+    if array.dtype.kind not in "buif":
+        raise InputError(f"image {file} holds {array.dtype.name} pixels; convert them to integers or real numbers")
+    if array.ndim not in (3, 4):
+        raise InputError(f"image {file} has {array.ndim - 1} dimensions {array.shape[1:]}; 2 or 3 can be registered")
     if min(array.shape[1:]) < MIN_SIDE and array.ndim == 3:
         height, width = array.shape[1:]
         raise InputError(f"image {file} is {width} x {height} pixels; sides below {MIN_SIDE} can't be registered")

@@ -20,7 +20,7 @@ from custom_components.fields import apply_matrix, index_to_physical
 from custom_components.pairs import read_image, suffix_of, write_image
 
 HEIGHT, WIDTH = 37, 44
-WIDER = {"uint16": torch.int32, "uint32": torch.int64}
+WIDER = {"uint16": torch.int32, "uint32": torch.int64, "uint64": torch.int64}
 
 
 def noise(*shape: int, dtype: str = "uint8") -> np.ndarray:
@@ -334,6 +334,22 @@ def test_a_stack_of_colour_planes_is_refused_with_its_axes(tmp_path: Path) -> No
     tifffile.imwrite(tmp_path / "a.tif", noise(4, HEIGHT, WIDTH, 3), photometric="rgb")
     with pytest.raises(InputError, match=r"a\.tif has axes .* of \(4, 37, 44, 3\)"):
         read_image(tmp_path / "a.tif")
+
+
+def test_complex_pixels_and_series_of_volumes_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "wave.tif", noise(HEIGHT, WIDTH, dtype="float32").astype(np.complex64))
+    with pytest.raises(InputError, match=r"wave\.tif holds complex64 pixels"):
+        read_image(tmp_path / "wave.tif")
+    itk.imwrite(itk.image_from_array(np.zeros((2, 4, 5, 6), np.float32)), str(tmp_path / "film.mha"))
+    with pytest.raises(InputError, match=r"film\.mha has 4 dimensions \(2, 4, 5, 6\)"):
+        read_image(tmp_path / "film.mha")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint64", "int16", "float32"])
+def test_tiff_with_the_other_byte_order(tmp_path: Path, dtype: str) -> None:
+    values = np.abs(1000 * noise(HEIGHT, WIDTH, dtype="float64")).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values, byteorder=">")
+    check(read_image(tmp_path / "a.tif"), values[None], tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("truncated", [True, False])
