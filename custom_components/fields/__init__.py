@@ -23,6 +23,7 @@ from custom_components.fields.jacobian import folding_share, jacobian_determinan
 from custom_components.fields.lookup import lookup
 from custom_components.fields.resize import resize
 from custom_components.fields.sparse import points_to_ddf
+from custom_components.fields.spline import robust_spline
 
 __all__ = [
     "affine_residual",
@@ -47,6 +48,7 @@ __all__ = [
     "repair_folds",
     "resample",
     "resize",
+    "robust_spline",
     "sample",
     "transform_points",
     "warp",

@@ -6,6 +6,7 @@ from custom_components.inferers.affine_alignment import AffineAlignment
 from custom_components.inferers.chain import Chain
 from custom_components.inferers.flow_refinement import FlowRefinement
 from custom_components.inferers.hybrid_matching import HybridMatching
+from custom_components.inferers.interpolation import ScatteredInterpolation, SplineInterpolation
 from custom_components.inferers.result import Estimate, PairImages, Registration, Stage, Step
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "HybridMatching",
     "PairImages",
     "Registration",
+    "ScatteredInterpolation",
+    "SplineInterpolation",
     "Stage",
     "Step",
 ]

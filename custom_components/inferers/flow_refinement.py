@@ -1,10 +1,11 @@
-"""Dense fine-tuning of a field: optical flow seeded by it, checked in both directions, chosen by local similarity.
+"""Fine-tuning of a field by dense optical flow, fused with the matches in one robust spline.
 
-The interpolated matches know where tissue went but are a few voxels coarse; dense flow is sub-voxel but lost when it
-starts too far away. So the flow starts from several seeds (the matches' field and the affine alone), each run forward
-and backward; where the two directions disagree the neighbourhood decides; and the candidates are blended by how well
-they align the local texture. Two more passes over mirrored images and another contrast average the flow's own noise
-away. The flow is OpenCV's DIS (Kroeger et al., ECCV 2016).
+Matches know where tissue went but are sparse and a few voxels coarse; dense flow is sub-voxel but lost when it starts
+too far away or the stains differ too much. So flow is computed twice, from the matches' field and from the affine
+alone, each forward and backward; where the two directions disagree a flow has no say; and where several agree with
+themselves, the one that aligns the local texture best has most. What is left, the matches among it, are votes for the
+displacement, and a robust spline is fitted to them all: no candidate can tear the field, and the field can't fold
+where votes contradict each other. The flow is OpenCV's DIS (Kroeger et al., ECCV 2016).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from custom_components.fields import (
     repair_folds,
     warp,
 )
+from custom_components.inferers.interpolation import Interpolation, SplineInterpolation
 from custom_components.inferers.result import Estimate, PairImages, Stage
-from custom_components.transforms.grey import equalise
+from custom_components.matching.affine import apply_affine
 
 Grey = npt.NDArray[np.uint8]
 Weight = npt.NDArray[np.float32]
@@ -77,27 +79,24 @@ def blur(values: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float3
     return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), dtype=np.float32)
 
 
-def consistent_flow(
-    fixed: Grey, moving: Grey, trust: Weight, seed: Flow | None, sigma: float, tolerance: float = 2.0
-) -> Flow:
-    """Mean of the forward flow and the inverse of the backward flow, smoothed towards where both agree.
+def consistent_flow(fixed: Grey, moving: Grey, seed: Flow | None, tolerance: float) -> tuple[Flow, Weight]:
+    """Mean of the forward flow and the inverse of the backward flow, and how well the two agree.
 
     Args:
         fixed: (H, W), the grid of the result.
         moving: (H, W).
-        trust: (H, W) 0..1, where both images show tissue; flow over glass is noise.
         seed: start of the search, or None for zero.
-        sigma: voxels of the normalised smoothing; consistent places fill in inconsistent ones.
         tolerance: voxels of disagreement at which the weight has fallen to 1/e.
+
+    Returns:
+        The flow and its weight (H, W) in 0..1.
     """
+    # not kept for the next image: an instance that meets another image size may wait for itself for ever
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     forward = dis.calc(fixed, moving, None if seed is None else seed.copy())
     backward = invert_flow(dis.calc(moving, fixed, None if seed is None else invert_flow(seed)))
     disagreement = np.linalg.norm(forward - backward, axis=2)
-    weight = trust * np.exp(-((disagreement / tolerance) ** 2)).astype(np.float32) + np.float32(1e-3) * (
-        trust + np.float32(1e-3)
-    )
-    return blur((forward + backward) / 2 * weight[..., None], sigma) / blur(weight, sigma)[..., None]
+    return (forward + backward) / 2, np.exp(-((disagreement / tolerance) ** 2)).astype(np.float32)
 
 
 def local_correlation(first: Grey, second: Grey, sigma: float) -> npt.NDArray[np.float32]:
@@ -109,31 +108,21 @@ def local_correlation(first: Grey, second: Grey, sigma: float) -> npt.NDArray[np
     return np.asarray(covariance / np.sqrt(np.maximum(variances, 1e-6)), dtype=np.float32)
 
 
-def blend_by_similarity(
-    fixed: Grey, moving: Grey, candidates: Sequence[Flow], sigma: float, sharpness: float = 20.0
-) -> Flow:
-    """Candidates averaged per voxel with softmax weights of their local correlation."""
-    score = np.stack([local_correlation(fixed, pull(moving, flow).astype(np.uint8), sigma) for flow in candidates])
-    weight = np.exp(sharpness * (score - score.max(axis=0)))
-    weight = np.stack([blur(w, sigma / 3) for w in weight / weight.sum(axis=0)])
-    total: Flow = (weight[..., None] * np.stack(candidates)).sum(axis=0).astype(np.float32)
-    return total
+def similarity_shares(fixed: Grey, moving: Grey, flows: Sequence[Flow], sigma: float, sharpness: float) -> Weight:
+    """(K, H, W) softmax, over K flows, of the local correlation that each one reaches; they sum to one per voxel."""
+    score = np.stack([local_correlation(fixed, pull(moving, flow).astype(np.uint8), sigma) for flow in flows])
+    share = np.exp(sharpness * (score - score.max(axis=0)))
+    return np.asarray(share / share.sum(axis=0), dtype=np.float32)
 
 
-def averaged_flow(
-    fixed: Grey, moving: Grey, trust: Weight, seed: Flow, sigma: float, contrasts: Sequence[tuple[float, int]]
-) -> Flow:
-    """Mean of consistent flows over contrasts, each as it is and mirrored either way."""
-    flows = []
-    for clip_limit, tiles in contrasts:
-        a, b = (equalise(image, clip_limit, tiles) for image in (fixed, moving))
-        flows.append(consistent_flow(a, b, trust, seed, sigma))
-        for axis in (0, 1):
-            flip = np.array([-1 if axis == 1 else 1, -1 if axis == 0 else 1], dtype=np.float32)
-            first, second, weight, start = (np.ascontiguousarray(np.flip(v, axis)) for v in (a, b, trust, seed * flip))
-            flow = consistent_flow(first, second, weight, start, sigma)
-            flows.append(np.flip(flow, axis) * flip)
-    return np.asarray(np.mean(flows, axis=0), dtype=np.float32)
+def votes(flow: Flow, weight: Weight, stride: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Points (N, 2), displacements (N, 2) in row, col and weights (N,) of a flow, every ``stride`` voxels."""
+    cut = np.s_[stride // 2 :: stride, stride // 2 :: stride]
+    points = np.moveaxis(np.mgrid[: flow.shape[0], : flow.shape[1]], 0, -1)[cut].reshape(-1, 2)
+    heavy = weight[cut].ravel() > 0.02
+    values = (points, flow[cut].reshape(-1, 2)[:, ::-1], weight[cut].ravel())
+    first, second, third = (torch.from_numpy(v[heavy].astype(np.float64)) for v in values)
+    return first, second, third
 
 
 def common_tissue(images: PairImages, ddf: Tensor) -> Weight:
@@ -154,47 +143,55 @@ class FlowRefinement:
     """Refines the residual field after the affine part of the chain; see the module's text.
 
     Args:
-        consistency: voxels, smoothing of the first pass, per 1000 voxels of the tissue's diagonal.
-        window: voxels, window of the local similarity, per 1000 voxels of the diagonal.
-        final: voxels, smoothing of the second pass, per 1000 voxels of the diagonal.
-        contrasts: (clip limit, tiles) of CLAHE for each part of the second pass; empty leaves the pass out.
+        interpolation: of all votes.
+        weight: of a flow's vote; a match's is 1.
+        window: of the local similarity, share of the tissue's diagonal.
+        sharpness: of the choice between candidates by similarity.
+        tolerance: voxels; see ``consistent_flow``.
+        stride: voxels between the votes of a flow.
         minimum_jacobian: the field is smoothed locally until its Jacobian determinant is above this.
     """
 
     def __init__(
         self,
-        consistency: float = 11.0,
-        window: float = 21.0,
-        final: float = 5.5,
-        contrasts: Sequence[tuple[float, int]] = ((2.0, 8), (4.0, 8), (2.0, 16)),
+        interpolation: Interpolation | None = None,
+        weight: float = 3.0,
+        window: float = 0.021,
+        sharpness: float = 20.0,
+        tolerance: float = 2.0,
+        stride: int = 8,
         minimum_jacobian: float = 0.1,
     ) -> None:
-        self.consistency = consistency
+        self.interpolation = interpolation or SplineInterpolation()
+        self.weight = weight
         self.window = window
-        self.final = final
-        self.contrasts = [(float(clip), int(tiles)) for clip, tiles in contrasts]
+        self.sharpness = sharpness
+        self.tolerance = tolerance
+        self.stride = stride
         self.minimum_jacobian = minimum_jacobian
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``: the flow is seeded by the estimate and by its affine part alone."""
         start = perf_counter()
-        scale = max(images.diagonal, 100.0) / 1000
         base = affine_to_ddf(estimate.affine, images.shape).to(estimate.ddf)
         fixed, moving = to_bytes(images.fixed), to_bytes(warp(images.moving, base))
         # estimate = compose(base, residual)  =>  base moves x + residual(x) to x + estimate(x)
         matched = ddf_to_flow(affine_residual(estimate.affine, estimate.ddf))
-        trust = common_tissue(images, estimate.ddf)
-        first = [
-            consistent_flow(fixed, moving, trust, seed, self.consistency * scale)
-            for seed in ([None, matched] if np.abs(matched).max() > 0.1 else [None])
+        trust = common_tissue(images, base)
+        seeds = [None, matched] if np.abs(matched).max() > 0.1 else [None]
+        found = [consistent_flow(fixed, moving, seed, self.tolerance) for seed in seeds]
+        candidates = [*found, (matched, np.ones_like(trust))]
+        shares = similarity_shares(
+            fixed, moving, [flow for flow, _ in candidates], self.window * images.diagonal, self.sharpness
+        )
+        ballot = [
+            votes(flow, self.weight * trust * sure * share, self.stride)
+            for (flow, sure), share in zip(candidates, shares, strict=True)
         ]
-        candidates = [*first, matched]
-        flow = blend_by_similarity(fixed, moving, candidates, self.window * scale)
-        if self.contrasts:
-            flow = averaged_flow(fixed, moving, trust, flow, self.final * scale, self.contrasts)
-        inside = blur(trust, self.window * scale)[..., None]
-        flow = inside * flow + (1 - inside) * matched
-        raw = compose(base, flow_to_ddf(flow))
+        ballot.append(_match_votes(estimate))
+        points, displacements, weights = (torch.cat(parts) for parts in zip(*ballot, strict=True))
+        residual = self.interpolation(points, displacements, images.shape, images.diagonal, weights)
+        raw = compose(base, residual.to(base))
         ddf = repair_folds(raw, self.minimum_jacobian)
         details = {
             "folding_before_repair": folding_share(raw, images.fixed_mask),
@@ -207,3 +204,10 @@ class FlowRefinement:
             ddf=ddf,
             stages=(*estimate.stages, Stage("flow refinement", perf_counter() - start, details)),
         )
+
+
+def _match_votes(estimate: Estimate) -> tuple[Tensor, Tensor, Tensor]:
+    """The estimate's matches as votes for the residual displacement after its affine."""
+    fixed = estimate.matches.fixed.double().cpu()
+    back = apply_affine(np.asarray(np.linalg.inv(estimate.affine)), estimate.matches.moving.double().cpu())
+    return fixed, back - fixed, torch.ones(len(fixed), dtype=torch.float64)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import Literal
 
-from custom_components.fields import compose, lookup, points_to_ddf, warp
+from custom_components.fields import compose, lookup, warp
+from custom_components.inferers.interpolation import Interpolation, SplineInterpolation
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.matcher import Matcher
 from custom_components.matching.outliers import (
@@ -31,14 +31,10 @@ class HybridMatching:
     Args:
         matchers: in order of cost.
         enough: surviving pairs with which no further matcher is asked.
+        interpolation: of the surviving matches.
         contamination: of the isolation forest; see ``isolation_forest``.
         tolerance: share of the tissue's diagonal by which a pair may differ from its neighbourhood.
         rounds: of the local affine correction.
-        method: of the interpolation: "thin_plate" or "linear".
-        smoothing: of the thin plate.
-        neighbors: nearest matches that a thin plate goes through.
-        stride: the field is evaluated every so many voxels.
-        fade: share of the diagonal over which the residual field fades out beyond the matches' hull.
         seed: of both filters.
         name: of the stage in the report; two steps of one chain need two names.
     """
@@ -47,27 +43,19 @@ class HybridMatching:
         self,
         matchers: Sequence[Matcher],
         enough: int | None = 200,
-        contamination: float | str = 0.05,
-        tolerance: float = 0.005,
+        interpolation: Interpolation | None = None,
+        contamination: float | str = "auto",
+        tolerance: float = 0.008,
         rounds: int = 30,
-        method: Literal["thin_plate", "linear"] = "thin_plate",
-        smoothing: float = 10000.0,
-        neighbors: int = 50,
-        stride: int = 8,
-        fade: float = 0.05,
         seed: int = 0,
         name: str = "hybrid matching",
     ) -> None:
         self.matchers = list(matchers)
         self.enough = enough
+        self.interpolation = interpolation or SplineInterpolation()
         self.contamination = contamination
         self.tolerance = tolerance
         self.rounds = rounds
-        self.method: Literal["thin_plate", "linear"] = method
-        self.smoothing = smoothing
-        self.neighbors = neighbors
-        self.stride = stride
-        self.fade = fade
         self.seed = seed
         self.name = name
 
@@ -99,12 +87,8 @@ class HybridMatching:
                 break
         ddf = estimate.ddf
         if len(kept) >= 8:
-            residual = points_to_ddf(
-                kept.fixed, kept.moving - kept.fixed, images.shape,
-                method=self.method, smoothing=self.smoothing, neighbors=self.neighbors, fade=self.fade,
-                stride=self.stride,
-            ).to(ddf)  # fmt: skip
-            ddf = compose(estimate.ddf, residual)
+            residual = self.interpolation(kept.fixed, kept.moving - kept.fixed, images.shape, images.diagonal)
+            ddf = compose(estimate.ddf, residual.to(ddf))
         return replace(
             estimate,
             ddf=ddf,

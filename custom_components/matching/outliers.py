@@ -108,7 +108,7 @@ def local_affine_scores(
     return torch.from_numpy(score)
 
 
-def neighbour_consensus(pairs: PointPairs, *, tolerance: float, neighbours: int = 20, passes: int = 3) -> Tensor:
+def neighbour_consensus(pairs: PointPairs, *, tolerance: float, neighbours: int = 12, passes: int = 3) -> Tensor:
     """Mask (N,) of the pairs whose displacement is near the median displacement of their neighbours.
 
     The triangles of the local affine correction need three good corners; below about 60 % good pairs most have none.

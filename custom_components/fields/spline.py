@@ -1,0 +1,156 @@
+"""Smooth field near scattered displacements, some of which are wrong: a robust cubic B-spline fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from scipy.linalg import solveh_banded
+from torch import Tensor
+
+from custom_components.errors import InputError
+
+Array = npt.NDArray[np.float64]
+
+
+def basis(positions: Array, count: int, spacing: float) -> tuple[npt.NDArray[np.intp], Array]:
+    """The four uniform cubic B-splines that reach each position along one axis.
+
+    Args:
+        positions: (N,) voxels; beyond the last knot the last cell's polynomial goes on no further.
+        count: control points of the axis; number i sits at voxel ``(i - 1) * spacing``.
+        spacing: voxels between control points.
+
+    Returns:
+        Their indices (N, 4) and values (N, 4), which sum to one.
+    """
+    t = np.clip(positions / spacing, 0, count - 3 - 1e-9)
+    cell = np.floor(t).astype(np.intp)
+    f = t - cell
+    values = np.stack([(1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3], axis=1) / 6
+    return cell[:, None] + np.arange(4), values
+
+
+def design_matrix(points: Array, counts: Sequence[int], spacing: float) -> sparse.csr_array:
+    """(N, number of control points) values of all tensor-product splines at ``points`` (N, D)."""
+    rows = len(points)
+    columns, values = np.zeros((rows, 1), dtype=np.intp), np.ones((rows, 1))
+    for axis, count in enumerate(counts):
+        index, weight = basis(points[:, axis], count, spacing)
+        columns = (columns[:, :, None] * count + index[:, None, :]).reshape(rows, -1)
+        values = (values[:, :, None] * weight[:, None, :]).reshape(rows, -1)
+    where = np.repeat(np.arange(rows), columns.shape[1])
+    return sparse.csr_array((values.ravel(), (where, columns.ravel())), shape=(rows, int(np.prod(counts))))
+
+
+def bending_energy(counts: Sequence[int], spacing: float) -> sparse.csr_array:
+    """Quadratic form of the control points: the integral of the squared second derivatives, by differences."""
+    size = int(np.prod(counts))
+    total = sparse.csr_array((size, size))
+    for first, second in combinations_with_replacement(range(len(counts)), 2):
+        operator = sparse.csr_array(np.ones((1, 1)))
+        for axis, count in enumerate(counts):
+            order = (axis == first) + (axis == second)
+            operator = sparse.kron(operator, _difference(count, order, spacing), format="csr")
+        total = total + (1 if first == second else 2) * (operator.T @ operator)
+    return sparse.csr_array(total * spacing ** len(counts))
+
+
+def _difference(count: int, order: int, spacing: float) -> sparse.csr_array:
+    stencil = {0: [1.0], 1: [-1.0, 1.0], 2: [1.0, -2.0, 1.0]}[order]
+    shape = (max(count - order, 0), count)
+    return sparse.csr_array(
+        sparse.diags_array([v / spacing**order for v in stencil], offsets=range(order + 1), shape=shape)
+    )
+
+
+def solve_banded(matrix: sparse.csr_array, right: Array) -> Array:
+    """Solution of a symmetric positive definite system whose entries lie near the diagonal."""
+    upper = sparse.triu(matrix, format="coo")
+    rows, columns = upper.coords
+    width = int((columns - rows).max(initial=0))
+    bands = np.zeros((width + 1, matrix.shape[0]))
+    bands[width + rows - columns, columns] = upper.data
+    return np.asarray(solveh_banded(bands, right, overwrite_ab=True, check_finite=False))
+
+
+def robust_spline(
+    points: Tensor,
+    displacements: Tensor,
+    spatial: Sequence[int],
+    *,
+    spacing: float,
+    smoothness: float,
+    weights: Tensor | None = None,
+    scale: float | None = None,
+    start_scale: float | None = None,
+    steps: int = 12,
+) -> tuple[Tensor, Tensor]:
+    """Field that minimises ``sum_i w_i rho(|u(x_i) - d_i|) + smoothness * bending(u)``.
+
+    rho is Geman and McClure's, whose scale shrinks from ``start_scale`` to ``scale`` while the field softens
+    (graduated non-convexity, Black and Rangarajan, IJCV 1996): far outliers end with no say. Where there are no
+    points the field goes on as an affine.
+
+    Args:
+        points: (N, D) voxels, array-axis order.
+        displacements: (N, D) voxels.
+        spatial: (D,) size of the grid.
+        spacing: voxels between control points.
+        smoothness: square voxels; larger is stiffer.
+        weights: (N,), 1 each if None.
+        scale: voxels; residual at which a point has lost three quarters of its weight. None: plain least squares.
+        start_scale: voxels, of the first step; None starts at ``scale``.
+        steps: of reweighting.
+
+    Returns:
+        The field (1, D, *spatial) float32, voxels, and the share (N,) of its weight that each point kept.
+
+    Raises:
+        InputError: shapes disagree or a value is not finite.
+    """
+    dimensions = len(spatial)
+    if points.shape != displacements.shape or points.ndim != 2 or points.shape[1] != dimensions:
+        raise InputError(
+            f"points and displacements must be (N, {dimensions}), "
+            f"got {tuple(points.shape)} and {tuple(displacements.shape)}"
+        )
+    where, what = (t.detach().double().cpu().numpy() for t in (points, displacements))
+    if not (np.isfinite(where).all() and np.isfinite(what).all()):
+        raise InputError("a point or displacement is not finite")
+    prior = np.ones(len(where)) if weights is None else weights.detach().double().cpu().numpy()
+    counts = [int(np.ceil((side - 1) / spacing)) + 3 for side in spatial]
+    design = design_matrix(where, counts, spacing)
+    # the tiny ridge keeps the fit defined with fewer points than an affine needs
+    bending = bending_energy(counts, spacing)
+    ridge = sparse.eye_array(design.shape[1], format="csr") * 1e-6
+    kept = np.ones(len(where))
+    control = np.zeros((design.shape[1], dimensions))
+    last = 0 if scale is None else steps - 1
+    for turn in range(last + 1):
+        progress = turn / last if last else 1.0
+        stiffness = smoothness * 30 ** (1 - progress)
+        weight = prior * kept
+        matrix = design.T @ (design * weight[:, None]) + stiffness * bending + ridge
+        control = solve_banded(sparse.csr_array(matrix), design.T @ (weight[:, None] * what))
+        if scale is not None:
+            width = scale * ((start_scale or scale) / scale) ** (1 - progress)
+            squared = ((design @ control - what) ** 2).sum(axis=1)
+            kept = 1 / (1 + squared / width**2) ** 2
+    field = torch.from_numpy(_evaluate(control, counts, spatial, spacing))[None].float()
+    return field, torch.from_numpy(kept)
+
+
+def _evaluate(control: Array, counts: Sequence[int], spatial: Sequence[int], spacing: float) -> Array:
+    """(D, *spatial) from control points (number, D), one axis after the other."""
+    values = control.T.reshape(-1, *counts)
+    for axis, (side, count) in enumerate(zip(spatial, counts, strict=True), start=1):
+        index, weight = basis(np.arange(side, dtype=np.float64), count, spacing)
+        matrix = np.zeros((side, count))
+        np.put_along_axis(matrix, index, weight, axis=1)
+        values = np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(values)
