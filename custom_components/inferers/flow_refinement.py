@@ -148,6 +148,8 @@ class FlowRefinement:
         window: of the local similarity, share of the tissue's diagonal.
         sharpness: of the choice between candidates by similarity.
         tolerance: voxels; see ``consistent_flow``.
+        caution: power of the neighbourhood's agreement that weighs a flow further; where most of a neighbourhood
+            disagrees the stains differ too much, and the places that agree do so by chance.
         stride: voxels between the votes of a flow.
         minimum_jacobian: the field is smoothed locally until its Jacobian determinant is above this.
     """
@@ -159,6 +161,7 @@ class FlowRefinement:
         window: float = 0.021,
         sharpness: float = 20.0,
         tolerance: float = 2.0,
+        caution: float = 2.0,
         stride: int = 8,
         minimum_jacobian: float = 0.1,
     ) -> None:
@@ -167,6 +170,7 @@ class FlowRefinement:
         self.window = window
         self.sharpness = sharpness
         self.tolerance = tolerance
+        self.caution = caution
         self.stride = stride
         self.minimum_jacobian = minimum_jacobian
 
@@ -184,10 +188,10 @@ class FlowRefinement:
         shares = similarity_shares(
             fixed, moving, [flow for flow, _ in candidates], self.window * images.diagonal, self.sharpness
         )
-        ballot = [
-            votes(flow, self.weight * trust * sure * share, self.stride)
-            for (flow, sure), share in zip(candidates, shares, strict=True)
-        ]
+        ballot = []
+        for (flow, sure), share in zip(candidates, shares, strict=True):
+            around = blur(sure * trust, self.window * images.diagonal) / blur(trust + 1e-3, self.window * images.diagonal)
+            ballot.append(votes(flow, self.weight * trust * sure * around**self.caution * share, self.stride))
         ballot.append(_match_votes(estimate))
         points, displacements, weights = (torch.cat(parts) for parts in zip(*ballot, strict=True))
         residual = self.interpolation(points, displacements, images.shape, images.diagonal, weights)
