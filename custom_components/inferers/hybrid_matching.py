@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
+from custom_components.errors import RegistrationError
 from custom_components.fields import compose, lookup, warp
 from custom_components.inferers.interpolation import Interpolation, SplineInterpolation
 from custom_components.inferers.result import Estimate, PairImages, Stage
@@ -35,6 +36,10 @@ class HybridMatching:
         contamination: of the isolation forest; see ``isolation_forest``.
         tolerance: share of the tissue's diagonal by which a pair may differ from its neighbourhood.
         rounds: of the local affine correction.
+        min_share: smaller share of matches that agree with their neighbours, and the pair is refused; unrelated images
+            reach 0.21 by chance.
+        sure_matches: with so many matches of the estimate so far the share is not asked: stains may differ in all
+            detail and yet agree in the large.
         seed: of both filters.
         name: of the stage in the report; two steps of one chain need two names.
     """
@@ -47,6 +52,8 @@ class HybridMatching:
         contamination: float | str = "auto",
         tolerance: float = 0.008,
         rounds: int = 30,
+        min_share: float = 0.215,
+        sure_matches: int = 300,
         seed: int = 0,
         name: str = "hybrid matching",
     ) -> None:
@@ -56,11 +63,17 @@ class HybridMatching:
         self.contamination = contamination
         self.tolerance = tolerance
         self.rounds = rounds
+        self.min_share = min_share
+        self.sure_matches = sure_matches
         self.seed = seed
         self.name = name
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
-        """See ``Step``; with fewer than 8 surviving pairs the estimate so far is kept."""
+        """See ``Step``; with fewer than 8 surviving pairs the estimate so far is kept.
+
+        Raises:
+            RegistrationError: hardly more matches agree with their neighbours than would by chance.
+        """
         start = perf_counter()
         warped = warp(images.moving, estimate.ddf)
         union, kept, details = PointPairs.empty(), PointPairs.empty(), dict[str, float]()
@@ -85,6 +98,12 @@ class HybridMatching:
             }
             if self.enough is not None and len(kept) >= self.enough:
                 break
+        if len(kept) < self.min_share * len(union) and len(estimate.matches) < self.sure_matches:
+            raise RegistrationError(
+                f"no consistent alignment: {len(kept)} of {len(union)} matches agree with their neighbours (needed: "
+                f"{self.min_share:.1%}), and {len(estimate.matches)} with the alignment so far (needed without that: "
+                f"{self.sure_matches}). Are both images of the same tissue?"
+            )
         ddf = estimate.ddf
         if len(kept) >= 8:
             residual = self.interpolation(kept.fixed, kept.moving - kept.fixed, images.shape, images.diagonal)
