@@ -41,8 +41,8 @@ def design_matrix(points: Array, counts: Sequence[int], spacing: float) -> spars
     columns, values = np.zeros((rows, 1), dtype=np.intp), np.ones((rows, 1))
     for axis, count in enumerate(counts):
         index, weight = basis(points[:, axis], count, spacing)
-        columns = (columns[:, :, None] * count + index[:, None, :]).reshape(rows, -1)
-        values = (values[:, :, None] * weight[:, None, :]).reshape(rows, -1)
+        columns = (columns[:, :, None] * count + index[:, None, :]).reshape(rows, 4 ** (axis + 1))
+        values = (values[:, :, None] * weight[:, None, :]).reshape(rows, 4 ** (axis + 1))
     where = np.repeat(np.arange(rows), columns.shape[1])
     return sparse.csr_array((values.ravel(), (where, columns.ravel())), shape=(rows, int(np.prod(counts))))
 

@@ -61,10 +61,14 @@ class AffineAlignment:
         mirrored: try mirrored sections too.
         search_size: longest side of the images during the search, voxels.
         threshold: distance, as a share of the tissue's diagonal, within which a pair agrees with the affine.
-        sure_matches: consistent matches at ``search_size`` that end the search.
+        sure_matches: consistent matches at ``search_size`` that end the search, if they are also
+        sure_share: of all matches.
+        rim: share of the diagonal; matches nearer to the tissue's outline are not counted, since outlines agree under
+            wrong rotations too: any of a round core, half a turn of an oval section.
         min_matches: fewer consistent matches at the end and the pair is refused.
-        min_share: smaller share of consistent matches at the end and the pair is refused; unrelated images reach 0.24
-            at a working size of 512.
+        min_share: smaller share of consistent matches at the end and the pair is refused.
+        few_matches: with fewer consistent matches than this their share must reach
+        few_share: since among few matches that many agree by chance; unrelated images reach 160 matches and 0.5.
     """
 
     def __init__(
@@ -74,9 +78,13 @@ class AffineAlignment:
         mirrored: bool = False,
         search_size: int = 512,
         threshold: float = 0.03,
-        sure_matches: int = 100,
+        sure_matches: int = 300,
+        sure_share: float = 0.45,
+        rim: float = 0.025,
         min_matches: int = 25,
         min_share: float = 0.26,
+        few_matches: int = 200,
+        few_share: float = 0.5,
     ) -> None:
         self.matcher = matcher
         self.rotation_step = rotation_step
@@ -84,8 +92,12 @@ class AffineAlignment:
         self.search_size = search_size
         self.threshold = threshold
         self.sure_matches = sure_matches
+        self.sure_share = sure_share
+        self.rim = rim
         self.min_matches = min_matches
         self.min_share = min_share
+        self.few_matches = few_matches
+        self.few_share = few_share
 
     def hypotheses(self) -> Sequence[tuple[float, bool]]:
         """(degrees, mirrored), the most likely first."""
@@ -126,16 +138,17 @@ class AffineAlignment:
         shape = (round(images.shape[0] / factor), round(images.shape[1] / factor))
         moving, fixed = (F.interpolate(t, shape, mode="area") for t in (images.moving, images.fixed))
         threshold = self.threshold * images.diagonal / factor
+        core = interior(F.interpolate(images.fixed_mask, shape, mode="area"), self.rim * images.diagonal / factor)
         best: tuple[float, bool, AffineFit] | None = None
         for degrees, mirrored in self.hypotheses():
             turn = rotation_about_centre(shape, degrees, mirrored)
-            pairs = match_turned(self.matcher, moving, fixed, turn)
+            pairs = inside(match_turned(self.matcher, moving, fixed, turn), core)
             fit = fit_affine(pairs, threshold)
             if fit is None or implausible(fit.matrix):
                 continue
             if best is None or fit.count > best[2].count:
                 best = degrees, mirrored, fit
-            if fit.count >= self.sure_matches and fit.count >= 0.2 * len(pairs):
+            if fit.count >= self.sure_matches and fit.count >= self.sure_share * len(pairs):
                 break
         if best is None:
             raise RegistrationError(
@@ -148,7 +161,8 @@ class AffineAlignment:
 
     def _refit(self, images: PairImages, matrix: Matrix) -> tuple[AffineFit | None, PointPairs]:
         """Match again at full working size after ``matrix``."""
-        pairs = match_turned(self.matcher, images.moving, images.fixed, matrix)
+        core = interior(images.fixed_mask, self.rim * images.diagonal)
+        pairs = inside(match_turned(self.matcher, images.moving, images.fixed, matrix), core)
         fit = fit_affine(pairs, self.threshold * images.diagonal)
         return fit, pairs
 
@@ -156,13 +170,27 @@ class AffineAlignment:
         found = 0 if fit is None else fit.count
         share = found / max(len(pairs), 1)
         why = "" if fit is None else implausible(fit.matrix)
-        if found < self.min_matches or share < self.min_share or why:
+        wanted = self.few_share if found < self.few_matches else self.min_share
+        if found < self.min_matches or share < wanted or why:
             raise RegistrationError(
                 f"no consistent alignment: {found} of {len(pairs)} matches agree on the best affine "
-                f"(needed: {self.min_matches} and {self.min_share:.0%})" + (f", and {why}" if why else "")
+                f"(needed: {self.min_matches} and {wanted:.0%})" + (f", and {why}" if why else "")
                 + ". Are both images of the same tissue?"
                 + ("" if self.mirrored else " If one section is turned over, set mirrored.")
             )  # fmt: skip
+
+
+def interior(mask: Tensor, width: float) -> Tensor:
+    """(1, 1, H, W) bool: the mask without a rim of ``width`` voxels; all of it where little would be left."""
+    side = 2 * round(width) + 1
+    core = F.avg_pool2d(mask, side, 1, side // 2, count_include_pad=False) > 0.99
+    return core if core.sum() > 0.25 * mask.sum() else mask > 0.5
+
+
+def inside(pairs: PointPairs, mask: Tensor) -> PointPairs:
+    """The pairs whose fixed point lies on the mask (1, 1, H, W)."""
+    row, column = pairs.fixed.round().long().to(mask.device).unbind(dim=1)
+    return pairs.select(mask[0, 0, row.clamp(0, mask.shape[2] - 1), column.clamp(0, mask.shape[3] - 1)].cpu())
 
 
 def match_turned(matcher: Matcher, moving: Tensor, fixed: Tensor, matrix: Matrix) -> PointPairs:

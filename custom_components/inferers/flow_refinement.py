@@ -188,9 +188,9 @@ class FlowRefinement:
         shares = similarity_shares(
             fixed, moving, [flow for flow, _ in candidates], self.window * images.diagonal, self.sharpness
         )
-        ballot = []
+        sigma, ballot = self.window * images.diagonal, []
         for (flow, sure), share in zip(candidates, shares, strict=True):
-            around = blur(sure * trust, self.window * images.diagonal) / blur(trust + 1e-3, self.window * images.diagonal)
+            around = blur(sure * trust, sigma) / blur(trust + np.float32(1e-3), sigma)
             ballot.append(votes(flow, self.weight * trust * sure * around**self.caution * share, self.stride))
         ballot.append(_match_votes(estimate))
         points, displacements, weights = (torch.cat(parts) for parts in zip(*ballot, strict=True))

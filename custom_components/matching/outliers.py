@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 
 
 def isolation_forest(
-    pairs: PointPairs, *, contamination: float | str = 0.05, min_pairs: int = 32, seed: int = 0
+    pairs: PointPairs, *, contamination: float | str = 0.05, min_pairs: int = 32, spared: float = 1.0, seed: int = 0
 ) -> Tensor:
     """Mask (N,) of the pairs whose displacement is not isolated from the others.
 
@@ -29,13 +29,16 @@ def isolation_forest(
         contamination: share taken for outliers, or "auto" (the forest's own score threshold 0.5, which discards true
             extremes when the deformation is strong and local).
         min_pairs: with fewer pairs a forest says nothing and all are kept.
+        spared: voxels; displacements this near to the median are kept, or a forest over images that are aligned to
+            the voxel would call half of them isolated.
         seed: of the forest.
     """
     if len(pairs) < min_pairs:
         return torch.ones(len(pairs), dtype=torch.bool)
     displacement = (pairs.moving - pairs.fixed).double().cpu().numpy()
     forest = IsolationForest(contamination=contamination, random_state=seed)
-    return torch.from_numpy(forest.fit_predict(displacement) > 0)
+    near = np.linalg.norm(displacement - np.median(displacement, axis=0), axis=1) <= spared
+    return torch.from_numpy((forest.fit_predict(displacement) > 0) | near)
 
 
 def even_sample(points: Array, cells: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -189,7 +189,7 @@ def test_isolation_forest_says_nothing_about_a_few_pairs() -> None:
 
 
 def test_neighbour_consensus_says_nothing_about_a_few_pairs() -> None:
-    assert neighbour_consensus(warped_pairs(20, 0.5)[0], tolerance=1.0).all()
+    assert neighbour_consensus(warped_pairs(12, 0.5)[0], tolerance=1.0).all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
