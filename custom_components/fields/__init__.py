@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custom_components.fields.affine import affine_residual, affine_to_ddf
+from custom_components.fields.affine import affine_residual, affine_to_ddf, compose_affine
 from custom_components.fields.compose import compose, warp
 from custom_components.fields.geometry import apply_matrix, geometry_of, index_to_physical
 from custom_components.fields.grid import identity_grid, sample
@@ -31,6 +31,7 @@ __all__ = [
     "apply_matrix",
     "best_affine",
     "compose",
+    "compose_affine",
     "displacement_image",
     "displacement_transform",
     "folding_share",

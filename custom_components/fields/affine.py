@@ -44,3 +44,23 @@ def affine_residual(matrix: npt.NDArray[np.float64] | Tensor, ddf: Tensor) -> Te
     target = grid + ddf.double() - affine[:, -1].view(-1, *(1,) * len(spatial))
     back = torch.linalg.inv(affine[:, :-1])
     return (torch.einsum("ij,bj...->bi...", back, target) - grid).to(ddf.dtype)
+
+
+def compose_affine(matrix: npt.NDArray[np.float64] | Tensor, residual: Tensor) -> Tensor:
+    """``compose(affine_to_ddf(matrix), residual)``, but exact where the residual leaves the grid.
+
+    A sampled affine field can only be continued by its border value there, which folds a rotation over.
+
+    Args:
+        matrix: (D, D+1) or (D+1, D+1), array-axis order, voxels; applied to the image first.
+        residual: (B, D, *spatial), voxels.
+
+    Returns:
+        (B, D, *spatial), voxels.
+    """
+    spatial = residual.shape[2:]
+    affine = torch.as_tensor(matrix, dtype=torch.float64)[: len(spatial)]
+    grid = identity_grid(spatial, dtype=torch.float64)
+    shift = affine[:, -1].view(-1, *(1,) * len(spatial))
+    there = torch.einsum("ij,bj...->bi...", affine[:, :-1], grid + residual.double().cpu()) + shift
+    return (there - grid).to(residual)

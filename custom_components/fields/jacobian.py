@@ -54,8 +54,10 @@ def repair_folds(ddf: Tensor, minimum: float = 0.1, iterations: int = 60) -> Ten
     pool = torch.nn.functional.avg_pool2d if dimensions == 2 else torch.nn.functional.avg_pool3d
 
     def blur(values: Tensor, radius: int) -> Tensor:
-        padded = torch.nn.functional.pad(values, (radius,) * 2 * dimensions, mode="replicate")
-        return pool(padded, 2 * radius + 1, stride=1)
+        values = torch.nn.functional.pad(values, (radius,) * 2 * dimensions, mode="replicate")
+        for axis in range(dimensions):  # one axis at a time: the cost grows with the radius, not with its square
+            values = pool(values, [2 * radius + 1 if a == axis else 1 for a in range(dimensions)], stride=1)
+        return values
 
     for turn in range(iterations):
         bad = (jacobian_determinant(ddf) < minimum)[:, None].to(ddf.dtype)

@@ -86,6 +86,7 @@ def robust_spline(
     spacing: float,
     smoothness: float,
     weights: Tensor | None = None,
+    rest: float = 1e-6,
     scale: float | None = None,
     start_scale: float | None = None,
     steps: int = 12,
@@ -94,7 +95,7 @@ def robust_spline(
 
     rho is Geman and McClure's, whose scale shrinks from ``start_scale`` to ``scale`` while the field softens
     (graduated non-convexity, Black and Rangarajan, IJCV 1996): far outliers end with no say. Where there are no
-    points the field goes on as an affine.
+    points the field goes on as an affine, more or less; see ``rest``.
 
     Args:
         points: (N, D) voxels, array-axis order.
@@ -103,6 +104,8 @@ def robust_spline(
         spacing: voxels between control points.
         smoothness: square voxels; larger is stiffer.
         weights: (N,), 1 each if None.
+        rest: weight that pulls each control point towards zero; it keeps the fit defined with fewer points than an
+            affine needs, and at 1e-3 lets the field fade out where there are no points.
         scale: voxels; residual at which a point has lost three quarters of its weight. None: plain least squares.
         start_scale: voxels, of the first step; None starts at ``scale``.
         steps: of reweighting.
@@ -125,9 +128,8 @@ def robust_spline(
     prior = np.ones(len(where)) if weights is None else weights.detach().double().cpu().numpy()
     counts = [int(np.ceil((side - 1) / spacing)) + 3 for side in spatial]
     design = design_matrix(where, counts, spacing)
-    # the tiny ridge keeps the fit defined with fewer points than an affine needs
     bending = bending_energy(counts, spacing)
-    ridge = sparse.eye_array(design.shape[1], format="csr") * 1e-6
+    ridge = sparse.eye_array(design.shape[1], format="csr") * rest
     kept = np.ones(len(where))
     control = np.zeros((design.shape[1], dimensions))
     last = 0 if scale is None else steps - 1

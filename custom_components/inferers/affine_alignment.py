@@ -79,7 +79,7 @@ class AffineAlignment:
         search_size: int = 512,
         threshold: float = 0.03,
         sure_matches: int = 300,
-        sure_share: float = 0.45,
+        sure_share: float = 0.4,
         rim: float = 0.025,
         min_matches: int = 25,
         min_share: float = 0.26,
@@ -161,8 +161,7 @@ class AffineAlignment:
 
     def _refit(self, images: PairImages, matrix: Matrix) -> tuple[AffineFit | None, PointPairs]:
         """Match again at full working size after ``matrix``."""
-        core = interior(images.fixed_mask, self.rim * images.diagonal)
-        pairs = inside(match_turned(self.matcher, images.moving, images.fixed, matrix), core)
+        pairs = match_turned(self.matcher, images.moving, images.fixed, matrix)
         fit = fit_affine(pairs, self.threshold * images.diagonal)
         return fit, pairs
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from custom_components.fields import (
     affine_residual,
     affine_to_ddf,
-    compose,
+    compose_affine,
     folding_share,
     repair_folds,
     warp,
@@ -195,7 +195,7 @@ class FlowRefinement:
         ballot.append(_match_votes(estimate))
         points, displacements, weights = (torch.cat(parts) for parts in zip(*ballot, strict=True))
         residual = self.interpolation(points, displacements, images.shape, images.diagonal, weights)
-        raw = compose(base, residual.to(base))
+        raw = compose_affine(estimate.affine, residual.to(base))
         ddf = repair_folds(raw, self.minimum_jacobian)
         details = {
             "folding_before_repair": folding_share(raw, images.fixed_mask),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from custom_components.errors import RegistrationError
-from custom_components.fields import compose, lookup, warp
+from custom_components.fields import affine_residual, compose, compose_affine, lookup, warp
 from custom_components.inferers.interpolation import Interpolation, SplineInterpolation
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.matcher import Matcher
@@ -107,7 +107,8 @@ class HybridMatching:
         ddf = estimate.ddf
         if len(kept) >= 8:
             residual = self.interpolation(kept.fixed, kept.moving - kept.fixed, images.shape, images.diagonal)
-            ddf = compose(estimate.ddf, residual.to(ddf))
+            so_far = affine_residual(estimate.affine, estimate.ddf)
+            ddf = compose_affine(estimate.affine, compose(so_far, residual.to(ddf)))
         return replace(
             estimate,
             ddf=ddf,

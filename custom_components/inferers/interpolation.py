@@ -34,12 +34,14 @@ class SplineInterpolation:
         smoothness: share of the squared diagonal.
         scale: residual that costs a point three quarters of its weight, share of the diagonal.
         start_scale: the same at the start.
+        rest: see ``fields.robust_spline``; over glass the field fades to the affine.
     """
 
     spacing: float = 0.02
     smoothness: float = 3e-5
     scale: float = 0.004
     start_scale: float = 0.03
+    rest: float = 1e-3
 
     def __call__(
         self,
@@ -53,7 +55,7 @@ class SplineInterpolation:
         field, _ = robust_spline(
             points, displacements, shape, weights=weights, spacing=max(self.spacing * diagonal, 2.0),
             smoothness=self.smoothness * diagonal**2, scale=self.scale * diagonal,
-            start_scale=self.start_scale * diagonal,
+            start_scale=self.start_scale * diagonal, rest=self.rest,
         )  # fmt: skip
         return field
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from custom_components.fields import affine_residual, affine_to_ddf, compose
+from custom_components.fields import affine_residual, affine_to_ddf, compose, compose_affine, jacobian_determinant
+
+
+def turn(degrees: float, spatial: tuple[int, int]) -> np.ndarray:
+    """(2, 3) rotation about the centre of the grid."""
+    angle, centre = np.deg2rad(degrees), (np.array(spatial) - 1) / 2
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.c_[rotation, centre - rotation @ centre]
 
 
 @pytest.mark.parametrize("spatial", [(5, 8), (3, 4, 5)])
@@ -47,3 +54,19 @@ def test_residual_of_the_affine_itself_is_zero() -> None:
     matrix = np.array([[0.0, -1.1, 12.0], [0.9, 0.1, 1.0]])
     residual = affine_residual(matrix, affine_to_ddf(matrix, (9, 10), torch.float64))
     torch.testing.assert_close(residual, torch.zeros_like(residual), atol=1e-9, rtol=0)
+
+
+def test_compose_affine_is_the_inverse_of_affine_residual(smooth_field) -> None:
+    matrix = turn(70, (20, 24))
+    residual = smooth_field((20, 24), seed=1)
+    torch.testing.assert_close(affine_residual(matrix, compose_affine(matrix, residual)), residual)
+
+
+def test_compose_affine_equals_compose_inside_and_folds_nowhere(smooth_field) -> None:
+    matrix, spatial = turn(90, (40, 40)), (40, 40)
+    residual = smooth_field(spatial, seed=2)
+    exact = compose_affine(matrix, residual)
+    sampled = compose(affine_to_ddf(matrix, spatial, torch.float64), residual)
+    torch.testing.assert_close(exact[..., 8:-8, 8:-8], sampled[..., 8:-8, 8:-8])
+    shifted = compose_affine(matrix, torch.full((1, 2, 40, 40), 9.0))
+    assert jacobian_determinant(shifted).min() > 0.99
