@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from monai.networks.blocks.warp import Warp
 from torch import Tensor
 
@@ -21,6 +23,12 @@ def check_ddf(ddf: Tensor) -> int:
     return dimensions
 
 
+@lru_cache
+def _warper(mode: str, padding_mode: str) -> Warp:
+    """MONAI says which sampler it uses whenever it makes one; once is enough."""
+    return Warp(mode=mode, padding_mode=padding_mode)
+
+
 def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear", padding_mode: str = "zeros") -> Tensor:
     """``warped(x) = image(x + ddf(x))`` with MONAI's ``Warp``.
 
@@ -31,7 +39,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear", padding_mode: str =
         padding_mode: "zeros", "border" or "reflection".
     """
     check_ddf(ddf)
-    warped: Tensor = Warp(mode=mode, padding_mode=padding_mode)(image, ddf.to(image.dtype))
+    warped: Tensor = _warper(mode, padding_mode)(image, ddf.to(image.dtype))
     return warped
 
 
