@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in ROOT.glob("bundles/*/configs/metadata.json"))
@@ -25,7 +26,7 @@ def _given(variable: str) -> Path:
 
 def _has_network(bundle: Path) -> bool:
     configs = [path for path in (bundle / "configs").iterdir() if path.stem == "inference"]
-    return any("network_def" in path.read_text() for path in configs)
+    return any(yaml.safe_load(path.read_text()).get("network_def") is not None for path in configs)
 
 
 @pytest.mark.slow
