@@ -195,11 +195,12 @@ class FlowRefinement:
         ballot.append(_match_votes(estimate))
         points, displacements, weights = (torch.cat(parts) for parts in zip(*ballot, strict=True))
         residual = self.interpolation(points, displacements, images.shape, images.diagonal, weights)
-        raw = compose_affine(estimate.affine, residual.to(base))
-        ddf = repair_folds(raw, self.minimum_jacobian)
+        # of the residual, since a mirrored section's affine turns all tissue over, and rightly so
+        repaired = repair_folds(residual, self.minimum_jacobian)
+        ddf = compose_affine(estimate.affine, repaired.to(base))
         details = {
-            "folding_before_repair": folding_share(raw, images.fixed_mask),
-            "folding": folding_share(ddf, images.fixed_mask),
+            "folding_before_repair": folding_share(residual.to(base), images.fixed_mask),
+            "folding": folding_share(repaired.to(base), images.fixed_mask),
             "similarity_before": similarity(images, estimate.ddf),
             "similarity": similarity(images, ddf),
         }

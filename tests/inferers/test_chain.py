@@ -35,11 +35,12 @@ def test_the_inverse_undoes_the_field(make_pair) -> None:
     assert around.abs().max() < 0.02
 
 
-def test_the_whole_method_on_a_turned_and_bent_pair(make_pair, error) -> None:
-    known = make_pair(degrees=130, amplitude=5)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_whole_method_on_a_turned_and_bent_pair(mirrored: bool, make_pair, error) -> None:
+    known = make_pair(degrees=130, mirrored=mirrored, amplitude=5)
     chain = Chain(
         [
-            AffineAlignment(XFeatMatcher()),
+            AffineAlignment(XFeatMatcher(), mirrored=mirrored),
             HybridMatching([XFeatMatcher(scales=(1.0, 0.7, 0.5), max_displacement=0.035)]),
             FlowRefinement(),
         ]
@@ -47,6 +48,7 @@ def test_the_whole_method_on_a_turned_and_bent_pair(make_pair, error) -> None:
     registration = chain(known.images)
     assert error(registration.ddf, known).median() < 0.5
     assert error(registration.ddf, known).mean() < 1
+    assert registration.stages[2].details["folding"] == 0
     names = [stage.name for stage in registration.stages]
     assert names == ["affine alignment", "hybrid matching", "flow refinement", "inverse"]
     assert all(stage.seconds > 0 for stage in registration.stages)
