@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import imagecodecs
 import itk
 import nibabel
 import numpy as np
@@ -132,7 +133,17 @@ def _pillow_for_slides() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
+def _is_deep_colour_png(file: Path) -> bool:
+    """Whether the file is a PNG of 16-bit colour or alpha, which Pillow would cut down to 8 bits."""
+    with file.open("rb") as stream:
+        head = stream.read(26)
+    return head.startswith(b"\x89PNG") and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
+
+
 def _read_picture(file: Path) -> tuple[Array, PixelSize | None]:
+    if _is_deep_colour_png(file):
+        deep: Array = np.moveaxis(imagecodecs.png_decode(file.read_bytes()), -1, 0)
+        return (_blend_alpha(deep) if len(deep) in (2, 4) else deep), None
     with _pillow_for_slides(), Image.open(file) as opened:
         picture: Image.Image = opened
         if "transparency" in opened.info or opened.mode == "PA":

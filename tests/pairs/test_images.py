@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import itk
 import nibabel
 import numpy as np
@@ -60,6 +61,18 @@ def test_png_grey_and_colour(tmp_path: Path, shape: tuple[int, ...], dtype: str)
     check(image, values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0), tmp_path / "a.png")
     assert image.meta["pixel_size"] is None
     np.testing.assert_array_equal(image.meta["index_to_physical"], index_to_physical((1, 1)))
+
+
+def test_png_of_16_bit_colour_keeps_its_bits(tmp_path: Path) -> None:
+    values = noise(HEIGHT, WIDTH, 3, dtype="uint16")
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
+    check(read_image(tmp_path / "a.png"), np.moveaxis(values, -1, 0), tmp_path / "a.png")
+    opaque = np.concatenate([values, np.full((HEIGHT, WIDTH, 1), 65535, np.uint16)], axis=-1)
+    (tmp_path / "b.png").write_bytes(imagecodecs.png_encode(opaque))
+    check(read_image(tmp_path / "b.png"), np.moveaxis(values, -1, 0), tmp_path / "b.png", 1)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"cut\.png can't be read"):
+        read_image(tmp_path / "cut.png")
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
