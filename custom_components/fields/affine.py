@@ -22,10 +22,7 @@ def affine_to_ddf(
         spatial: size of the grid.
         dtype: of the result.
     """
-    affine = torch.as_tensor(matrix, dtype=torch.float64)[: len(spatial)]
-    grid = identity_grid(spatial, dtype=torch.float64)
-    shift = affine[:, -1].view(-1, *(1,) * len(spatial))
-    return (torch.einsum("ij,j...->i...", affine[:, :-1], grid) + shift - grid)[None].to(dtype)
+    return compose_affine(matrix, torch.zeros(1, len(spatial), *spatial, dtype=torch.float64)).to(dtype)
 
 
 def affine_residual(matrix: npt.NDArray[np.float64] | Tensor, ddf: Tensor) -> Tensor:
@@ -38,12 +35,9 @@ def affine_residual(matrix: npt.NDArray[np.float64] | Tensor, ddf: Tensor) -> Te
     Returns:
         (B, D, *spatial), voxels.
     """
-    spatial = ddf.shape[2:]
-    affine = torch.as_tensor(matrix, dtype=torch.float64)[: len(spatial)]
-    grid = identity_grid(spatial, dtype=torch.float64)
-    target = grid + ddf.double() - affine[:, -1].view(-1, *(1,) * len(spatial))
-    back = torch.linalg.inv(affine[:, :-1])
-    return (torch.einsum("ij,bj...->bi...", back, target) - grid).to(ddf.dtype)
+    linear, shift, grid = _parts(matrix, ddf)
+    residual = torch.einsum("ij,bj...->bi...", torch.linalg.inv(linear), grid + ddf.double() - shift) - grid
+    return residual.to(ddf.dtype)
 
 
 def compose_affine(matrix: npt.NDArray[np.float64] | Tensor, residual: Tensor) -> Tensor:
@@ -58,9 +52,14 @@ def compose_affine(matrix: npt.NDArray[np.float64] | Tensor, residual: Tensor) -
     Returns:
         (B, D, *spatial), voxels.
     """
-    spatial = residual.shape[2:]
-    affine = torch.as_tensor(matrix, dtype=torch.float64)[: len(spatial)]
-    grid = identity_grid(spatial, dtype=torch.float64)
+    linear, shift, grid = _parts(matrix, residual)
+    ddf = torch.einsum("ij,bj...->bi...", linear, grid + residual.double()) + shift - grid
+    return ddf.to(residual.dtype)
+
+
+def _parts(matrix: npt.NDArray[np.float64] | Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Linear part (D, D), shift (D, 1, ...) and voxel grid (D, *spatial), float64, on the device of the field."""
+    spatial = field.shape[2:]
+    affine = torch.as_tensor(matrix, dtype=torch.float64, device=field.device)[: len(spatial)]
     shift = affine[:, -1].view(-1, *(1,) * len(spatial))
-    there = torch.einsum("ij,bj...->bi...", affine[:, :-1], grid + residual.double().cpu()) + shift
-    return (there - grid).to(residual)
+    return affine[:, :-1], shift, identity_grid(spatial, field.device, torch.float64)

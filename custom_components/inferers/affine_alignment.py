@@ -113,12 +113,8 @@ class AffineAlignment:
         start = perf_counter()
         factor = max(1.0, max(images.shape) / self.search_size)
         degrees, mirrored, coarse = self._search(images, factor)
-        matrix, tried = coarse.matrix, coarse
-        if factor > 1.0 or len(coarse.inliers):
-            matrix = rescale(coarse.matrix, factor)
-        fit, pairs = self._refit(images, matrix)
-        self._accept(fit, pairs, tried)
-        assert fit is not None
+        pairs = match_turned(self.matcher, images.moving, images.fixed, rescale(coarse.matrix, factor))
+        fit = self._accepted(fit_affine(pairs, self.threshold * images.diagonal), len(pairs))
         details = {
             "degrees": degrees, "mirrored": mirrored, "matches": len(pairs), "consistent": fit.count,
             "consistent_share": fit.count / len(pairs), "median_residual_voxels": fit.residual,
@@ -126,7 +122,7 @@ class AffineAlignment:
         }  # fmt: skip
         return replace(
             estimate,
-            ddf=affine_to_ddf(fit.matrix, images.shape),
+            ddf=affine_to_ddf(fit.matrix, images.shape).to(images.fixed),
             affine=fit.matrix,
             matches=pairs.select(fit.inliers),
             dropped=pairs.select(~fit.inliers),
@@ -159,24 +155,19 @@ class AffineAlignment:
             )
         return best
 
-    def _refit(self, images: PairImages, matrix: Matrix) -> tuple[AffineFit | None, PointPairs]:
-        """Match again at full working size after ``matrix``."""
-        pairs = match_turned(self.matcher, images.moving, images.fixed, matrix)
-        fit = fit_affine(pairs, self.threshold * images.diagonal)
-        return fit, pairs
-
-    def _accept(self, fit: AffineFit | None, pairs: PointPairs, coarse: AffineFit) -> None:
+    def _accepted(self, fit: AffineFit | None, matches: int) -> AffineFit:
+        """The fit, if enough of the matches support it and it is plausible."""
         found = 0 if fit is None else fit.count
-        share = found / max(len(pairs), 1)
         why = "" if fit is None else implausible(fit.matrix)
         wanted = self.few_share if found < self.few_matches else self.min_share
-        if found < self.min_matches or share < wanted or why:
+        if fit is None or found < self.min_matches or found < wanted * matches or why:
             raise RegistrationError(
-                f"no consistent alignment: {found} of {len(pairs)} matches agree on the best affine "
+                f"no consistent alignment: {found} of {matches} matches agree on the best affine "
                 f"(needed: {self.min_matches} and {wanted:.0%})" + (f", and {why}" if why else "")
                 + ". Are both images of the same tissue?"
                 + ("" if self.mirrored else " If one section is turned over, set mirrored.")
             )  # fmt: skip
+        return fit
 
 
 def interior(mask: Tensor, width: float) -> Tensor:

@@ -30,7 +30,7 @@ class Chain:
         Raises:
             RegistrationError: a step found no evidence that the images belong together.
         """
-        estimate = Estimate.identity(images.shape)
+        estimate = Estimate.identity(images.shape, images.fixed.device)
         for step in self.steps:
             estimate = step(images, estimate)
         start = perf_counter()

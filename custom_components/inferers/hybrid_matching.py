@@ -122,4 +122,6 @@ def _in_moving_image(pairs: PointPairs, estimate: Estimate) -> PointPairs:
     """Pairs found on the warped moving image, in the voxels of the moving image itself."""
     if len(pairs) == 0:
         return pairs
-    return PointPairs(pairs.moving + lookup(estimate.ddf, pairs.moving).to(pairs.moving), pairs.fixed, pairs.score)
+    return PointPairs(
+        pairs.moving + lookup(estimate.ddf.cpu(), pairs.moving).to(pairs.moving), pairs.fixed, pairs.score
+    )

