@@ -1,0 +1,7 @@
+"""Networks that take moving and fixed image in one tensor and return a field or an affine."""
+
+from __future__ import annotations
+
+from custom_components.networks.patch_unet import PatchUNet
+
+__all__ = ["PatchUNet"]
