@@ -1,0 +1,19 @@
+"""Similarity of image pairs and smoothness of fields, all lower is better; MONAI's ``DiffusionLoss`` goes with them."""
+
+from __future__ import annotations
+
+from custom_components.losses.curvature import CurvatureLoss
+from custom_components.losses.mind import MINDSSCLoss, mind_ssc
+from custom_components.losses.ngf import NGFLoss, normalised_gradient
+from custom_components.losses.patch_ncc import PatchNCCLoss
+from custom_components.losses.windowed_ncc import WindowedNCCLoss
+
+__all__ = [
+    "CurvatureLoss",
+    "MINDSSCLoss",
+    "NGFLoss",
+    "PatchNCCLoss",
+    "WindowedNCCLoss",
+    "mind_ssc",
+    "normalised_gradient",
+]
