@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from custom_components.networks.affine import AffineNet, PatchAffineNet, theta_to_matrix
 from custom_components.networks.patch_unet import PatchUNet
 
-__all__ = ["PatchUNet"]
+__all__ = ["AffineNet", "PatchAffineNet", "PatchUNet", "theta_to_matrix"]

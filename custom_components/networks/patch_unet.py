@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 
 from custom_components.errors import InputError
+from custom_components.networks.sizes import check_sides, fit
 
 
 class PatchUNet(nn.Module):
@@ -97,7 +97,7 @@ class PatchUNet(nn.Module):
             InputError: a side is below ``minimum_size``; a scripted network doesn't check.
         """
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            self._check(image)
+            check_sides(image, self.minimum_size)
         skips = [image]
         for block in self.encoder:
             skips.append(block(skips[-1]))
@@ -108,19 +108,3 @@ class PatchUNet(nn.Module):
                 x = torch.cat([x, skips[-1 - level]], dim=1)
         displacement: Tensor = self.field(self.head(x))
         return displacement
-
-    @torch.jit.unused
-    def _check(self, image: Tensor) -> None:
-        if min(image.shape[2:]) < self.minimum_size:
-            raise InputError(
-                f"the network needs at least {self.minimum_size} voxels a side, got {tuple(image.shape[2:])}: "
-                "pad the images or take fewer channels"
-            )
-
-
-def fit(x: Tensor, like: Tensor) -> Tensor:
-    """``x`` with zeros appended to, or voxels cut from, the end of each axis until it has the size of ``like``."""
-    pads: list[int] = []
-    for axis in range(x.dim() - 1, 1, -1):
-        pads += [0, like.size(axis) - x.size(axis)]
-    return F.pad(x, pads)
