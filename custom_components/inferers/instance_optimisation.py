@@ -96,7 +96,10 @@ class InstanceOptimisation:
 
     Alone it starts from no displacement and finds a few voxels of the coarsest level; after another inferer it
     refines that one's field. Where the images have nothing in common or no contrast, where the loss is not finite and
-    where the similarity got worse, the estimate is returned as it came.
+    where the similarity got no better, the estimate is returned as it came, and the stage says why.
+
+    The defaults were chosen on training pairs of ANHIR at 512 px; weights from 2000 to 8000 hardly differ, ten times
+    less costs an eighth of the gain. Levels are counted from the finest: twice the resolution wants one more of them.
 
     Args:
         similarity: called with the warped moving image, the fixed image and the mask of common tissue, (1, 1, H, W)
