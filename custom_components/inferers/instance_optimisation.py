@@ -96,7 +96,7 @@ class InstanceOptimisation:
 
     Alone it starts from no displacement and finds a few voxels of the coarsest level; after another inferer it
     refines that one's field. Where the images have nothing in common or no contrast, where the loss is not finite and
-    where the similarity got no better, the estimate is returned as it came, and the stage says why.
+    where it got no lower, the estimate is returned as it came, and the stage says why.
 
     The defaults were chosen on training pairs of ANHIR at 512 px; weights from 2000 to 8000 hardly differ, ten times
     less costs an eighth of the gain. Levels are counted from the finest: twice the resolution wants one more of them.
@@ -206,8 +206,8 @@ class InstanceOptimisation:
             field = field + resize(change, images.shape)
         if level is None:
             return None, "no iterations"
-        before, after = (self._unlikeness(level, resize(f, level.shape)) for f in (residual, field))
-        return (field, "") if after < before else (None, "similarity got no better")
+        before, after = (self._loss(level, resize(f, level.shape)) for f in (residual, field))
+        return (field, "") if after < before else (None, "the loss got no lower")
 
     @torch.enable_grad()
     def _descend(self, level: _Level, start: Tensor, iterations: int) -> Tensor:
@@ -224,9 +224,7 @@ class InstanceOptimisation:
         for _ in range(iterations):
             optimiser.zero_grad()
             moved = change()
-            loss = self._unlikeness(level, start + moved)
-            if self.weight > 0:
-                loss = loss + self.weight * self.regularisation(start + moved)
+            loss = self._loss(level, start + moved)
             if self.proximity > 0:
                 loss = loss + self.proximity * moved.square().mean()
             loss.backward()
@@ -234,9 +232,10 @@ class InstanceOptimisation:
             schedule.step()
         return change().detach()
 
-    def _unlikeness(self, level: _Level, residual: Tensor) -> Tensor:
+    def _loss(self, level: _Level, residual: Tensor) -> Tensor:
+        """Similarity and regularisation, a scalar; proximity, which belongs to the descent, left out."""
         loss: Tensor = self.similarity(level.warped(residual), level.fixed, level.mask)
-        return loss
+        return loss + self.weight * self.regularisation(residual) if self.weight > 0 else loss
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,16 @@ def test_a_good_start_is_kept_and_bettered(make_pair, error) -> None:
     assert error(estimate.ddf, known).mean() < 0.5 * error(start.ddf, known).mean()
 
 
+def test_a_folded_start_is_smoothed_though_it_looks_alike(make_pair) -> None:
+    images = make_pair().images
+    rough = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 2, 32, 32))).float()
+    start = replace(Estimate.identity(images.shape), ddf=3 * F.interpolate(rough, images.shape, mode="bilinear"))
+    estimate = step(spacing=2.0, iterations=(0, 40, 0))(images, start)
+    assert folding_share(start.ddf, images.fixed_mask) > 0
+    assert "unchanged" not in estimate.stages[-1].details
+    assert folding_share(estimate.ddf, images.fixed_mask) == 0
+
+
 def test_odd_sizes_work(make_pair, error) -> None:
     known = make_pair(amplitude=6)
     images = cropped(known.images, 291, 317)
