@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.dis_baseline import Bytes
-from custom_components.matching.weights import fill, load
+from custom_components.matching.weights import load
+from custom_components.states import fill
 
 Floats = NDArray[np.float64]
 

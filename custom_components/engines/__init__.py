@@ -3,5 +3,15 @@
 from __future__ import annotations
 
 from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
+from custom_components.engines.patch_trainer import GradientExchange, PatchTrainer, training_pairs
 
-__all__ = ["PairDataset", "PairEvaluator", "PairOutcome", "pair_dataset", "reason_of"]
+__all__ = [
+    "GradientExchange",
+    "PairDataset",
+    "PairEvaluator",
+    "PairOutcome",
+    "PatchTrainer",
+    "pair_dataset",
+    "reason_of",
+    "training_pairs",
+]

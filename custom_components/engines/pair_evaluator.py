@@ -118,6 +118,12 @@ def reason_of(error: BaseException, pair: Pair) -> str:
     return f"{names}: unexpected {type(error).__name__}: {error}"
 
 
+def images_of(data: Data, device: torch.device) -> PairImages:
+    """The prepared images and masks of a pair as plain tensors on ``device``."""
+    keys = ("working_moving", "working_fixed", "mask_moving", "mask_fixed")
+    return PairImages(*(torch.as_tensor(data[key])[None].as_subclass(torch.Tensor).to(device) for key in keys))
+
+
 class PairEvaluator(Evaluator):
     """Reads, prepares and registers each pair; a pair that fails is reported and the run goes on.
 
@@ -155,11 +161,7 @@ class PairEvaluator(Evaluator):
             check_attached(pair)
             data = self.preprocessing(dict(batch[0]))
             device = torch.device(engine.state.device) if isinstance(engine.state.device, str) else engine.state.device
-            images = PairImages(
-                *(torch.as_tensor(data[key])[None].as_subclass(torch.Tensor).to(device)
-                  for key in ("working_moving", "working_fixed", "mask_moving", "mask_fixed"))
-            )  # fmt: skip
-            registration = self.inferer(images)
+            registration = self.inferer(images_of(data, device))
         except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
             return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair))
         return PairOutcome(pair, perf_counter() - start, data, registration)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from custom_components.inferers.affine_alignment import AffineAlignment
+from custom_components.inferers.affine_network import AffineNetwork
 from custom_components.inferers.chain import Chain
 from custom_components.inferers.flow_refinement import FlowRefinement
 from custom_components.inferers.hybrid_matching import HybridMatching
+from custom_components.inferers.instance_optimisation import InstanceOptimisation
 from custom_components.inferers.interpolation import ScatteredInterpolation, SplineInterpolation
+from custom_components.inferers.patch_pyramid import PatchPyramid
 from custom_components.inferers.result import Estimate, PairImages, Registration, Stage, Step
+from custom_components.inferers.rotation_search import RotationSearch
 
 __all__ = [
     "AffineAlignment",
+    "AffineNetwork",
     "Chain",
     "Estimate",
     "FlowRefinement",
     "HybridMatching",
+    "InstanceOptimisation",
     "PairImages",
+    "PatchPyramid",
     "Registration",
+    "RotationSearch",
     "ScatteredInterpolation",
     "SplineInterpolation",
     "Stage",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from custom_components.losses.curvature import CurvatureLoss
+from custom_components.losses.end_point import EndPointLoss
 from custom_components.losses.mind import MINDSSCLoss, mind_ssc
 from custom_components.losses.ngf import NGFLoss, normalised_gradient
 from custom_components.losses.patch_ncc import PatchNCCLoss
@@ -10,6 +11,7 @@ from custom_components.losses.windowed_ncc import WindowedNCCLoss
 
 __all__ = [
     "CurvatureLoss",
+    "EndPointLoss",
     "MINDSSCLoss",
     "NGFLoss",
     "PatchNCCLoss",

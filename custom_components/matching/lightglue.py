@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from custom_components.errors import InputError
 from custom_components.matching.matcher import Keypoints, check_images, xy_to_row_col
 from custom_components.matching.point_pairs import PointPairs
-from custom_components.matching.weights import fill, load
+from custom_components.matching.weights import load
+from custom_components.states import fill
 
 Features = Literal["disk", "aliked"]
 EXTRACTORS = {"disk": "disk", "aliked": "aliked-n16rot"}

@@ -14,11 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import fire
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
+from custom_components.states import read_state
 
 
 @dataclass(frozen=True)
@@ -100,29 +100,7 @@ def load(name: str, path: str | Path | None = None) -> dict[str, Tensor]:
     Raises:
         InputError: as ``resolve``, or the file holds no state dict.
     """
-    file = resolve(name, path)
-    try:
-        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # what is no weight file makes the unpickler fail in any way
-        raise InputError(f"weights '{name}': {file} can't be read as PyTorch weights") from error
-    if not isinstance(state, dict):
-        raise InputError(f"weights '{name}': {file} holds a {type(state).__name__}, not a state dict")
-    return state
-
-
-def fill(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> None:
-    """Load ``state`` into ``network``; buffers may be missing and keys left over, learned parameters may not.
-
-    Raises:
-        InputError: a parameter is missing or of another shape: the weights belong to another network.
-    """
-    try:
-        missing = network.load_state_dict(state, strict=False).missing_keys
-    except RuntimeError as error:  # a shape differs
-        raise InputError(f"weights '{name}' are those of another network: {error}") from error
-    lost = sorted(set(missing) & dict(network.named_parameters()).keys())
-    if lost:
-        raise InputError(f"weights '{name}' lack {len(lost)} parameters of the network, first '{lost[0]}'")
+    return read_state(resolve(name, path), name)
 
 
 def sha256(path: Path) -> str:

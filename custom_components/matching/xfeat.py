@@ -12,7 +12,8 @@ from torch import Tensor
 
 from custom_components.matching.matcher import Keypoints, check_images, mutual_nearest, xy_to_row_col
 from custom_components.matching.point_pairs import PointPairs
-from custom_components.matching.weights import fill, load
+from custom_components.matching.weights import load
+from custom_components.states import fill
 
 
 class XFeatMatcher:

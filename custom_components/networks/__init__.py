@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from custom_components.networks.affine import AffineNet, PatchAffineNet, theta_to_matrix
-from custom_components.networks.patch_unet import PatchUNet
+from custom_components.networks.patch_unet import NetworkPyramid, PatchUNet
 
-__all__ = ["AffineNet", "PatchAffineNet", "PatchUNet", "theta_to_matrix"]
+__all__ = ["AffineNet", "NetworkPyramid", "PatchAffineNet", "PatchUNet", "theta_to_matrix"]

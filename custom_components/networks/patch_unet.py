@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from monai.networks.blocks import Convolution
@@ -108,3 +109,37 @@ class PatchUNet(nn.Module):
                 x = torch.cat([x, skips[-1 - level]], dim=1)
         displacement: Tensor = self.field(self.head(x))
         return displacement
+
+
+class NetworkPyramid(nn.Module):
+    """Independent copies of one network, a level each, in one module: one file of weights, one export.
+
+    Args:
+        network: copied ``levels`` times; the copies start alike.
+        levels: coarsest first.
+
+    Raises:
+        InputError: no level.
+    """
+
+    def __init__(self, network: nn.Module, levels: int = 3) -> None:
+        super().__init__()
+        if levels < 1:
+            raise InputError(f"a pyramid has at least one level, got {levels}")
+        self.levels = nn.ModuleList([deepcopy(network) for _ in range(levels)])
+
+    def forward(self, image: Tensor, level: int = -1) -> Tensor:
+        """What the network of ``level`` gives; -1 is the finest.
+
+        Raises:
+            InputError: there is no such level; a scripted pyramid returns ``image``.
+        """
+        wanted = level + len(self.levels) if level < 0 else level
+        result = image
+        for index, network in enumerate(self.levels):  # TorchScript has no other way to choose a module
+            if index == wanted:
+                result = network(image)
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            if not 0 <= wanted < len(self.levels):
+                raise InputError(f"a pyramid of {len(self.levels)} levels has no level {level}")
+        return result

@@ -10,7 +10,8 @@ from torch import nn
 
 from custom_components.errors import InputError
 from custom_components.matching import weights
-from custom_components.matching.weights import FILES, WeightFile, download, fill, load, resolve, sha256
+from custom_components.matching.weights import FILES, WeightFile, download, load, resolve, sha256
+from custom_components.states import fill
 
 PUBLISHED = b"what the author published"
 

@@ -1,0 +1,234 @@
+"""Trains the networks of a patch pyramid without labels, all levels in one pass over each pair.
+
+Source: Wodzinski & Mueller, MLMI 2020: an optimiser per level, a step per group of patches, nothing propagated back
+through groups, iterations or levels. Differences: the regulariser sees the composed field, not the step alone, so that
+many small steps can't add up to a torn field; similarity counts where both images show tissue.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from ignite.engine import Engine
+from monai.data import CacheDataset, DataLoader
+from monai.engines import Trainer
+from monai.transforms import Randomizable
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data.distributed import DistributedSampler
+
+from custom_components.engines.pair_evaluator import Data, images_of, reason_of
+from custom_components.errors import InputError
+from custom_components.fields import resize
+from custom_components.inferers.patch_pyramid import PatchGroup, PatchPyramid, improve, level_images
+from custom_components.inferers.patches import plan_patches
+from custom_components.pairs import Pair, select_pairs
+
+
+def training_pairs(
+    pairs: str | Path | None, preprocessing: Callable[[Data], Data], status: str | None = None, workers: int = 2
+) -> CacheDataset:
+    """The prepared pairs of a table in memory; those that can't be read are named and left out.
+
+    Args:
+        pairs: pair table (CSV); None gives no pairs, so that a config can be parsed without data.
+        preprocessing: from ``{"pair": Pair}`` to the keys of ``transforms.dictionary``.
+        status: of the table, only rows with this status.
+        workers: threads that read.
+
+    Raises:
+        InputError: the table is wrong, or none of its pairs can be read.
+    """
+    chosen: Sequence[Pair] = select_pairs(pairs=pairs, status=status) if pairs is not None else ()
+
+    def prepare(data: Data) -> Data | None:
+        try:
+            prepared = preprocessing(data)
+        except Exception as error:  # one bad pair must not stop a training
+            print(f"left out: {data['pair'].id}: {reason_of(error, data['pair'])}")
+            return None
+        keep = ("pair", "working_moving", "working_fixed", "mask_moving", "mask_fixed")
+        return {key: prepared[key] for key in keep}
+
+    dataset = CacheDataset([{"pair": pair} for pair in chosen], prepare, num_workers=workers, progress=False)
+    read = [index for index in range(len(chosen)) if dataset[index] is not None]
+    if chosen and not read:
+        raise InputError(f"{pairs}: none of the {len(chosen)} pairs can be read")
+    dataset.data = [dataset.data[index] for index in read]
+    dataset._cache = [dataset._cache[index] for index in read]
+    return dataset
+
+
+class GradientExchange:
+    """Keeps the processes of a distributed training in step although their pairs have different numbers of patches.
+
+    Every process takes every optimiser step with the same averaged gradient, so their networks stay equal; one that has
+    no group left takes part with nothing. Alone, it only steps.
+    """
+
+    def __init__(self, network: nn.Module, optimizer: Optimizer) -> None:
+        self.parameters = list(network.parameters())
+        self.optimizer = optimizer
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+        return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+    def step(self, patches: int) -> bool:
+        """One step with the gradients at hand, weighted by ``patches``; whether any process had some.
+
+        Args:
+            patches: that the gradients are the mean over; 0 for a process that is done.
+        """
+        if self.size > 1:
+            total = torch.tensor(float(patches), device=self.parameters[0].device)
+            dist.all_reduce(total)
+            if total == 0:
+                return False
+            for parameter in self.parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad.mul_(patches / float(total))
+                dist.all_reduce(parameter.grad)
+        elif patches == 0:
+            return False
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return True
+
+    def drain(self) -> None:
+        """Take part until no process has a group left."""
+        while self.size > 1 and self.step(0):
+            pass
+
+
+class PatchTrainer(Trainer):
+    """Trains ``inferer.network`` on pairs; see the module's text.
+
+    ``engine.state.output`` holds the means over the pair's groups: ``loss``, and ``similarity_<level>`` and
+    ``regularity_<level>``.
+
+    Args:
+        dataset: of prepared pairs, such as ``training_pairs`` gives.
+        inferer: whose network, levels, patches and iterations are trained.
+        optimizers: one a level, over ``inferer.network.levels[level]``.
+        similarity: of (warped, fixed, mask), lower is better.
+        regulariser: of the composed field, level voxels.
+        weights: of the regulariser, one a level or one for all.
+        max_epochs: passes over the dataset.
+        augmentation: called on every pair; its random state is set from ``seed``, epoch and iteration, so a training
+            that was stopped goes on as if it had not been.
+        seed: of the order of the pairs, the augmentation and the draw of ``finest_patches``.
+        finest_patches: patches drawn at the last look at the finest level, whose field nobody uses afterwards; None
+            takes all.
+        clip: largest norm of a step's gradient.
+        device: where the network is and the images are put.
+        handlers: Ignite handlers.
+
+    Raises:
+        InputError: the numbers of levels and optimisers or weights differ.
+    """
+
+    def __init__(
+        self,
+        dataset: CacheDataset,
+        inferer: PatchPyramid,
+        optimizers: Sequence[Optimizer],
+        similarity: nn.Module,
+        regulariser: nn.Module,
+        weights: float | Sequence[float] = 1.0,
+        max_epochs: int = 100,
+        augmentation: Any = None,
+        seed: int = 0,
+        finest_patches: int | None = None,
+        clip: float = 1.0,
+        device: str | torch.device = "cpu",
+        handlers: Sequence[Any] = (),
+    ) -> None:
+        rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+        size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        # set_epoch, which MONAI calls, makes the order of an epoch a function of seed and epoch alone
+        sampler: Any = DistributedSampler(dataset, size, rank, shuffle=True, seed=seed) if len(dataset) else None
+        super().__init__(
+            device=torch.device(device), max_epochs=max_epochs, prepare_batch=lambda *_: None,
+            data_loader=DataLoader(dataset, batch_size=1, sampler=sampler, collate_fn=list),
+            epoch_length=-(-len(dataset) // size) or None, iteration_update=self._train, train_handlers=list(handlers),
+        )  # fmt: skip
+        levels = len(inferer.scales)
+        self.inferer = inferer
+        self.network = cast(Any, inferer.network)  # mypy takes the attributes of a Module for tensors
+        self.weights = [weights] * levels if isinstance(weights, int | float) else list(weights)
+        if not len(optimizers) == len(self.weights) == levels:
+            raise InputError(f"{levels} levels, but {len(optimizers)} optimisers and {len(self.weights)} weights")
+        self.exchanges = [GradientExchange(*part) for part in zip(self.network.levels, optimizers, strict=True)]
+        self.similarity = similarity
+        self.regulariser = regulariser
+        self.augmentation = augmentation
+        self.seed = seed
+        self.rank = rank
+        self.finest_patches = finest_patches
+        self.clip = clip
+
+    def run(self) -> None:
+        """Train.
+
+        Raises:
+            InputError: there are no pairs.
+        """
+        if len(self.data_loader.dataset) == 0:
+            raise InputError("no pairs to train on: give --pairs TABLE.csv")
+        super().run()
+
+    def _train(self, engine: Engine, batch: list[Data]) -> dict[str, float]:
+        self.network.train()
+        chance = np.random.RandomState([self.seed, engine.state.epoch, engine.state.iteration, self.rank])
+        data = batch[0]
+        if isinstance(self.augmentation, Randomizable):
+            self.augmentation.set_random_state(state=chance)
+        if self.augmentation is not None:
+            data = self.augmentation(data)
+        device = torch.device(self.state.device)
+        images = images_of(data, device)
+        figures: dict[str, list[float]] = defaultdict(list)
+        residual = torch.zeros(1, 2, *images.shape, device=device)
+        pyramid = self.inferer
+        for index, scale in enumerate(pyramid.scales):
+            level = level_images(images, np.eye(3), scale, masks=True)
+            residual = resize(residual, level.shape)
+            patches = plan_patches(level.shape, pyramid.patch_size[index], pyramid.stride[index])
+            for iteration in range(pyramid.iterations[index]):
+                last = index == len(pyramid.scales) - 1 and iteration == pyramid.iterations[index] - 1
+                if last and self.finest_patches is not None:
+                    drawn = chance.permutation(len(patches))[: self.finest_patches]
+                    patches = [patches[i] for i in sorted(drawn)]
+
+                def learn(group: PatchGroup, index: int = index) -> Tensor:
+                    return self._learn(group, index, figures)
+
+                residual = improve(
+                    level, residual, patches, [learn], [device], pyramid.patch_size[index], pyramid.group_size
+                )
+                self.exchanges[index].drain()
+        return {name: float(np.mean(values)) for name, values in figures.items()}
+
+    def _learn(self, group: PatchGroup, index: int, figures: dict[str, list[float]]) -> Tensor:
+        step: Tensor = self.network.levels[index](group.image)
+        composed = group.composed(step)
+        mask = group.common_mask(step.detach())
+        similarity = self.similarity(group.warped(step), group.fixed, mask)
+        regularity = self.regulariser(composed)
+        loss = similarity + self.weights[index] * regularity
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.levels[index].parameters(), self.clip)
+        self.exchanges[index].step(len(group.patches))
+        figures["loss"].append(loss.item())
+        figures[f"similarity_{index}"].append(similarity.item())
+        figures[f"regularity_{index}"].append(regularity.item())
+        return step.detach()

@@ -1,0 +1,163 @@
+"""What a training needs beside MONAI's handlers: a checkpoint of all, the epoch of random items, a curve that stays."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from custom_components.errors import InputError
+from custom_components.pairs.atomic import atomic_path
+from custom_components.states import read_state
+
+
+class TrainingCheckpoint:
+    """Keeps the whole state of a training after every epoch in one file, and goes on from it when a run starts.
+
+    MONAI's saver and loader need the trainer by name, which a config can't give them: the trainer holds its handlers.
+
+    Args:
+        file: replaced as a whole, so a kill leaves the one before.
+        parts: what has ``state_dict`` and ``load_state_dict``; lists of such are kept in order.
+    """
+
+    def __init__(self, file: str | Path, parts: Mapping[str, Any]) -> None:
+        self.file = Path(file)
+        self.parts: dict[str, Any] = {}
+        for name, part in parts.items():
+            if isinstance(part, list | tuple):
+                self.parts |= {f"{name}_{index}": item for index, item in enumerate(part)}
+            else:
+                self.parts[name] = part
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def save(self, engine: Engine) -> None:
+        """Write the file."""
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state["epoch"] = engine.state.epoch
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.file) as temporary:
+            torch.save(state, temporary)
+
+    def load(self, engine: Engine) -> None:
+        """Take the file's states, if there is one.
+
+        Raises:
+            InputError: the file belongs to another training.
+        """
+        if not self.file.exists():
+            return
+        state = read_state(self.file, "checkpoint")
+        missing = sorted({*self.parts, "epoch"} - set(state))
+        if missing:
+            raise InputError(f"{self.file} is no checkpoint of this training: it has no {', '.join(missing)}")
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        engine.state.epoch = int(state["epoch"])
+        engine.state.iteration = engine.state.epoch * engine.state.epoch_length
+        print(f"{self.file}: going on after epoch {engine.state.epoch} of {engine.state.max_epochs}")
+
+
+class EpochSetter:
+    """Tells a dataset of random items which epoch begins; its items are then a function of seed and epoch.
+
+    Args:
+        dataset: with ``set_epoch``.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Pass the epoch on."""
+        self.dataset.set_epoch(engine.state.epoch)
+
+
+class TrainingCurve:
+    """Means of an epoch's outputs in a CSV file, one row an epoch, and on the console.
+
+    A training that is taken up again replaces the rows from its epoch on.
+
+    Args:
+        file: of the curve.
+        output_transform: from the engine's output to a dictionary of numbers.
+    """
+
+    def __init__(self, file: str | Path, output_transform: Any = None) -> None:
+        self.file = Path(file)
+        self.output_transform = output_transform or (lambda output: output)
+        self.values: dict[str, list[float]] = defaultdict(list)
+        self.start = perf_counter()
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def _begin(self, engine: Engine) -> None:
+        self.values.clear()
+        self.start = perf_counter()
+
+    def _collect(self, engine: Engine) -> None:
+        for name, value in self.output_transform(engine.state.output).items():
+            self.values[name].append(float(value))
+
+    def _write(self, engine: Engine) -> None:
+        row = {"epoch": engine.state.epoch, "seconds": round(perf_counter() - self.start, 1)}
+        row |= {name: round(float(np.mean(values)), 6) for name, values in sorted(self.values.items())}
+        rows = [old for old in self._rows() if int(old["epoch"]) < engine.state.epoch]
+        names = list(dict.fromkeys(name for r in [*rows, row] for name in r))
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.file) as temporary, temporary.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, names)
+            writer.writeheader()
+            writer.writerows([*rows, row])
+        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        if not self.file.exists():
+            return []
+        with self.file.open(newline="") as stream:
+            return list(csv.DictReader(stream))
+
+
+def losses_of(output: Any) -> dict[str, float]:
+    """The loss in what MONAI's ``SupervisedTrainer`` leaves in ``engine.state.output``."""
+    item = output[0] if isinstance(output, list) else output
+    return {"loss": float(item["loss"])}
+
+
+class SchedulerSteps:
+    """Steps several learning-rate schedules at the end of every epoch.
+
+    Args:
+        schedulers: one an optimiser.
+    """
+
+    def __init__(self, schedulers: Sequence[Any]) -> None:
+        self.schedulers = list(schedulers)
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Step them."""
+        for scheduler in self.schedulers:
+            scheduler.step()

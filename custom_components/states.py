@@ -1,0 +1,58 @@
+"""State dicts of networks on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from custom_components.errors import InputError
+
+
+def read_state(file: str | Path, name: str) -> dict[str, Tensor]:
+    """The state dict in a file, loaded with ``weights_only=True``.
+
+    Args:
+        file: to read.
+        name: what a message calls the weights.
+
+    Raises:
+        InputError: the file is missing or holds no state dict.
+    """
+    if not Path(file).is_file():
+        raise InputError(f"weights '{name}': {file} does not exist")
+    try:
+        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # what is no weight file makes the unpickler fail in any way
+        raise InputError(f"weights '{name}': {file} can't be read as PyTorch weights") from error
+    if not isinstance(state, dict):
+        raise InputError(f"weights '{name}': {file} holds a {type(state).__name__}, not a state dict")
+    return state
+
+
+def fill(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> None:
+    """Load ``state`` into ``network``; buffers may be missing and keys left over, learned parameters may not.
+
+    Raises:
+        InputError: a parameter is missing or of another shape: the weights belong to another network.
+    """
+    try:
+        missing = network.load_state_dict(state, strict=False).missing_keys
+    except RuntimeError as error:  # a shape differs
+        raise InputError(f"weights '{name}' are those of another network: {error}") from error
+    lost = sorted(set(missing) & dict(network.named_parameters()).keys())
+    if lost:
+        raise InputError(f"weights '{name}' lack {len(lost)} parameters of the network, first '{lost[0]}'")
+
+
+def with_weights(network: nn.Module, file: str | Path | None) -> nn.Module:
+    """``network`` with the weights in ``file``; as it is if there is no file name.
+
+    Raises:
+        InputError: as ``read_state`` and ``fill``.
+    """
+    if file is not None:
+        fill(network, str(file), read_state(file, str(file)))
+    return network
