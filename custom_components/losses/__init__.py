@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from custom_components.losses.affine_similarity import AffineSimilarityLoss
 from custom_components.losses.curvature import CurvatureLoss
 from custom_components.losses.end_point import EndPointLoss
 from custom_components.losses.mind import MINDSSCLoss, mind_ssc
@@ -10,6 +11,7 @@ from custom_components.losses.patch_ncc import PatchNCCLoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
 
 __all__ = [
+    "AffineSimilarityLoss",
     "CurvatureLoss",
     "EndPointLoss",
     "MINDSSCLoss",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from custom_components.transforms.augmentation import RandomPairAugmentation, RandPairAugmentd
+from custom_components.transforms.augmented_pairs import AugmentedPairs
 from custom_components.transforms.dictionary import CommonPadd, ReadPaird, StainGreyd, WorkingSized
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask
 from custom_components.transforms.synthetic_warp import RandomField, RandomLook, SyntheticPairs
 from custom_components.transforms.working import common_shape, pad_to, shrink, working_scale
 
 __all__ = [
+    "AugmentedPairs",
     "CommonPadd",
     "RandPairAugmentd",
     "RandomField",

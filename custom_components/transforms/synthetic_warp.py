@@ -62,11 +62,15 @@ class RandomLook(Randomizable):
         light: largest relative strength of uneven light.
         noise: largest standard deviation of noise.
         gamma: largest absolute logarithm of the exponent.
+
+    Attributes:
+        strength: factor on all of them.
     """
 
     def __init__(
-        self, tone: float = 0.8, blur: float = 1.2, light: float = 0.15, noise: float = 0.08, gamma: float = 0.4
+        self, tone: float = 0.5, blur: float = 1.2, light: float = 0.15, noise: float = 0.05, gamma: float = 0.4
     ) -> None:
+        self.strength = 1.0
         self.tone = tone
         self.blur = blur
         self.light = light
@@ -80,17 +84,17 @@ class RandomLook(Randomizable):
         place = grey * 8
         index = place.floor().clamp(max=7).long()
         curve = (knots[index] + (knots[index + 1] - knots[index]) * (place - index)) * (grey > 0.02)
-        share = float(self.R.uniform(0, self.tone))
+        share = self.strength * float(self.R.uniform(0, self.tone))
         grey = (1 - share) * grey + share * curve
-        if self.R.uniform() < 0.5:
+        if self.R.uniform() < 0.5 * self.strength:
             grey = _blurred(grey, float(self.R.uniform(0.3, max(self.blur, 0.3))))
         light = torch.from_numpy(self.R.standard_normal((1, 1, 4, 4)).astype(np.float32)) * float(
-            self.R.uniform(0, self.light)
+            self.strength * self.R.uniform(0, self.light)
         )
         grey = grey * (1 + F.interpolate(light, grey.shape[-2:], mode="bicubic", align_corners=True))
         noise = torch.from_numpy(self.R.standard_normal(grey.shape).astype(np.float32))
-        grey = (grey + noise * float(self.R.uniform(0, self.noise))).clamp(0, 1)
-        return grey ** float(np.exp(self.R.uniform(-self.gamma, self.gamma)))
+        grey = (grey + noise * self.strength * float(self.R.uniform(0, self.noise))).clamp(0, 1)
+        return grey ** float(np.exp(self.strength * self.R.uniform(-self.gamma, self.gamma)))
 
 
 def _blurred(image: Tensor, sigma: float) -> Tensor:
@@ -130,6 +134,8 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         field: of the displacement.
         look: of both patches.
         min_tissue: share of a patch that should be tissue.
+        warm_up: epochs over which the looks grow to full strength; a network that begins with looks as different as
+            those of two stains learns to answer zero before it learns to match.
         seed: see above.
 
     Raises:
@@ -145,6 +151,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         field: RandomField | None = None,
         look: RandomLook | None = None,
         min_tissue: float = 0.3,
+        warm_up: int = 0,
         seed: int = 0,
     ) -> None:
         if len(pairs) == 0:
@@ -155,6 +162,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         self.field = field or RandomField()
         self.look = look or RandomLook()
         self.min_tissue = min_tissue
+        self.warm_up = warm_up
         self.seed = seed
         self.epoch = 0
 
@@ -164,6 +172,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
     def set_epoch(self, epoch: int) -> None:
         """Draw other items from now on."""
         self.epoch = epoch
+        self.look.strength = min(epoch / self.warm_up, 1.0) if self.warm_up else 1.0
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         chance = np.random.RandomState([self.seed, self.epoch, index])
