@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine
-from monai.data import CacheDataset, DataLoader
+from monai.data import DataLoader, Dataset
 from monai.engines import Trainer
 from monai.transforms import Randomizable
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ from custom_components.pairs import Pair, select_pairs
 
 def training_pairs(
     pairs: str | Path | None, preprocessing: Callable[[Data], Data], status: str | None = None, workers: int = 2
-) -> CacheDataset:
+) -> Dataset:
     """The prepared pairs of a table in memory; those that can't be read are named and left out.
 
     Args:
@@ -47,22 +48,20 @@ def training_pairs(
     """
     chosen: Sequence[Pair] = select_pairs(pairs=pairs, status=status) if pairs is not None else ()
 
-    def prepare(data: Data) -> Data | None:
+    def prepare(pair: Pair) -> Data | None:
         try:
-            prepared = preprocessing(data)
+            prepared = preprocessing({"pair": pair})
         except Exception as error:  # one bad pair must not stop a training
-            print(f"left out: {data['pair'].id}: {reason_of(error, data['pair'])}")
+            print(f"left out: {pair.id}: {reason_of(error, pair)}")
             return None
         keep = ("pair", "working_moving", "working_fixed", "mask_moving", "mask_fixed")
         return {key: prepared[key] for key in keep}
 
-    dataset = CacheDataset([{"pair": pair} for pair in chosen], prepare, num_workers=workers, progress=False)
-    read = [index for index in range(len(chosen)) if dataset[index] is not None]
+    with ThreadPoolExecutor(workers) as pool:
+        read = [data for data in pool.map(prepare, chosen) if data is not None]
     if chosen and not read:
         raise InputError(f"{pairs}: none of the {len(chosen)} pairs can be read")
-    dataset.data = [dataset.data[index] for index in read]
-    dataset._cache = [dataset._cache[index] for index in read]
-    return dataset
+    return Dataset(read)
 
 
 class GradientExchange:
@@ -113,7 +112,7 @@ class PatchTrainer(Trainer):
     """Trains ``inferer.network`` on pairs; see the module's text.
 
     ``engine.state.output`` holds the means over the pair's groups: ``loss``, and ``similarity_<level>`` and
-    ``regularity_<level>``.
+    ``regularity_<level>``; those of levels without a patch that has contrast are missing.
 
     Args:
         dataset: of prepared pairs, such as ``training_pairs`` gives.
@@ -133,12 +132,12 @@ class PatchTrainer(Trainer):
         handlers: Ignite handlers.
 
     Raises:
-        InputError: the numbers of levels and optimisers or weights differ.
+        InputError: the numbers of scales, networks, optimisers and weights differ.
     """
 
     def __init__(
         self,
-        dataset: CacheDataset,
+        dataset: Dataset,
         inferer: PatchPyramid,
         optimizers: Sequence[Optimizer],
         similarity: nn.Module,
@@ -159,14 +158,17 @@ class PatchTrainer(Trainer):
         super().__init__(
             device=torch.device(device), max_epochs=max_epochs, prepare_batch=lambda *_: None,
             data_loader=DataLoader(dataset, batch_size=1, sampler=sampler, collate_fn=list),
-            epoch_length=-(-len(dataset) // size) or None, iteration_update=self._train, train_handlers=list(handlers),
+            epoch_length=-(-len(dataset) // size) or None, iteration_update=self._train, handlers=list(handlers),
         )  # fmt: skip
         levels = len(inferer.scales)
         self.inferer = inferer
         self.network = cast(Any, inferer.network)  # mypy takes the attributes of a Module for tensors
         self.weights = [weights] * levels if isinstance(weights, int | float) else list(weights)
-        if not len(optimizers) == len(self.weights) == levels:
-            raise InputError(f"{levels} levels, but {len(optimizers)} optimisers and {len(self.weights)} weights")
+        if not len(self.network.levels) == len(optimizers) == len(self.weights) == levels:
+            raise InputError(
+                f"{levels} scales, but {len(self.network.levels)} networks, {len(optimizers)} optimisers and "
+                f"{len(self.weights)} weights"
+            )
         self.exchanges = [GradientExchange(*part) for part in zip(self.network.levels, optimizers, strict=True)]
         self.similarity = similarity
         self.regulariser = regulariser

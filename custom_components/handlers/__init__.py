@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custom_components.handlers.training import (
     EpochSetter,
+    FinalModel,
     SchedulerSteps,
     TrainingCheckpoint,
     TrainingCurve,
@@ -13,6 +14,7 @@ from custom_components.handlers.writing import RegistrationWriter, SummaryWriter
 
 __all__ = [
     "EpochSetter",
+    "FinalModel",
     "RegistrationWriter",
     "SchedulerSteps",
     "SummaryWriter",

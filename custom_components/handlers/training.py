@@ -11,17 +11,26 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from ignite.engine import Engine, Events
+from torch import nn
 
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.states import read_state
 
 
+def is_first() -> bool:
+    """Whether this process is the one that writes files: the only one, or the first of a distributed training."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+
+
 class TrainingCheckpoint:
     """Keeps the whole state of a training after every epoch in one file, and goes on from it when a run starts.
 
     MONAI's saver and loader need the trainer by name, which a config can't give them: the trainer holds its handlers.
+    Attach it after the handlers that step schedules. Every process of a distributed training reads the file, the first
+    one writes it.
 
     Args:
         file: replaced as a whole, so a kill leaves the one before.
@@ -44,6 +53,8 @@ class TrainingCheckpoint:
 
     def save(self, engine: Engine) -> None:
         """Write the file."""
+        if not is_first():
+            return
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["epoch"] = engine.state.epoch
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -54,19 +65,51 @@ class TrainingCheckpoint:
         """Take the file's states, if there is one.
 
         Raises:
-            InputError: the file belongs to another training.
+            InputError: the file is damaged or belongs to another training.
         """
         if not self.file.exists():
             return
         state = read_state(self.file, "checkpoint")
+        foreign = f"{self.file} is no checkpoint of this training; move it away to start afresh"
         missing = sorted({*self.parts, "epoch"} - set(state))
         if missing:
-            raise InputError(f"{self.file} is no checkpoint of this training: it has no {', '.join(missing)}")
+            raise InputError(f"{foreign}: it has no {', '.join(missing)}")
         for name, part in self.parts.items():
-            part.load_state_dict(state[name])
+            try:
+                part.load_state_dict(state[name])
+            except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:  # each part has its own
+                raise InputError(f"{foreign}: {name}: {error}") from error
         engine.state.epoch = int(state["epoch"])
         engine.state.iteration = engine.state.epoch * engine.state.epoch_length
-        print(f"{self.file}: going on after epoch {engine.state.epoch} of {engine.state.max_epochs}")
+        if is_first():
+            print(f"{self.file}: going on after epoch {engine.state.epoch} of {engine.state.max_epochs}")
+
+
+class FinalModel:
+    """Writes a network's weights when the training is complete, and only then.
+
+    MONAI's ``CheckpointSaver`` with ``save_final`` also writes when the training fails, so that a checkpoint that can't
+    be read would replace a good model by an untrained one; and a kill may leave half a file.
+
+    Args:
+        file: replaced as a whole.
+        network: whose state dict is written.
+    """
+
+    def __init__(self, file: str | Path, network: nn.Module) -> None:
+        self.file = Path(file)
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the file."""
+        if is_first():
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.file) as temporary:
+                torch.save(self.network.state_dict(), temporary)
 
 
 class EpochSetter:
@@ -91,7 +134,8 @@ class EpochSetter:
 class TrainingCurve:
     """Means of an epoch's outputs in a CSV file, one row an epoch, and on the console.
 
-    A training that is taken up again replaces the rows from its epoch on.
+    A training that is taken up again replaces the rows from its epoch on. The means are over all processes of a
+    distributed training.
 
     Args:
         file: of the curve.
@@ -119,8 +163,11 @@ class TrainingCurve:
             self.values[name].append(float(value))
 
     def _write(self, engine: Engine) -> None:
+        values = _gathered(self.values)
+        if not is_first():
+            return
         row = {"epoch": engine.state.epoch, "seconds": round(perf_counter() - self.start, 1)}
-        row |= {name: round(float(np.mean(values)), 6) for name, values in sorted(self.values.items())}
+        row |= {name: round(float(np.mean(figures)), 6) for name, figures in sorted(values.items())}
         rows = [old for old in self._rows() if int(old["epoch"]) < engine.state.epoch]
         names = list(dict.fromkeys(name for r in [*rows, row] for name in r))
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -137,10 +184,25 @@ class TrainingCurve:
             return list(csv.DictReader(stream))
 
 
+def _gathered(values: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """The values of all processes."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return dict(values)
+    parts: list[dict[str, list[float]]] = [{}] * dist.get_world_size()
+    dist.all_gather_object(parts, dict(values))
+    return {
+        name: [v for part in parts for v in part.get(name, [])] for name in dict.fromkeys(n for p in parts for n in p)
+    }
+
+
 def losses_of(output: Any) -> dict[str, float]:
-    """The loss in what MONAI's ``SupervisedTrainer`` leaves in ``engine.state.output``."""
+    """The loss in ``engine.state.output``; nothing where there is none, as for a pair without contrast.
+
+    Args:
+        output: of MONAI's ``SupervisedTrainer`` or of ``PatchTrainer``.
+    """
     item = output[0] if isinstance(output, list) else output
-    return {"loss": float(item["loss"])}
+    return {"loss": float(item["loss"])} if "loss" in item else {}
 
 
 class SchedulerSteps:

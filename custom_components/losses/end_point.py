@@ -5,16 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from custom_components.errors import InputError
+
 
 class EndPointLoss(nn.Module):
     """Weighted mean length of the difference between two fields, smooth at zero.
 
     Args:
         smooth: voxels; below this the loss is quadratic (Charbonnier).
+
+    Raises:
+        InputError: ``smooth`` is not positive; the gradient at equal fields would not be finite.
     """
 
     def __init__(self, smooth: float = 0.1) -> None:
         super().__init__()
+        if not smooth > 0:
+            raise InputError(f"smooth is a positive number of voxels, got {smooth}")
         self.smooth = smooth
 
     def forward(self, ddf: Tensor, label: Tensor) -> Tensor:

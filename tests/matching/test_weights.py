@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from custom_components.errors import InputError
 from custom_components.matching import weights
 from custom_components.matching.weights import FILES, WeightFile, download, load, resolve, sha256
-from custom_components.states import fill
 
 PUBLISHED = b"what the author published"
 
@@ -129,15 +127,3 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
     for name in ("text", "empty", "list", "objects"):
         with pytest.raises(InputError, match=rf"{name}\.pt"):
             load("xfeat", tmp_path / f"{name}.pt")
-
-
-def test_fill_takes_only_the_weights_of_the_network() -> None:
-    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    state = {key: torch.full_like(value, 7) for key, value in network.state_dict().items()}
-    without_buffer = {key: value for key, value in state.items() if key != "1.running_mean"}
-    fill(network, "made", {**without_buffer, "left.over": torch.zeros(1)})
-    assert bool((network[0].weight == 7).all())
-    with pytest.raises(InputError, match=r"'made' lack 1 parameters of the network, first '0\.bias'"):
-        fill(network, "made", {key: value for key, value in state.items() if key != "0.bias"})
-    with pytest.raises(InputError, match="'made' are those of another network"):
-        fill(network, "made", {**state, "0.bias": torch.zeros(9)})
