@@ -221,7 +221,7 @@ class PatchTrainer(Trainer):
         return {name: float(np.mean(values)) for name, values in figures.items()}
 
     def _learn(self, group: PatchGroup, index: int, figures: dict[str, list[float]]) -> Tensor:
-        step: Tensor = self.network.levels[index](group.image)
+        step: Tensor = self.network(group.image, index)
         composed = group.composed(step)
         mask = group.common_mask(step.detach())
         similarity = self.similarity(group.warped(step), group.fixed, mask)

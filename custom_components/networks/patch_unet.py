@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from custom_components.errors import InputError
 from custom_components.networks.sizes import check_sides, fit
+from custom_components.networks.smoothing import smooth
 
 
 class PatchUNet(nn.Module):
@@ -117,15 +118,20 @@ class NetworkPyramid(nn.Module):
     Args:
         network: copied ``levels`` times; the copies start alike.
         levels: coarsest first.
+        smoothing: standard deviation in voxels of a Gaussian over the fields. The source smooths by its loss alone,
+            which leaves the noise that a convolution makes from voxel to voxel.
 
     Raises:
-        InputError: no level.
+        InputError: no level, or a negative smoothing.
     """
 
-    def __init__(self, network: nn.Module, levels: int = 3) -> None:
+    def __init__(self, network: nn.Module, levels: int = 3, smoothing: float = 0.0) -> None:
         super().__init__()
-        if levels < 1:
-            raise InputError(f"a pyramid has at least one level, got {levels}")
+        if levels < 1 or smoothing < 0:
+            raise InputError(
+                f"a pyramid has at least one level, got {levels}, and no negative smoothing, got {smoothing}"
+            )
+        self.smoothing = smoothing
         self.levels = nn.ModuleList([deepcopy(network) for _ in range(levels)])
 
     def forward(self, image: Tensor, level: int = -1) -> Tensor:
@@ -142,4 +148,4 @@ class NetworkPyramid(nn.Module):
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             if not 0 <= wanted < len(self.levels):
                 raise InputError(f"a pyramid of {len(self.levels)} levels has no level {level}")
-        return result
+        return smooth(result, self.smoothing)

@@ -84,7 +84,10 @@ def test_default_layers_are_those_of_the_source() -> None:
     assert convolutions(patches.grid) == [(256, 256, 3, 1, 1)] * 2
     assert patches.patch_size == 224
     norms = [m for part in (AffineNet(), patches.extractor) for m in part.modules() if isinstance(m, nn.GroupNorm)]
-    assert all(m.num_groups == m.num_channels for m in norms)
+    whole_norms = [m for m in AffineNet().modules() if isinstance(m, nn.GroupNorm)]
+    assert [m.num_groups for m in whole_norms[-2:]] == [1, 1]  # see the docstring
+    assert all(m.num_groups == m.num_channels for m in norms if m.num_groups > 1)
+    assert sum(m.num_groups == 1 for m in norms) == 2
 
 
 @pytest.mark.parametrize("spatial", [(1, 2), (5, 6), (8, 11)])
