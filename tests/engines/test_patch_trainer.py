@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +284,8 @@ def loss_of(network: nn.Linear, samples: Tensor) -> Tensor:
 
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    limit = timedelta(seconds=60)  # a process that waits in vain fails
+    dist.init_process_group("gloo", f"file://{folder}/meeting", limit, rank=rank, world_size=2)
     network, optimizer = line()
     exchange = GradientExchange(network, optimizer)
     for group, samples in enumerate(SAMPLES[rank]):
