@@ -35,6 +35,7 @@ from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.affine import Matrix
 
 FLAT = 1e-3  # a patch whose grey values span less has nothing to align
+ROWS_OF = 2**20  # voxels at a time
 
 
 @dataclass(frozen=True)
@@ -264,12 +265,12 @@ class PatchPyramid:
         modules = [_on(self.network, device) for device in devices]
         for index, scale in enumerate(self.scales):
             level = level_images(images, estimate.affine, scale)
-            residual = resize(residual, level.shape)
+            residual = _sized(residual, level.shape)
             patches = plan_patches(level.shape, self.patch_size[index], self.stride[index])
             calls = [_predictor(module, index) for module in modules]
             for _ in range(self.iterations[index]):
                 residual = improve(level, residual, patches, calls, devices, self.patch_size[index], self.group_size)
-        residual = resize(residual, images.shape)
+        residual = _sized(residual, images.shape)
         details: dict[str, float] = {"levels": len(self.scales), "iterations": sum(self.iterations)}
         if self.minimum_jacobian is not None:
             details["folding_before_repair"] = folding_share(residual, images.fixed_mask)
@@ -285,22 +286,40 @@ def _each(value: int | Sequence[int], levels: int) -> list[int]:
     return [value] * levels if isinstance(value, int) else list(value)
 
 
+def _sized(residual: Tensor, shape: tuple[int, int]) -> Tensor:
+    """``resize`` without a copy of what has the size already."""
+    return residual if residual.shape[2:] == shape else resize(residual, shape)
+
+
 def start_residual(estimate: Estimate) -> Tensor:
     """The estimate's field after its affine part; the field itself, uncopied, where there is no affine."""
-    if np.array_equal(estimate.affine, np.eye(3)):
-        return estimate.ddf
-    return affine_residual(estimate.affine, estimate.ddf)
+    return _by_rows(affine_residual, estimate.affine, estimate.ddf)
 
 
 def with_affine(affine: Matrix, residual: Tensor) -> Tensor:
     """The inverse of ``start_residual``."""
-    return residual if np.array_equal(affine, np.eye(3)) else compose_affine(affine, residual)
+    return _by_rows(compose_affine, affine, residual)
+
+
+def _by_rows(function: Callable[[Matrix, Tensor], Tensor], affine: Matrix, field: Tensor) -> Tensor:
+    """``function`` of an affine and a field (1, 2, H, W), some rows at a time, as it works in double precision."""
+    if np.array_equal(affine, np.eye(3)):
+        return field
+    number = max(ROWS_OF // field.shape[3], 1)
+    result = torch.empty_like(field)
+    for first in range(0, field.shape[2], number):
+        shift = np.eye(3)
+        shift[0, 2] = first
+        seen = np.asarray(np.linalg.inv(shift) @ affine @ shift)  # from the first of these rows
+        result[:, :, first : first + number] = function(seen, field[:, :, first : first + number])
+    return result
 
 
 def _on(network: nn.Module, device: torch.device) -> nn.Module:
     """The network in evaluation mode on ``device``: itself, or a copy where it lives elsewhere."""
-    here = next((parameter.device for parameter in network.parameters()), device)
-    return (network if here == device else deepcopy(network).to(device)).eval()
+    wanted = torch.empty(0, device=device).device  # "cuda" is where "cuda:0" is
+    here = next((parameter.device for parameter in network.parameters()), wanted)
+    return (network if here == wanted else deepcopy(network).to(wanted)).eval()
 
 
 def _predictor(network: nn.Module, level: int) -> Predict:

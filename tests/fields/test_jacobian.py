@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from custom_components.errors import InputError
 from custom_components.fields import affine_to_ddf, folding_share, identity_grid, jacobian_determinant, repair_folds
+from custom_components.fields import jacobian as module
 
 SPATIAL = [(9, 12), (6, 7, 8)]
 
@@ -121,6 +122,24 @@ def test_the_wanted_minimum_is_reached_and_no_round_changes_nothing() -> None:
     assert folding_share(ddf) == 0
     assert jacobian_determinant(repair_folds(ddf, minimum=0.6)).min() >= 0.6
     assert torch.equal(repair_folds(ddf, minimum=0.6, iterations=0), ddf)
+
+
+@pytest.mark.parametrize("spatial", [(41, 53), (17, 18, 20), (1, 22, 31)])
+@pytest.mark.parametrize("side", [4, 7, 16])
+def test_tiles_change_nothing(spatial, side, smooth_field, monkeypatch) -> None:
+    ddf = smooth_field(spatial, amplitude=8.0, sigma=2.0)
+    mask = (smooth_field(spatial, seed=1)[:, :1] > 0).float()
+    whole = jacobian_determinant(ddf), folding_share(ddf), folding_share(ddf, mask), repair_folds(ddf)
+    assert whole[1] > 0
+    monkeypatch.setattr(module, "TILE", {2: side, 3: side})
+    assert torch.equal(jacobian_determinant(ddf), whole[0])
+    assert (folding_share(ddf), folding_share(ddf, mask)) == whole[1:3]
+    assert torch.equal(repair_folds(ddf), whole[3])
+
+
+def test_tiles_do_not_stop_gradients(smooth_field, monkeypatch) -> None:
+    monkeypatch.setattr(module, "TILE", {2: 3})
+    assert torch.autograd.gradcheck(jacobian_determinant, (smooth_field((4, 5)).requires_grad_(),))
 
 
 def test_the_determinant_is_differentiable(smooth_field) -> None:
