@@ -201,9 +201,15 @@ def improve(
         for members in todo:
             work(*workers[0], members)
         return updated
+    inference = torch.is_inference_mode_enabled()  # which threads don't take over
+
+    def work_aside(call: Predict, device: torch.device, members: Sequence[Patch]) -> None:
+        with torch.inference_mode(inference):
+            work(call, device, members)
+
     with ThreadPoolExecutor(len(workers)) as pool:
         while batch := list(islice(todo, len(workers))):
-            for future in [pool.submit(work, *worker, m) for worker, m in zip(workers, batch, strict=False)]:
+            for future in [pool.submit(work_aside, *worker, m) for worker, m in zip(workers, batch, strict=False)]:
                 future.result()
     return updated
 

@@ -430,6 +430,14 @@ def test_two_devices_give_the_field_of_one() -> None:
     assert all(torch.equal(field, fields[0]) for field in fields[1:])
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_several_devices_work_where_gradients_are_switched_off(mode) -> None:
+    images = textured()
+    with mode():
+        found = pyramid(Fake(shift(1.0, 2.0)), devices=["cpu", "cpu"])(images, Estimate.identity(images.shape)).ddf
+        torch.testing.assert_close(found.mean(dim=(0, 2, 3)), torch.tensor([1.0, 2.0]))
+
+
 def test_what_fails_on_one_of_several_devices_is_raised() -> None:
     def broken(image: Tensor, level: int) -> Tensor:
         raise RuntimeError("out of memory")
