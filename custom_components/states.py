@@ -47,12 +47,23 @@ def fill(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> None:
         raise InputError(f"weights '{name}' lack {len(lost)} parameters of the network, first '{lost[0]}'")
 
 
-def with_weights(network: nn.Module, file: str | Path | None) -> nn.Module:
+def with_weights(network: nn.Module, file: str | Path | None, exported: str | Path | None = None) -> nn.Module:
     """``network`` with the weights in ``file``; as it is if there is no file name.
 
+    Args:
+        network: takes the weights.
+        file: a state dict.
+        exported: a TorchScript file, returned in place of both where it is given.
+
     Raises:
-        InputError: as ``read_state`` and ``fill``.
+        InputError: as ``read_state`` and ``fill``, or ``exported`` is no TorchScript file.
     """
+    if exported is not None:
+        try:
+            module: nn.Module = torch.jit.load(str(exported), map_location="cpu")
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"{exported} can't be read as a TorchScript file") from error
+        return module
     if file is not None:
         fill(network, str(file), read_state(file, str(file)))
     return network

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -53,3 +55,16 @@ def test_fill_takes_only_the_weights_of_the_network():
         fill(network, "made", {key: value for key, value in state.items() if key != "0.bias"})
     with pytest.raises(InputError, match="'made' are those of another network"):
         fill(network, "made", {**state, "0.bias": torch.zeros(9)})
+
+
+def test_an_export_is_taken_in_place_of_network_and_weights(tmp_path: Path) -> None:
+    network = nn.Linear(3, 2)
+    torch.jit.save(torch.jit.script(network), tmp_path / "network.ts")
+    exported = with_weights(nn.Identity(), tmp_path / "missing.pt", tmp_path / "network.ts")
+    assert torch.equal(exported(torch.ones(1, 3)), network(torch.ones(1, 3)))
+
+
+def test_a_file_that_is_no_export_is_named(tmp_path: Path) -> None:
+    (tmp_path / "network.ts").write_text("not a network")
+    with pytest.raises(InputError, match=r"network\.ts can't be read as a TorchScript file"):
+        with_weights(nn.Identity(), None, tmp_path / "network.ts")

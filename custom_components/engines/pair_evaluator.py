@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 
+from custom_components import switches
 from custom_components.errors import InputError, RegistrationError
 from custom_components.inferers.result import PairImages, Registration
 from custom_components.outputs.writer import check_writable, is_done
@@ -81,7 +82,7 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
         check_writable(Path(output_dir))
     except InputError as error:
         sys.exit(f"error: {error}")
-    todo = [pair for pair in chosen if not (resume and is_done(Path(output_dir), pair.id))]
+    todo = [pair for pair in chosen if not (switches.on(resume, "resume") and is_done(Path(output_dir), pair.id))]
     if len(todo) < len(chosen):
         print(
             f"{len(chosen) - len(todo)} of {len(chosen)} pairs are in {output_dir} already; --resume false repeats them"

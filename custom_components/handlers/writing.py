@@ -8,6 +8,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from custom_components import switches
 from custom_components.engines.pair_evaluator import PairOutcome, reason_of
 from custom_components.errors import InputError
 from custom_components.outputs import write_failure, write_registration, write_submission, write_summary
@@ -28,7 +29,7 @@ class RegistrationWriter:
     ) -> None:
         self.output_dir = Path(output_dir)
         self.output_ext = output_ext
-        self.report = report
+        self.report = switches.on(report, "report")
         self.note = note
 
     def attach(self, engine: Engine) -> None:
@@ -86,7 +87,7 @@ class SummaryWriter:
 
     def __init__(self, output_dir: str | Path, submission: bool = False) -> None:
         self.output_dir = Path(output_dir)
-        self.submission = submission
+        self.submission = switches.on(submission, "submission")
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine."""

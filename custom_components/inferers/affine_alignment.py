@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from custom_components import switches
 from custom_components.errors import RegistrationError
 from custom_components.fields import affine_to_ddf, warp
 from custom_components.inferers.result import Estimate, PairImages, Stage
@@ -88,7 +89,7 @@ class AffineAlignment:
     ) -> None:
         self.matcher = matcher
         self.rotation_step = rotation_step
-        self.mirrored = mirrored
+        self.mirrored = switches.on(mirrored, "mirrored")
         self.search_size = search_size
         self.threshold = threshold
         self.sure_matches = sure_matches

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
+from custom_components import switches
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import affine_to_ddf, identity_grid, sample
 from custom_components.inferers.result import Estimate, PairImages, Stage
@@ -194,7 +195,7 @@ class RotationSearch:
         self.size = size
         self.rotation_step = rotation_step
         self.good = good
-        self.mirrored = mirrored
+        self.mirrored = switches.on(mirrored, "mirrored")
         self.batch = batch
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
