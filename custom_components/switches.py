@@ -1,4 +1,4 @@
-"""Switches of the command line, where MONAI gives `--report false` as the string "false", which Python takes for true."""
+"""Switches of the command line: MONAI gives `--report false` as the string "false", which is true in Python."""
 
 from __future__ import annotations
 
