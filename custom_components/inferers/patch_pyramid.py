@@ -222,7 +222,9 @@ class PatchPyramid:
     Args:
         network: called ``network(image, level)``: (N, 2, P, P) moving and fixed -> (N, 2, P, P) ddf in level voxels,
             such as ``NetworkPyramid`` or its TorchScript export.
-        scales: of the working size, one a level, coarsest first.
+        scales: one a level, coarsest first, of the working size or of what ``finest_size`` makes of it.
+        finest_size: longest side of an image at scale 1, voxels; larger ones are shrunk to it, so that the networks see
+            structures at the size that they were trained on. None takes the working size.
         iterations: inner iterations, one a level or one for all.
         patch_size: voxels a side, one a level or one for all.
         stride: voxels between patches, likewise; None takes half the patch size, which keeps the central halves.
@@ -239,6 +241,7 @@ class PatchPyramid:
         self,
         network: nn.Module,
         scales: Sequence[float] = (0.25, 0.5, 1.0),
+        finest_size: int | None = None,
         iterations: int | Sequence[int] = 3,
         patch_size: int | Sequence[int] = 256,
         stride: int | Sequence[int] | None = None,
@@ -249,6 +252,7 @@ class PatchPyramid:
     ) -> None:
         self.network = network
         self.scales = list(scales)
+        self.finest_size = finest_size
         levels = len(self.scales)
         self.iterations = _each(iterations, levels)
         self.patch_size = _each(patch_size, levels)
@@ -269,8 +273,9 @@ class PatchPyramid:
         residual = start_residual(estimate)
         devices = self.devices or [images.fixed.device]
         modules = [_on(self.network, device) for device in devices]
+        shrink = min(1.0, self.finest_size / max(images.shape)) if self.finest_size is not None else 1.0
         for index, scale in enumerate(self.scales):
-            level = level_images(images, estimate.affine, scale)
+            level = level_images(images, estimate.affine, scale * shrink)
             residual = _sized(residual, level.shape)
             patches = plan_patches(level.shape, self.patch_size[index], self.stride[index])
             calls = [_predictor(module, index) for module in modules]

@@ -554,3 +554,19 @@ def test_lists_that_do_not_fit_the_levels_are_refused_with_what_they_are(wrong) 
 def test_a_stride_larger_than_the_patch_is_refused() -> None:
     with pytest.raises(InputError, match="between 1 and their size"):
         pyramid(Fake(zero), stride=33)(textured(), Estimate.identity((90, 76)))
+
+
+@pytest.mark.parametrize(("finest_size", "sides"), [(None, [24, 48]), (24, [12, 24]), (100, [24, 48])])
+def test_the_finest_level_is_no_larger_than_asked_for(finest_size, sides) -> None:
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, image: torch.Tensor, level: int) -> torch.Tensor:
+            seen.append(image)
+            return torch.zeros_like(image)
+
+    image, mask = torch.rand(1, 1, 48, 48), torch.ones(1, 1, 48, 48)
+    pyramid = PatchPyramid(Spy(), (0.5, 1.0), finest_size=finest_size, iterations=1, patch_size=64)
+    found = pyramid(PairImages(image, image, mask, mask), Estimate.identity((48, 48)))
+    assert [int((patches[0, 0].abs().sum(1) > 0).sum()) for patches in seen] == sides
+    assert found.ddf.shape == (1, 2, 48, 48)
