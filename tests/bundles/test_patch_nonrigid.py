@@ -21,7 +21,7 @@ BUNDLE = ROOT / "bundles" / "patch_nonrigid"
 
 
 def release() -> NetworkPyramid:
-    network = NetworkPyramid(PatchUNet(channels=(16, 32, 64, 128, 256), head_channels=(16, 16)), 3, smoothing=5.0)
+    network = NetworkPyramid(PatchUNet(channels=(16, 32, 64, 128, 256), head_channels=(16, 16)), 3, smoothing=7.0)
     with_weights(network, BUNDLE / "models" / "model.pt")
     return network.eval()
 
