@@ -54,8 +54,8 @@ def test_zoo_finds_nothing_wrong(bundle, schemas):
     assert "passed" in lines[-1], done.stdout + done.stderr[-2000:]
     failures = [line for line in lines if line.startswith("FAIL")]
     if not _has_network(bundle) or _shares_fragments(bundle):
-        # run from elsewhere, the zoo's tools can't see the shared fragments of a bundle that is not packed; that MONAI's
-        # tools take its network from the repository's root is tested beside this file
+        # run from elsewhere, the zoo's tools can't see the shared fragments of a bundle that is not packed; that
+        # MONAI's tools take its network from the repository's root is tested beside this file
         failures = [line for line in failures if not any(part in line for part in NEEDS_A_NETWORK)]
     assert failures == []
     assert any(line.startswith("ok") and "metadata against its schema" in line for line in lines), done.stdout
