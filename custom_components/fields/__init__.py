@@ -21,7 +21,7 @@ from custom_components.fields.itk_bridge import (
 )
 from custom_components.fields.jacobian import folding_share, jacobian_determinant, repair_folds
 from custom_components.fields.lookup import lookup
-from custom_components.fields.resize import resize
+from custom_components.fields.resize import grid_change, resize
 from custom_components.fields.sparse import points_to_ddf
 from custom_components.fields.spline import robust_spline
 
@@ -36,6 +36,7 @@ __all__ = [
     "displacement_transform",
     "folding_share",
     "geometry_of",
+    "grid_change",
     "identity_grid",
     "image_to_ddf",
     "index_to_physical",

@@ -1,14 +1,28 @@
-"""Fields on coarser or finer grids of the same field of view."""
+"""Fields and matrices on coarser or finer grids of the same field of view."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from custom_components.fields.compose import check_ddf
+
+
+def grid_change(old: Sequence[float], new: Sequence[float]) -> npt.NDArray[np.float64]:
+    """(D+1, D+1) matrix from voxels of a grid of size ``old`` (D,) to those of a grid of size ``new``.
+
+    Both span one field of view, so that half-pixel correctly ``x_new + 1/2 = new / old * (x_old + 1/2)``. With G the
+    result and A an affine in voxels of the old grid, ``G @ A @ inv(G)`` is the same affine in voxels of the new one.
+    """
+    factor = np.array(new) / np.array(old)
+    matrix = np.diag([*factor, 1.0])
+    matrix[:-1, -1] = 0.5 * factor - 0.5
+    return matrix
 
 
 def resize(ddf: Tensor, spatial: Sequence[int]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from custom_components import switches
 from custom_components.errors import RegistrationError
-from custom_components.fields import affine_to_ddf, warp
+from custom_components.fields import affine_to_ddf, grid_change, warp
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.affine import AffineFit, Matrix, apply_affine, fit_affine
 from custom_components.matching.matcher import Matcher
@@ -35,8 +35,7 @@ def rotation_about_centre(shape: tuple[int, int], degrees: float, mirrored: bool
 
 def rescale(matrix: Matrix, factor: float) -> Matrix:
     """The affine of a grid ``factor`` times as fine (half-pixel correct), from one of the coarse grid."""
-    to_fine = np.diag([factor, factor, 1.0])
-    to_fine[:2, 2] = 0.5 * factor - 0.5
+    to_fine = grid_change((1, 1), (factor, factor))
     return to_fine @ matrix @ np.linalg.inv(to_fine)
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from custom_components.errors import InputError, RegistrationError
-from custom_components.fields import affine_to_ddf, warp
+from custom_components.fields import affine_to_ddf, grid_change, warp
 from custom_components.inferers.affine_alignment import implausible
 from custom_components.inferers.result import Estimate, PairImages, Stage
-from custom_components.inferers.rotation_search import correlation, grid_change, shortest_side_to
+from custom_components.inferers.rotation_search import correlation, shortest_side_to
 from custom_components.matching.affine import Matrix
 from custom_components.networks.affine import theta_to_matrix
 

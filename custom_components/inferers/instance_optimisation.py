@@ -25,6 +25,7 @@ from custom_components.fields import (
     compose,
     compose_affine,
     folding_share,
+    grid_change,
     repair_folds,
     resize,
     warp,
@@ -32,7 +33,6 @@ from custom_components.fields import (
 from custom_components.fields.spline import basis
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import Estimate, PairImages, Stage
-from custom_components.inferers.rotation_search import grid_change
 from custom_components.losses.curvature import CurvatureLoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
 from custom_components.matching.affine import Matrix

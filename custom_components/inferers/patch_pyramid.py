@@ -25,6 +25,7 @@ from custom_components.fields import (
     affine_residual,
     compose_affine,
     folding_share,
+    grid_change,
     identity_grid,
     repair_folds,
     resize,
@@ -65,19 +66,13 @@ class LevelImages:
 def level_images(images: PairImages, matrix: Matrix, scale: float, masks: bool = False) -> LevelImages:
     """A pair shrunk by ``scale``, anti-aliased, and its affine in the level's voxels."""
     shape = tuple(max(round(side * scale), 1) for side in images.shape)
-    if shape == images.shape:
-        factor = np.ones(2)
-    else:
-        factor = np.array(images.shape) / np.array(shape)
 
     def shrunk(image: Tensor) -> Tensor:
         if shape == images.shape:
             return image
         return F.interpolate(image, shape, mode="bilinear", align_corners=False, antialias=True)
 
-    # voxel centres: x_work + 1/2 = factor (x_level + 1/2)
-    to_work = np.diag([*factor, 1.0])
-    to_work[:2, 2] = factor / 2 - 0.5
+    to_work = grid_change(shape, images.shape)
     return LevelImages(
         shrunk(images.moving),
         shrunk(images.fixed),

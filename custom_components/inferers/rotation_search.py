@@ -6,11 +6,9 @@ Source: the initial alignment of DeepHistReg (Wodzinski and Mueller, Computer Me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.networks.layers import GaussianFilter
@@ -18,7 +16,7 @@ from torch import Tensor
 
 from custom_components import switches
 from custom_components.errors import InputError, RegistrationError
-from custom_components.fields import affine_to_ddf, identity_grid, sample
+from custom_components.fields import affine_to_ddf, grid_change, identity_grid, sample
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.affine import Matrix
 
@@ -49,14 +47,6 @@ def correlation(first: Tensor, second: Tensor) -> Tensor:
     a, b = (t.flatten(1) - t.flatten(1).mean(dim=1, keepdim=True) for t in (first, second))
     scale = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
     return torch.where(scale > 1e-8, (a * b).sum(dim=1) / scale.clamp(min=1e-8), torch.zeros_like(scale))
-
-
-def grid_change(old: Sequence[int], new: Sequence[int]) -> Matrix:
-    """(3, 3) matrix from voxels of a grid ``old`` (H, W) to those of a grid ``new`` of the same field of view."""
-    factor = np.array(new) / np.array(old)
-    matrix = np.diag([*factor, 1.0])
-    matrix[:2, 2] = 0.5 * factor - 0.5
-    return matrix
 
 
 def shortest_side_to(image: Tensor, size: int) -> Tensor:

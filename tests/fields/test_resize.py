@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from custom_components.errors import InputError
-from custom_components.fields import affine_to_ddf, resize
+from custom_components.fields import affine_to_ddf, grid_change, resize
 
 SIZES = [((7, 10), (14, 5)), ((9, 9), (13, 4)), ((5, 6, 7), (10, 3, 9)), ((1, 6), (4, 3)), ((8, 5), (1, 1))]
 
@@ -50,16 +50,20 @@ def test_a_shift_by_a_share_of_the_picture_stays_that_share(old, new) -> None:
     torch.testing.assert_close(resize(ddf, new), wanted)
 
 
+@pytest.mark.parametrize(("old", "new"), SIZES)
+def test_grids_of_one_field_of_view_agree_at_their_rims(old, new) -> None:
+    matrix, first = grid_change(old, new), [-0.5] * len(old) + [1.0]
+    np.testing.assert_allclose(matrix @ [*np.array(old) - 0.5, 1], [*np.array(new) - 0.5, 1])
+    np.testing.assert_allclose(matrix @ first, first)
+
+
 @pytest.mark.parametrize(("old", "new"), [((9, 12), (27, 24)), ((9, 12), (5, 7)), ((6, 7, 8), (12, 9, 16))])
 def test_an_affine_map_is_the_same_map_on_the_other_grid(old, new) -> None:
-    """With S the change of voxel coordinates about the corner, the resized field is S A S^-1 - 1."""
+    """With S the change of grid, the resized field is S A S^-1 - 1."""
     dimensions = len(old)
     rng = np.random.default_rng(1)
-    matrix, change = np.eye(dimensions + 1), np.eye(dimensions + 1)
+    matrix, change = np.eye(dimensions + 1), grid_change(old, new)
     matrix[:-1] += 0.2 * rng.normal(size=(dimensions, dimensions + 1))
-    factor = np.array(new) / np.array(old)
-    change[:-1, :-1] = np.diag(factor)
-    change[:-1, -1] = 0.5 * factor - 0.5
     found = resize(affine_to_ddf(matrix, old, torch.float64), new)
     wanted = affine_to_ddf(change @ matrix @ np.linalg.inv(change), new, torch.float64)
     positions = old_positions(old, new)
