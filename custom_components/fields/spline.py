@@ -17,6 +17,11 @@ from custom_components.errors import InputError
 Array = npt.NDArray[np.float64]
 
 
+def control_count(side: int, spacing: float) -> int:
+    """Number of control points, ``spacing`` voxels apart, whose splines span an axis of ``side`` voxels."""
+    return int(np.ceil((side - 1) / spacing)) + 3
+
+
 def basis(positions: Array, count: int, spacing: float) -> tuple[npt.NDArray[np.intp], Array]:
     """The four uniform cubic B-splines that reach each position along one axis.
 
@@ -33,6 +38,20 @@ def basis(positions: Array, count: int, spacing: float) -> tuple[npt.NDArray[np.
     f = t - cell
     values = np.stack([(1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3], axis=1) / 6
     return cell[:, None] + np.arange(4), values
+
+
+def spline_matrix(side: int, spacing: float) -> Array:
+    """(side, number of control points) values of the splines along one axis at its voxels; the rows sum to one.
+
+    Args:
+        side: voxels.
+        spacing: voxels between control points, which begin one spacing before the first voxel.
+    """
+    count = control_count(side, spacing)
+    index, values = basis(np.arange(side, dtype=np.float64), count, spacing)
+    matrix = np.zeros((side, count))
+    np.put_along_axis(matrix, index, values, axis=1)
+    return matrix
 
 
 def design_matrix(points: Array, counts: Sequence[int], spacing: float) -> sparse.csr_array:
@@ -126,7 +145,7 @@ def robust_spline(
     if not (np.isfinite(where).all() and np.isfinite(what).all()):
         raise InputError("a point or displacement is not finite")
     prior = np.ones(len(where)) if weights is None else weights.detach().double().cpu().numpy()
-    counts = [int(np.ceil((side - 1) / spacing)) + 3 for side in spatial]
+    counts = [control_count(side, spacing) for side in spatial]
     design = design_matrix(where, counts, spacing)
     bending = bending_energy(counts, spacing)
     ridge = sparse.eye_array(design.shape[1], format="csr") * rest
@@ -143,16 +162,14 @@ def robust_spline(
             width = scale * ((start_scale or scale) / scale) ** (1 - progress)
             squared = ((design @ control - what) ** 2).sum(axis=1)
             kept = 1 / (1 + squared / width**2) ** 2
-    field = torch.from_numpy(_evaluate(control, counts, spatial, spacing))[None].float()
+    field = torch.from_numpy(_evaluate(control, spatial, spacing))[None].float()
     return field, torch.from_numpy(kept)
 
 
-def _evaluate(control: Array, counts: Sequence[int], spatial: Sequence[int], spacing: float) -> Array:
+def _evaluate(control: Array, spatial: Sequence[int], spacing: float) -> Array:
     """(D, *spatial) from control points (number, D), one axis after the other."""
-    values = control.T.reshape(-1, *counts)
-    for axis, (side, count) in enumerate(zip(spatial, counts, strict=True), start=1):
-        index, weight = basis(np.arange(side, dtype=np.float64), count, spacing)
-        matrix = np.zeros((side, count))
-        np.put_along_axis(matrix, index, weight, axis=1)
+    matrices = [spline_matrix(side, spacing) for side in spatial]
+    values = control.T.reshape(-1, *(matrix.shape[1] for matrix in matrices))
+    for axis, matrix in enumerate(matrices, start=1):
         values = np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(values)

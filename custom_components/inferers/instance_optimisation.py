@@ -30,7 +30,7 @@ from custom_components.fields import (
     resize,
     warp,
 )
-from custom_components.fields.spline import basis
+from custom_components.fields.spline import spline_matrix
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.losses.curvature import CurvatureLoss
@@ -57,20 +57,6 @@ def pyramid(image: Tensor, levels: int) -> list[Tensor]:
     return found[::-1]
 
 
-def spline_matrix(side: int, spacing: float) -> Tensor:
-    """(side, controls) values of the cubic B-splines along one axis at the voxels; the rows sum to one.
-
-    Args:
-        side: voxels.
-        spacing: voxels between control points, which begin one spacing before the first voxel.
-    """
-    count = int(np.ceil((side - 1) / spacing)) + 3
-    index, values = basis(np.arange(side, dtype=np.float64), count, spacing)
-    matrix = np.zeros((side, count))
-    np.put_along_axis(matrix, index, values, axis=1)
-    return torch.from_numpy(matrix)
-
-
 class ControlGrid(nn.Module):
     """A field (1, 2, H, W) in voxels, spanned by cubic B-splines; zero at first.
 
@@ -82,7 +68,7 @@ class ControlGrid(nn.Module):
 
     def __init__(self, spatial: Sequence[int], spacing: float, like: Tensor) -> None:
         super().__init__()
-        rows, columns = (spline_matrix(side, spacing).to(like) for side in spatial)
+        rows, columns = (torch.from_numpy(spline_matrix(side, spacing)).to(like) for side in spatial)
         self.rows, self.columns = rows, columns
         self.control = nn.Parameter(like.new_zeros(1, 2, rows.shape[1], columns.shape[1]))
 

@@ -10,7 +10,7 @@ from scipy.interpolate import BSpline
 
 from custom_components.errors import InputError
 from custom_components.fields import robust_spline
-from custom_components.fields.spline import basis, bending_energy, design_matrix, solve_banded
+from custom_components.fields.spline import basis, bending_energy, design_matrix, solve_banded, spline_matrix
 
 SETTINGS = {"spacing": 8.0, "smoothness": 1e-3}
 
@@ -35,6 +35,13 @@ def test_basis_is_scipys_uniform_cubic(position: float, spacing: float) -> None:
             v, np.nan_to_num(BSpline.basis_element(knots, extrapolate=False)(position)), atol=1e-9
         )
     np.testing.assert_allclose(value.sum(), 1)
+
+
+@pytest.mark.parametrize(("side", "spacing"), [(50, 6.0), (1, 3.0), (19, 4.5)])
+def test_splines_reproduce_straight_lines(side: int, spacing: float) -> None:
+    matrix = spline_matrix(side, spacing)
+    controls = spacing * (np.arange(matrix.shape[1]) - 1)
+    np.testing.assert_allclose(matrix @ controls, np.arange(side), atol=1e-7)
 
 
 @pytest.mark.parametrize("spatial", [(41, 53), (13, 17, 11)])

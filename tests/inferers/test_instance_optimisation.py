@@ -17,7 +17,6 @@ from custom_components.inferers.instance_optimisation import (
     ControlGrid,
     InstanceOptimisation,
     pyramid,
-    spline_matrix,
 )
 
 
@@ -146,12 +145,6 @@ def test_levels_are_halves_coarsest_first() -> None:
     assert min(shapes[0]) >= SMALLEST_SIDE
     assert pyramid(image, 4)[-1] is image
     assert all(torch.allclose(t, torch.ones(1), atol=1e-3) for t in pyramid(torch.ones_like(image), 4))
-
-
-def test_splines_reproduce_straight_lines() -> None:
-    matrix = spline_matrix(50, 6.0)
-    controls = 6.0 * (torch.arange(matrix.shape[1], dtype=torch.float64) - 1)
-    torch.testing.assert_close(matrix @ controls, torch.arange(50, dtype=torch.float64))
 
 
 def test_a_control_point_moves_its_neighbourhood_alone() -> None:
