@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from custom_components.fields.grid import identity_grid
+
+VOXELS_AT_ONCE = 2**20  # an affine is applied in double precision, so to a slab of rows at a time
 
 
 def affine_to_ddf(
@@ -22,22 +25,22 @@ def affine_to_ddf(
         spatial: size of the grid.
         dtype: of the result.
     """
-    return compose_affine(matrix, torch.zeros(1, len(spatial), *spatial, dtype=torch.float64)).to(dtype)
+    return compose_affine(matrix, torch.zeros(1, len(spatial), *spatial, dtype=dtype))
 
 
 def affine_residual(matrix: npt.NDArray[np.float64] | Tensor, ddf: Tensor) -> Tensor:
-    """The residual r with ``ddf == compose(affine_to_ddf(matrix), r)``: what a field does beyond an affine.
+    """The residual r with ``ddf == compose_affine(matrix, r)``: what a field does beyond an affine.
 
     Args:
-        matrix: (D, D+1) or (D+1, D+1), invertible, array-axis order, voxels.
-        ddf: (B, D, *spatial), voxels.
+        matrix: (D, D+1) or (D+1, D+1), invertible, array-axis order, voxels, fixed -> moving.
+        ddf: (B, D, *spatial), voxels, fixed -> moving.
 
     Returns:
-        (B, D, *spatial), voxels.
+        (B, D, *spatial), voxels; ``ddf`` itself where the affine is the identity.
     """
-    linear, shift, grid = _parts(matrix, ddf)
-    residual = torch.einsum("ij,bj...->bi...", torch.linalg.inv(linear), grid + ddf.double() - shift) - grid
-    return residual.to(ddf.dtype)
+    linear, shift = _parts(matrix, ddf)
+    back = torch.linalg.inv(linear)
+    return compose_affine(torch.cat([back, -back @ shift], dim=1), ddf)
 
 
 def compose_affine(matrix: npt.NDArray[np.float64] | Tensor, residual: Tensor) -> Tensor:
@@ -46,20 +49,31 @@ def compose_affine(matrix: npt.NDArray[np.float64] | Tensor, residual: Tensor) -
     A sampled affine field can only be continued by its border value there, which folds a rotation over.
 
     Args:
-        matrix: (D, D+1) or (D+1, D+1), array-axis order, voxels; applied to the image first.
+        matrix: (D, D+1) or (D+1, D+1), array-axis order, voxels, fixed -> moving; applied to the image first.
         residual: (B, D, *spatial), voxels.
 
     Returns:
-        (B, D, *spatial), voxels.
+        (B, D, *spatial), voxels, fixed -> moving; ``residual`` itself where the affine is the identity.
     """
-    linear, shift, grid = _parts(matrix, residual)
-    ddf = torch.einsum("ij,bj...->bi...", linear, grid + residual.double()) + shift - grid
-    return ddf.to(residual.dtype)
+    linear, shift = _parts(matrix, residual)
+    dimensions = len(linear)
+    identity = torch.eye(dimensions, dimensions + 1).to(linear)
+    if not linear.requires_grad and torch.equal(torch.cat([linear, shift], dim=1), identity):
+        return residual
+    shift = shift.view(-1, *(1,) * dimensions)
+    result = torch.empty_like(residual)
+    rows = max(VOXELS_AT_ONCE // prod(residual.shape[3:]), 1)
+    for first in range(0, residual.shape[2], rows):
+        slab = residual[:, :, first : first + rows]
+        grid = identity_grid(slab.shape[2:], slab.device, torch.float64)
+        grid[0] += first
+        moved = torch.einsum("ij,bj...->bi...", linear, grid + slab.double()) + shift
+        result[:, :, first : first + rows] = moved - grid
+    return result
 
 
-def _parts(matrix: npt.NDArray[np.float64] | Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Linear part (D, D), shift (D, 1, ...) and voxel grid (D, *spatial), float64, on the device of the field."""
-    spatial = field.shape[2:]
-    affine = torch.as_tensor(matrix, dtype=torch.float64, device=field.device)[: len(spatial)]
-    shift = affine[:, -1].view(-1, *(1,) * len(spatial))
-    return affine[:, :-1], shift, identity_grid(spatial, field.device, torch.float64)
+def _parts(matrix: npt.NDArray[np.float64] | Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
+    """Linear part (D, D) and shift (D, 1), float64, on the device of the field."""
+    dimensions = field.ndim - 2
+    affine = torch.as_tensor(matrix, dtype=torch.float64, device=field.device)[:dimensions]
+    return affine[:, :-1], affine[:, -1:]

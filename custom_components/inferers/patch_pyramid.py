@@ -36,7 +36,6 @@ from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.affine import Matrix
 
 FLAT = 1e-3  # a patch whose grey values span less has nothing to align
-ROWS_OF = 2**20  # voxels at a time
 
 
 @dataclass(frozen=True)
@@ -265,7 +264,7 @@ class PatchPyramid:
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``."""
         start = perf_counter()
-        residual = start_residual(estimate)
+        residual = affine_residual(estimate.affine, estimate.ddf)
         devices = self.devices or [images.fixed.device]
         modules = [_on(self.network, device) for device in devices]
         shrink = min(1.0, self.finest_size / max(images.shape)) if self.finest_size is not None else 1.0
@@ -283,9 +282,8 @@ class PatchPyramid:
             residual = repair_folds(residual, self.minimum_jacobian)
             details["folding"] = folding_share(residual, images.fixed_mask)
         stage = Stage(self.name, perf_counter() - start, details)
-        return replace(
-            estimate, ddf=with_affine(estimate.affine, residual).to(estimate.ddf), stages=(*estimate.stages, stage)
-        )
+        ddf = compose_affine(estimate.affine, residual).to(estimate.ddf)
+        return replace(estimate, ddf=ddf, stages=(*estimate.stages, stage))
 
 
 def _each(value: int | Sequence[int], levels: int) -> list[int]:
@@ -295,30 +293,6 @@ def _each(value: int | Sequence[int], levels: int) -> list[int]:
 def _sized(residual: Tensor, shape: tuple[int, int]) -> Tensor:
     """``resize`` without a copy of what has the size already."""
     return residual if residual.shape[2:] == shape else resize(residual, shape)
-
-
-def start_residual(estimate: Estimate) -> Tensor:
-    """The estimate's field after its affine part; the field itself, uncopied, where there is no affine."""
-    return _by_rows(affine_residual, estimate.affine, estimate.ddf)
-
-
-def with_affine(affine: Matrix, residual: Tensor) -> Tensor:
-    """The inverse of ``start_residual``."""
-    return _by_rows(compose_affine, affine, residual)
-
-
-def _by_rows(function: Callable[[Matrix, Tensor], Tensor], affine: Matrix, field: Tensor) -> Tensor:
-    """``function`` of an affine and a field (1, 2, H, W), some rows at a time, as it works in double precision."""
-    if np.array_equal(affine, np.eye(3)):
-        return field
-    number = max(ROWS_OF // field.shape[3], 1)
-    result = torch.empty_like(field)
-    for first in range(0, field.shape[2], number):
-        shift = np.eye(3)
-        shift[0, 2] = first
-        seen = np.asarray(np.linalg.inv(shift) @ affine @ shift)  # from the first of these rows
-        result[:, :, first : first + number] = function(seen, field[:, :, first : first + number])
-    return result
 
 
 def _on(network: nn.Module, device: torch.device) -> nn.Module:

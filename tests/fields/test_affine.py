@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from custom_components.fields import affine as module
 from custom_components.fields import affine_residual, affine_to_ddf, compose, compose_affine, jacobian_determinant
 
 
@@ -70,3 +71,29 @@ def test_compose_affine_equals_compose_inside_and_folds_nowhere(smooth_field) ->
     torch.testing.assert_close(exact[..., 8:-8, 8:-8], sampled[..., 8:-8, 8:-8])
     shifted = compose_affine(matrix, torch.full((1, 2, 40, 40), 9.0))
     assert jacobian_determinant(shifted).min() > 0.99
+
+
+def some_affine(dimensions: int) -> np.ndarray:
+    return np.eye(dimensions, dimensions + 1) + 0.2 * np.random.default_rng(3).normal(size=(dimensions, dimensions + 1))
+
+
+@pytest.mark.parametrize("function", [affine_residual, compose_affine])
+@pytest.mark.parametrize("spatial", [(30, 34), (14, 15, 16)])
+@pytest.mark.parametrize("at_once", [1, 300])
+def test_taking_an_affine_out_and_in_needs_no_whole_field_at_once(
+    function, spatial, at_once, smooth_field, monkeypatch
+) -> None:
+    field = smooth_field(spatial)
+    wanted = function(some_affine(len(spatial)), field)
+    monkeypatch.setattr(module, "VOXELS_AT_ONCE", at_once)
+    torch.testing.assert_close(function(some_affine(len(spatial)), field), wanted, atol=1e-12, rtol=0)
+    assert function(np.eye(len(spatial) + 1), field) is field
+
+
+@pytest.mark.parametrize("function", [affine_residual, compose_affine])
+@pytest.mark.parametrize("at_once", [1, 2**20])
+def test_gradients_reach_matrix_and_field(function, at_once, smooth_field, monkeypatch) -> None:
+    monkeypatch.setattr(module, "VOXELS_AT_ONCE", at_once)
+    for matrix in (some_affine(2), np.eye(2, 3)):
+        inputs = (torch.from_numpy(matrix).requires_grad_(), smooth_field((4, 5)).requires_grad_())
+        assert torch.autograd.gradcheck(function, inputs)

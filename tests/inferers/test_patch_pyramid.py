@@ -32,8 +32,6 @@ from custom_components.inferers.patch_pyramid import (
     PatchGroup,
     improve,
     level_images,
-    start_residual,
-    with_affine,
 )
 from custom_components.inferers.patches import plan_patches
 
@@ -522,18 +520,6 @@ def test_the_stage_is_added_under_its_name_and_the_rest_is_kept() -> None:
     assert [stage.name for stage in found.stages] == ["patches"]
     assert found.matches is start.matches
     assert found.ddf.dtype == torch.float32
-
-
-@pytest.mark.parametrize(("degrees", "mirrored"), TURNS)
-@pytest.mark.parametrize("at_once", [1, 300, 2**20])
-def test_taking_the_affine_out_and_in_again_needs_no_whole_image_at_once(degrees, mirrored, at_once, monkeypatch):
-    monkeypatch.setattr(module, "ROWS_OF", at_once)
-    residual = smooth(90, 76, largest=5)
-    start = estimate_of(residual, degrees, mirrored)
-    torch.testing.assert_close(start_residual(start), affine_residual(start.affine, start.ddf), atol=2e-5, rtol=0)
-    torch.testing.assert_close(with_affine(start.affine, residual), start.ddf, atol=2e-5, rtol=0)
-    if not degrees:
-        assert start_residual(start) is start.ddf
 
 
 def test_a_level_of_the_fields_own_size_takes_it_as_it_is() -> None:
