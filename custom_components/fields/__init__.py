@@ -22,6 +22,7 @@ from custom_components.fields.itk_bridge import (
 from custom_components.fields.jacobian import folding_share, jacobian_determinant, repair_folds
 from custom_components.fields.lookup import lookup
 from custom_components.fields.resize import grid_change, resize
+from custom_components.fields.smooth import smooth
 from custom_components.fields.sparse import points_to_ddf
 from custom_components.fields.spline import robust_spline
 
@@ -52,6 +53,7 @@ __all__ = [
     "resize",
     "robust_spline",
     "sample",
+    "smooth",
     "transform_points",
     "warp",
     "write_displacement",

@@ -10,8 +10,8 @@ from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 
 from custom_components.errors import InputError
+from custom_components.fields import smooth
 from custom_components.networks.sizes import check_sides, fit
-from custom_components.networks.smoothing import smooth
 
 
 class PatchUNet(nn.Module):

@@ -3,11 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
-from torch import nn
 
-from custom_components.errors import InputError
-from custom_components.networks import NetworkPyramid
-from custom_components.networks.smoothing import smooth
+from custom_components.fields import smooth
 
 
 @pytest.mark.parametrize("shape", [(31, 40), (23, 30, 25)])
@@ -28,12 +25,3 @@ def test_a_constant_stays_what_it_is_at_the_border_too(shape) -> None:
 def test_no_smoothing_returns_the_field_itself() -> None:
     field = torch.rand(1, 2, 4, 5)
     assert smooth(field, 0.0) is field
-
-
-def test_a_pyramid_smooths_what_its_networks_give_scripted_too() -> None:
-    pyramid = NetworkPyramid(nn.Identity(), 2, smoothing=2.0)
-    image = torch.rand(1, 2, 20, 21)
-    assert torch.equal(pyramid(image, 0), smooth(image, 2.0))
-    assert torch.allclose(torch.jit.script(pyramid)(image, 1), smooth(image, 2.0))
-    with pytest.raises(InputError, match="no negative smoothing, got -1"):
-        NetworkPyramid(nn.Identity(), 2, smoothing=-1.0)
