@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from custom_components.errors import InputError
-from custom_components.fields import identity_grid, sample
+from custom_components.fields import identity_grid, invert, sample, smooth
 
 
 class RandomField(Randomizable):
@@ -87,7 +87,7 @@ class RandomLook(Randomizable):
         share = self.strength * float(self.R.uniform(0, self.tone))
         grey = (1 - share) * grey + share * curve
         if self.R.uniform() < 0.5 * self.strength:
-            grey = _blurred(grey, float(self.R.uniform(0.3, max(self.blur, 0.3))))
+            grey = smooth(grey, float(self.R.uniform(0.3, max(self.blur, 0.3))))
         light = torch.from_numpy(self.R.standard_normal((1, 1, 4, 4)).astype(np.float32)) * float(
             self.strength * self.R.uniform(0, self.light)
         )
@@ -95,28 +95,6 @@ class RandomLook(Randomizable):
         noise = torch.from_numpy(self.R.standard_normal(grey.shape).astype(np.float32))
         grey = (grey + noise * self.strength * float(self.R.uniform(0, self.noise))).clamp(0, 1)
         return grey ** float(np.exp(self.strength * self.R.uniform(-self.gamma, self.gamma)))
-
-
-def _blurred(image: Tensor, sigma: float) -> Tensor:
-    radius = int(np.ceil(3 * sigma))
-    weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
-    weights = weights / weights.sum()
-    padded = F.pad(image, (radius,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))
-
-
-def correction(field: Tensor, iterations: int = 10) -> Tensor:
-    """The displacement v that undoes ``field``: v(x) + field(x + v(x)) = 0, by fixed-point iteration.
-
-    Args:
-        field: (1, 2, H, W), voxels.
-        iterations: enough for the smooth fields of ``RandomField``.
-    """
-    grid = identity_grid(field.shape[2:])
-    undone = -field
-    for _ in range(iterations):
-        undone = -sample(field, grid + undone)
-    return undone
 
 
 class SyntheticPairs(Dataset[dict[str, Tensor]]):
@@ -183,7 +161,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         image, mask = self._cut(*level[chance.randint(len(level))], side + 2 * rim, chance)
         grid = identity_grid(image.shape[2:])[None]
         field = self.field(side + 2 * rim)
-        label = correction(field)
+        label = invert(field)[0]
         moved = sample(image, grid + field, "zeros")
         weight = mask * sample(sample(mask, grid + field, "zeros"), grid + label, "zeros")
         inner = slice(rim, rim + side)

@@ -17,16 +17,15 @@ from monai.data import Dataset
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from custom_components.engines import GradientExchange, PatchTrainer, training_pairs
+from custom_components.engines import GradientExchange, PatchTrainer
 from custom_components.errors import InputError
-from custom_components.fields import identity_grid, sample, warp
+from custom_components.fields import identity_grid, invert, sample, warp
 from custom_components.handlers import SchedulerSteps, TrainingCheckpoint, TrainingCurve, losses_of
 from custom_components.inferers import PatchPyramid
 from custom_components.inferers.result import Estimate, PairImages
 from custom_components.losses import CurvatureLoss, PatchNCCLoss, WindowedNCCLoss
 from custom_components.networks import NetworkPyramid, PatchUNet
 from custom_components.transforms import RandPairAugmentd
-from custom_components.transforms.synthetic_warp import correction
 
 PATCH = 32
 
@@ -44,7 +43,7 @@ def known_pair(shape: tuple[int, int] = (64, 64), seed: int = 0, amplitude: floa
     moving = sample(fixed, identity_grid(shape)[None] + bend)
     mask = torch.ones(1, *shape)
     data = {"working_moving": moving[0], "working_fixed": fixed[0], "mask_moving": mask, "mask_fixed": mask.clone()}
-    return data, correction(bend)
+    return data, invert(bend)[0]
 
 
 def flat_pair(shape: tuple[int, int] = (64, 64)) -> dict[str, Tensor]:
@@ -210,58 +209,8 @@ def test_numbers_of_levels_that_differ_are_named():
 
 
 def test_without_pairs_the_message_says_what_to_give():
-    dataset = training_pairs(None, dict)
-    assert len(dataset) == 0
     with pytest.raises(InputError, match=r"no pairs to train on: give --pairs TABLE\.csv"):
         trainer_of([], pyramid_of()).run()
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    """Three pairs, the second of which can't be prepared."""
-    path = tmp_path / "pairs.csv"
-    rows = "one,a.png,b.png,training\ntwo,a.png,absent.png,training\nthree,b.png,a.png,other\n"
-    path.write_text("id,moving,fixed,status\n" + rows)
-    return path
-
-
-class Preparation:
-    """Stands for reading; counts."""
-
-    def __init__(self, bad: Sequence[str]) -> None:
-        self.bad = bad
-        self.calls: list[str] = []
-
-    def __call__(self, data: dict) -> dict:
-        pair = data["pair"]
-        self.calls.append(pair.id)
-        if pair.id in self.bad:
-            raise InputError(f"{pair.fixed.name} is damaged")
-        return {**data, **known_pair()[0], "moving": "the whole image, which needn't be kept"}
-
-
-def test_a_pair_that_cannot_be_read_is_named_and_left_out(table, capsys):
-    dataset = training_pairs(table, Preparation(["two"]))
-    assert [item["pair"].id for item in dataset] == ["one", "three"]
-    assert capsys.readouterr().out == "left out: two: absent.png is damaged\n"
-    assert set(dataset[0]) == {"pair", "working_moving", "working_fixed", "mask_moving", "mask_fixed"}
-
-
-def test_every_pair_is_prepared_once(table):
-    preparation = Preparation(["two"])
-    dataset = training_pairs(table, preparation)
-    for _ in range(2):
-        assert len(list(dataset)) == 2
-    assert sorted(preparation.calls) == ["one", "three", "two"]
-
-
-def test_only_rows_of_a_status_are_taken(table):
-    assert [item["pair"].id for item in training_pairs(table, Preparation([]), "other")] == ["three"]
-
-
-def test_a_table_of_which_nothing_can_be_read_is_refused(table):
-    with pytest.raises(InputError, match=r"pairs\.csv: none of the 3 pairs can be read"):
-        training_pairs(table, Preparation(["one", "two", "three"]))
 
 
 # Two processes. A process of its own has to import this file, so what it runs stands here.
