@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
-from custom_components.engines.patch_trainer import GradientExchange, PatchTrainer, training_pairs
+from custom_components.engines.patch_trainer import GradientExchange, PatchTrainer
+from custom_components.engines.training_pairs import training_pairs
 
 __all__ = [
     "GradientExchange",

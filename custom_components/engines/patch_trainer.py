@@ -8,9 +8,7 @@ many small steps can't add up to a torn field; similarity counts where both imag
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,44 +22,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data.distributed import DistributedSampler
 
-from custom_components.engines.pair_evaluator import Data, images_of, reason_of
+from custom_components.engines.pair_evaluator import Data, images_of
 from custom_components.errors import InputError
 from custom_components.fields import resize
 from custom_components.inferers.patch_pyramid import PatchGroup, PatchPyramid, improve, level_images
 from custom_components.inferers.patches import plan_patches
-from custom_components.pairs import Pair, select_pairs
-
-
-def training_pairs(
-    pairs: str | Path | None, preprocessing: Callable[[Data], Data], status: str | None = None, workers: int = 2
-) -> Dataset:
-    """The prepared pairs of a table in memory; those that can't be read are named and left out.
-
-    Args:
-        pairs: pair table (CSV); None gives no pairs, so that a config can be parsed without data.
-        preprocessing: from ``{"pair": Pair}`` to the keys of ``transforms.dictionary``.
-        status: of the table, only rows with this status.
-        workers: threads that read.
-
-    Raises:
-        InputError: the table is wrong, or none of its pairs can be read.
-    """
-    chosen: Sequence[Pair] = select_pairs(pairs=pairs, status=status) if pairs is not None else ()
-
-    def prepare(pair: Pair) -> Data | None:
-        try:
-            prepared = preprocessing({"pair": pair})
-        except Exception as error:  # one bad pair must not stop a training
-            print(f"left out: {pair.id}: {reason_of(error, pair)}")
-            return None
-        keep = ("pair", "working_moving", "working_fixed", "mask_moving", "mask_fixed")
-        return {key: prepared[key] for key in keep}
-
-    with ThreadPoolExecutor(workers) as pool:
-        read = [data for data in pool.map(prepare, chosen) if data is not None]
-    if chosen and not read:
-        raise InputError(f"{pairs}: none of the {len(chosen)} pairs can be read")
-    return Dataset(read)
 
 
 class GradientExchange:

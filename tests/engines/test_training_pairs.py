@@ -1,0 +1,65 @@
+"""Pairs for a training: each is read once, bad ones are named and left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from custom_components.engines import training_pairs
+from custom_components.errors import InputError
+
+PREPARED = ("working_moving", "working_fixed", "mask_moving", "mask_fixed")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Three pairs, the second of which can't be prepared."""
+    path = tmp_path / "pairs.csv"
+    rows = "one,a.png,b.png,training\ntwo,a.png,absent.png,training\nthree,b.png,a.png,other\n"
+    path.write_text("id,moving,fixed,status\n" + rows)
+    return path
+
+
+class Preparation:
+    """Stands for reading; counts."""
+
+    def __init__(self, bad: Sequence[str]) -> None:
+        self.bad = bad
+        self.calls: list[str] = []
+
+    def __call__(self, data: dict) -> dict:
+        pair = data["pair"]
+        self.calls.append(pair.id)
+        if pair.id in self.bad:
+            raise InputError(f"{pair.fixed.name} is damaged")
+        return {**data, **dict.fromkeys(PREPARED), "moving": "the whole image, which needn't be kept"}
+
+
+def test_a_pair_that_cannot_be_read_is_named_and_left_out(table, capsys):
+    dataset = training_pairs(table, Preparation(["two"]))
+    assert [item["pair"].id for item in dataset] == ["one", "three"]
+    assert capsys.readouterr().out == "left out: two: absent.png is damaged\n"
+    assert set(dataset[0]) == {"pair", *PREPARED}
+
+
+def test_every_pair_is_prepared_once(table):
+    preparation = Preparation(["two"])
+    dataset = training_pairs(table, preparation)
+    for _ in range(2):
+        assert len(list(dataset)) == 2
+    assert sorted(preparation.calls) == ["one", "three", "two"]
+
+
+def test_only_rows_of_a_status_are_taken(table):
+    assert [item["pair"].id for item in training_pairs(table, Preparation([]), "other")] == ["three"]
+
+
+def test_a_table_of_which_nothing_can_be_read_is_refused(table):
+    with pytest.raises(InputError, match=r"pairs\.csv: none of the 3 pairs can be read"):
+        training_pairs(table, Preparation(["one", "two", "three"]))
+
+
+def test_a_config_without_a_table_has_no_pairs():
+    assert len(training_pairs(None, dict)) == 0
