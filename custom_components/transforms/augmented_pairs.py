@@ -18,6 +18,7 @@ from custom_components.transforms.augmentation import RandPairAugmentd
 class AugmentedPairs(Dataset[dict[str, Tensor]]):
     """Every pair once an epoch, moved and recoloured; item ``i`` depends on the seed, the epoch and ``i`` alone.
 
+    Each epoch has its own order of the pairs, so a loader must not shuffle: its order would be another after a resume.
     An item is ``{"image": (2, size, size), "label": the same}``, moving and fixed, padded to a square and shrunk.
 
     Args:
@@ -43,18 +44,19 @@ class AugmentedPairs(Dataset[dict[str, Tensor]]):
         self.augmentation = augmentation or RandPairAugmentd()
         self.size = size
         self.seed = seed
-        self.epoch = 0
+        self.set_epoch(0)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other augmentations from now on."""
+        """Draw another order and other augmentations from now on."""
         self.epoch = epoch
+        self.order = np.random.RandomState([self.seed, epoch]).permutation(len(self.pairs))
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         self.augmentation.set_random_state(state=np.random.RandomState([self.seed, self.epoch, index]))
-        data = self.augmentation(self.pairs[index])
+        data = self.augmentation(self.pairs[self.order[index]])
         pair = torch.cat([torch.as_tensor(data[f"working_{side}"]).as_subclass(Tensor) for side in ("moving", "fixed")])
         rows, columns = pair.shape[1:]
         short = [max(rows, columns) - side for side in (columns, rows)]

@@ -39,6 +39,24 @@ def test_items_depend_on_seed_epoch_and_index_alone() -> None:
     assert not torch.equal(first[1]["image"], AugmentedPairs(pairs, size=32, seed=4)[1]["image"])
 
 
+def order_of(dataset: AugmentedPairs) -> list[float]:
+    """First voxel of every item."""
+    return [float(dataset[index]["image"][0, 0, 0]) for index in range(len(dataset))]
+
+
+def test_every_epoch_has_its_own_order_which_a_resume_finds_again() -> None:
+    pairs = [dict.fromkeys(pair(), torch.full((1, 8, 8), shade / 8)) for shade in range(8)]
+    dataset, resumed = (AugmentedPairs(pairs, STILL, size=8, seed=3) for _ in range(2))
+    orders = []
+    for epoch in (1, 2):
+        dataset.set_epoch(epoch)
+        orders.append(order_of(dataset))
+        assert sorted(orders[-1]) == [shade / 8 for shade in range(8)]
+    assert orders[0] != orders[1]
+    resumed.set_epoch(2)
+    assert order_of(resumed) == orders[1]
+
+
 def test_no_pairs_say_what_to_give() -> None:
     with pytest.raises(InputError, match="give --pairs"):
         AugmentedPairs([])
