@@ -16,7 +16,8 @@ from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import affine_to_ddf, grid_change, warp
 from custom_components.inferers.affine_alignment import implausible
 from custom_components.inferers.result import Estimate, PairImages, Stage
-from custom_components.inferers.rotation_search import correlation, shortest_side_to
+from custom_components.inferers.rotation_search import shortest_side_to
+from custom_components.losses.patch_ncc import correlation
 from custom_components.matching.affine import Matrix
 from custom_components.networks.affine import theta_to_matrix
 
@@ -93,7 +94,7 @@ class AffineNetwork:
         shape = (fixed.shape[-2], fixed.shape[-1])
         change = grid_change(images.shape, shape)
         matrix, moving = estimate.affine, self._moved(images, estimate.affine)
-        score = before = float(correlation(moving, fixed))
+        score = before = float(correlation(moving, fixed)[0])
         done, refused = 0, ""
         for _ in range(self.passes):
             theta = network(torch.cat([moving, fixed], dim=1))
@@ -104,7 +105,7 @@ class AffineNetwork:
             # warped by the affine so far and then by the correction: the correction is applied to a fixed point first
             candidate = matrix @ correction
             moved = self._moved(images, candidate)
-            found = float(correlation(moved, fixed))
+            found = float(correlation(moved, fixed)[0])
             if self.only_better and not found > score:
                 refused = f"the correlation goes from {score:.4f} to {found:.4f}"
                 break

@@ -18,6 +18,7 @@ from custom_components import switches
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import affine_to_ddf, grid_change, identity_grid, sample
 from custom_components.inferers.result import Estimate, PairImages, Stage
+from custom_components.losses.patch_ncc import correlation
 from custom_components.matching.affine import Matrix
 
 DARK = 1e-5  # a pixel above this counts as tissue
@@ -40,13 +41,6 @@ class RigidFit:
     degrees: float
     mirrored: bool
     accepted: str
-
-
-def correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Global normalised cross-correlation (B,) of images (B, C, *spatial); 0 where one of them is constant."""
-    a, b = (t.flatten(1) - t.flatten(1).mean(dim=1, keepdim=True) for t in (first, second))
-    scale = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
-    return torch.where(scale > 1e-8, (a * b).sum(dim=1) / scale.clamp(min=1e-8), torch.zeros_like(scale))
 
 
 def shortest_side_to(image: Tensor, size: int) -> Tensor:
@@ -102,7 +96,7 @@ def costs(moving: Tensor, fixed: Tensor, matrices: Tensor, batch: int = 32) -> T
         turned = sample(
             moving.expand(len(part), -1, -1, -1), positions.view(-1, 2, *fixed.shape[2:]), padding_mode="zeros"
         )
-        found.append(-correlation(turned, fixed.expand_as(turned)))
+        found.append(-correlation(turned, fixed.expand_as(turned))[0])
     return torch.cat(found)
 
 

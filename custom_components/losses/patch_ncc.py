@@ -8,6 +8,38 @@ from torch import Tensor, nn
 from custom_components.losses.masking import check_pair
 
 
+def correlation(
+    first: Tensor, second: Tensor, mask: Tensor | None = None, minimum_variance: float = 1e-8
+) -> tuple[Tensor, Tensor]:
+    """Correlation coefficient of the grey values of each pair of images.
+
+    Args:
+        first: (B, C, *spatial).
+        second: (B, C, *spatial).
+        mask: (B, C, *spatial), weights in 0..1.
+        minimum_variance: of the grey values; an image below it has no contrast.
+
+    Returns:
+        The coefficients (B,) in -1..1, 0 where one of the images has no contrast, and (B,) bool, where both have.
+    """
+    first, second = first.flatten(1), second.flatten(1)
+    weight = None
+    if mask is not None:
+        total = mask.flatten(1).sum(1, keepdim=True)
+        weight = mask.flatten(1) / total.where(total > 0, 1.0)
+
+    def mean(values: Tensor) -> Tensor:
+        return values.mean(1) if weight is None else (weight * values).sum(1)
+
+    first = first - mean(first)[:, None]
+    second = second - mean(second)[:, None]
+    variances = torch.stack([mean(first.square()), mean(second.square())])
+    textured = (variances > minimum_variance).all(0)
+    # the flat ones are replaced before the division, else their gradient would be NaN
+    norm = variances.where(textured, 1.0).sqrt().prod(0)
+    return mean(first * second) / norm * textured, textured
+
+
 class PatchNCCLoss(nn.Module):
     """Minus the correlation coefficient of each patch, averaged over the patches that have any contrast.
 
@@ -32,15 +64,5 @@ class PatchNCCLoss(nn.Module):
             mask: (B, 1, *spatial), weights in 0..1.
         """
         check_pair(warped, fixed, mask)
-        first, second = warped.flatten(1), fixed.flatten(1)
-        weight = torch.ones_like(second) if mask is None else mask.flatten(1)
-        total = weight.sum(1, keepdim=True)
-        weight = weight / total.where(total > 0, 1.0)
-        first = first - (weight * first).sum(1, keepdim=True)
-        second = second - (weight * second).sum(1, keepdim=True)
-        covariance = (weight * first * second).sum(1)
-        variances = torch.stack([(weight * first.square()).sum(1), (weight * second.square()).sum(1)])
-        textured = (variances > self.minimum_variance).all(0)
-        # the flat ones are replaced before the division, else their gradient would be NaN
-        norm = variances.where(textured, 1.0).sqrt().prod(0)
-        return -(covariance / norm * textured).sum() / textured.sum().clamp(min=1)
+        coefficients, textured = correlation(warped, fixed, mask, self.minimum_variance)
+        return -coefficients.sum() / textured.sum().clamp(min=1)

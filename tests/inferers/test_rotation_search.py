@@ -12,7 +12,6 @@ from custom_components.inferers.affine_alignment import rotation_about_centre
 from custom_components.inferers.rotation_search import (
     RotationSearch,
     centre_of_mass,
-    correlation,
     costs,
     rotation_search,
     shortest_side_to,
@@ -109,13 +108,6 @@ def test_costs_do_not_depend_on_the_batch() -> None:
     matrices = turns(torch.arange(0, 360, 45.0), False, centre, centre)
     torch.testing.assert_close(costs(image, image, matrices, 3), costs(image, image, matrices, 8))
     assert costs(image, image, matrices)[0] == pytest.approx(-1, abs=1e-5)
-
-
-def test_the_correlation_is_numpys() -> None:
-    first, second = torch.rand(2, 3, 1, 9, 7)
-    expected = [np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in zip(first, second, strict=True)]
-    np.testing.assert_allclose(correlation(first, second), expected, atol=1e-5)
-    assert correlation(torch.ones(1, 1, 4, 4), first[:1, :, :4, :4]).tolist() == [0.0]
 
 
 def test_small_images_are_not_enlarged() -> None:

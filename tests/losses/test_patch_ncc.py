@@ -5,8 +5,20 @@ import pytest
 import torch
 
 from custom_components.losses import PatchNCCLoss
+from custom_components.losses.patch_ncc import correlation
 
 SPATIAL = [(12, 15), (6, 7, 8)]
+
+
+@pytest.mark.parametrize("spatial", SPATIAL)
+def test_each_image_has_its_own_coefficient_but_those_without_contrast(spatial, images) -> None:
+    first, second = images(spatial, 1, batch=3).clone(), images(spatial, 2, batch=3)
+    first[1] = 0.7
+    wanted = [np.corrcoef(first[i].ravel(), second[i].ravel())[0, 1] for i in (0, 2)]
+    found, textured = correlation(first, second)
+    np.testing.assert_allclose(found[::2], wanted)
+    assert found[1] == 0
+    assert textured.tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("spatial", SPATIAL)
