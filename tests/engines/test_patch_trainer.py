@@ -17,7 +17,7 @@ from monai.data import Dataset
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from custom_components.engines import GradientExchange, PatchTrainer
+from custom_components.engines import GradientExchange, PatchTrainer, level_optimizers, level_schedulers
 from custom_components.errors import InputError
 from custom_components.fields import identity_grid, invert, sample, warp
 from custom_components.handlers import SchedulerSteps, TrainingCheckpoint, TrainingCurve, losses_of
@@ -58,7 +58,7 @@ def pyramid_of(scales: Sequence[float] = (0.5, 1.0), **options: Any) -> PatchPyr
 
 
 def trainer_of(data: Sequence[dict], pyramid: PatchPyramid, rate: float = 1e-3, **options: Any) -> PatchTrainer:
-    optimizers = [torch.optim.Adam(level.parameters(), lr=rate) for level in pyramid.network.levels]
+    optimizers = level_optimizers(pyramid.network, rate)
     settings = {"similarity": WindowedNCCLoss(kernel_size=9), "regulariser": CurvatureLoss(), "weights": 10.0}
     return PatchTrainer(Dataset(list(data)), pyramid, **{"optimizers": optimizers, **settings, **options})
 
@@ -88,7 +88,7 @@ def stoppable(folder: Path, epochs: int) -> PatchTrainer:
         augmentation=RandPairAugmentd(), finest_patches=3, seed=7,
     )  # fmt: skip
     optimizers = [exchange.optimizer for exchange in trainer.exchanges]
-    schedulers = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5) for optimizer in optimizers]
+    schedulers = level_schedulers(optimizers, 0.5)
     parts = {"network": pyramid.network, "optimizers": optimizers, "schedulers": schedulers}
     for handler in (SchedulerSteps(schedulers), TrainingCheckpoint(folder / "checkpoint.pt", parts)):
         handler.attach(trainer)
