@@ -39,11 +39,17 @@ def tissue(size: int = 320) -> Tensor:
     return (grey * inside)[None, None]
 
 
-def smooth_field(size: int, amplitude: float, seed: int = 0) -> Tensor:
-    """(1, 2, size, size) voxels, at most ``amplitude``."""
-    noise = np.random.default_rng(seed).normal(size=(2, size, size))
-    field = np.stack([ndimage.gaussian_filter(n, size / 10) for n in noise])
-    return torch.from_numpy(field / np.abs(field).max() * amplitude).float()[None]
+def smooth_field(*shape: int, largest: float = 1.0, sigma: float = 12.0, seed: int = 0) -> Tensor:
+    """(1, 2, H, W) voxels, random, at most ``largest``."""
+    noise = np.random.default_rng(seed).normal(size=(2, *shape))
+    field = np.stack([ndimage.gaussian_filter(n, sigma) for n in noise])
+    return torch.from_numpy(field / np.abs(field).max() * largest).float()[None]
+
+
+def textured(height: int = 90, width: int = 76, seed: int = 0) -> PairImages:
+    """Two images without anything in common, and no patch without contrast."""
+    moving, fixed = torch.rand(2, 1, 1, height, width, generator=torch.Generator().manual_seed(seed))
+    return PairImages(moving, fixed, torch.ones_like(moving), torch.ones_like(fixed))
 
 
 def make_pair(degrees: float = 0.0, mirrored: bool = False, amplitude: float = 0.0, gamma: float = 1.0) -> Known:
@@ -51,7 +57,7 @@ def make_pair(degrees: float = 0.0, mirrored: bool = False, amplitude: float = 0
     fixed = tissue()
     size = fixed.shape[-1]
     matrix = rotation_about_centre((size, size), degrees, mirrored)
-    bend = smooth_field(size, amplitude) if amplitude else torch.zeros(1, 2, size, size)
+    bend = smooth_field(size, size, largest=amplitude, sigma=size / 10) if amplitude else torch.zeros(1, 2, size, size)
     truth = compose(affine_to_ddf(matrix, (size, size)), bend)
     moving = warp(fixed, invert(truth)[0]).clamp(0, 1) ** gamma
     return Known(PairImages(moving, fixed, (moving > 0.02).float(), (fixed > 0.02).float()), truth)
@@ -76,3 +82,13 @@ def _error() -> Callable[[Tensor, Known], Tensor]:
 @pytest.fixture(name="tissue")
 def _tissue() -> Callable[..., Tensor]:
     return tissue
+
+
+@pytest.fixture(name="smooth_field")
+def _smooth_field() -> Callable[..., Tensor]:
+    return smooth_field
+
+
+@pytest.fixture(name="textured")
+def _textured() -> Callable[..., PairImages]:
+    return textured

@@ -9,47 +9,23 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
 from torch import Tensor, nn
 
 from custom_components.errors import InputError
 from custom_components.fields import (
     affine_residual,
-    affine_to_ddf,
     compose,
     compose_affine,
     folding_share,
     identity_grid,
-    resize,
     sample,
-    warp,
 )
 from custom_components.inferers import Estimate, PairImages, PatchPyramid
 from custom_components.inferers import patch_pyramid as module
 from custom_components.inferers.affine_alignment import rotation_about_centre
-from custom_components.inferers.patch_pyramid import (
-    LevelImages,
-    PatchGroup,
-    improve,
-    level_images,
-)
 from custom_components.inferers.patches import plan_patches
 
-CPU = torch.device("cpu")
-TURNS = [(0.0, False), (37.0, False), (150.0, True)]
-
-
-def smooth(*shape: int, largest: float = 1.0, sigma: float = 12.0, seed: int = 0) -> Tensor:
-    """(1, 2, H, W) random field of smooth values."""
-    noise = np.random.default_rng(seed).normal(size=(2, *shape))
-    values = np.stack([ndimage.gaussian_filter(part, sigma) for part in noise])
-    return torch.from_numpy(values / np.abs(values).max() * largest).float()[None]
-
-
-def textured(height: int = 90, width: int = 76, seed: int = 0) -> PairImages:
-    """Two images without anything in common, and no patch without contrast."""
-    moving, fixed = torch.rand(2, 1, 1, height, width, generator=torch.Generator().manual_seed(seed))
-    return PairImages(moving, fixed, torch.ones_like(moving), torch.ones_like(fixed))
+TURNS = [(37.0, False), (150.0, True)]
 
 
 def ramps(height: int, width: int) -> PairImages:
@@ -100,148 +76,18 @@ def pyramid(network: nn.Module, **settings: object) -> PatchPyramid:
     )
 
 
-def group_of(level: LevelImages, residual: Tensor, patch_size: int = 24) -> PatchGroup:
-    return PatchGroup(level, residual, plan_patches(level.shape, patch_size, patch_size // 2), patch_size, CPU)
-
-
-def in_place(group: PatchGroup, whole: Tensor) -> Tensor:
-    """The group's patches of a whole image or field (1, C, H, W)."""
-    side = group.patch_size
-    starts = [patch.start for patch in group.patches]
-    return torch.stack([whole[0, :, row : row + side, column : column + side] for row, column in starts])
-
-
-# levels
-
-
-@pytest.mark.parametrize(("degrees", "mirrored"), TURNS)
-@pytest.mark.parametrize("scale", [0.5, 0.31])
-def test_a_levels_affine_is_the_pairs_in_its_own_voxels(degrees, mirrored, scale) -> None:
-    """Of a smooth image, shrinking and then warping on the level is warping and then shrinking."""
-    image = smooth(123, 95)[:, :1]
-    matrix = rotation_about_centre((123, 95), degrees, mirrored) if degrees else np.eye(3)
-    matrix[:2, 2] += 2.6, -4.3
-    images = PairImages(image, image, torch.ones_like(image), torch.ones_like(image))
-    level = level_images(images, matrix, scale)
-    assert level.shape == (round(123 * scale), round(95 * scale))
-    full = warp(image, affine_to_ddf(matrix, images.shape))
-    shrunk = F.interpolate(full, level.shape, mode="bilinear", antialias=True)
-    inside = warp(torch.ones_like(image), affine_to_ddf(matrix, images.shape))
-    rim = F.max_pool2d((inside < 0.99).float(), 13, stride=1, padding=6)
-    inside = F.interpolate(rim, level.shape, mode="area") == 0
-    assert inside.float().mean() > 0.4
-    astray = level.matrix.copy()
-    astray[:2, 2] += 0.25  # voxels of the level
-    right, wrong = (
-        float((warp(level.moving, affine_to_ddf(found, level.shape)) - shrunk)[inside].abs().mean())
-        for found in (level.matrix, astray)
-    )
-    assert right < 0.25 * wrong
-
-
-@pytest.mark.parametrize("scale", [0.5, 0.31, 0.25])
-def test_a_levels_voxels_lie_where_shrinking_puts_them(scale) -> None:
-    """On a ramp the grey value of a level's voxel is its place on the working grid, so the affine's effect is seen."""
-    rows, columns = identity_grid((123, 95))
-    for axis, ramp in enumerate((rows, columns)):
-        image = ramp[None, None]
-        matrix = np.eye(3)
-        matrix[axis, axis], matrix[axis, 2] = 0.6, 20.0  # voxels of the working grid
-        level = level_images(PairImages(image, image, image, image), matrix, scale)
-        moved = warp(level.moving, affine_to_ddf(level.matrix, level.shape))
-        # without the half voxels it would be off by 0.2 or more; the filter itself bends a ramp by 0.05
-        assert (moved - (0.6 * level.fixed + 20))[..., 4:-4, 4:-4].abs().max() < 0.06
-
-
-def test_the_finest_level_is_the_pair_itself() -> None:
-    images = textured()
-    matrix = rotation_about_centre(images.shape, 30)
-    level = level_images(images, matrix, 1.0, masks=True)
-    assert level.moving is images.moving
-    assert level.fixed_mask is images.fixed_mask
-    np.testing.assert_array_equal(level.matrix, matrix)
-
-
-def test_no_level_is_smaller_than_a_voxel() -> None:
-    assert level_images(textured(3, 40), np.eye(3), 0.1).shape == (1, 4)
-
-
-# groups of patches
-
-
-@pytest.mark.parametrize(("degrees", "mirrored"), TURNS)
-def test_moving_patches_are_the_whole_image_warped_by_the_composed_field(degrees, mirrored) -> None:
-    images = textured()
-    residual, step = smooth(90, 76, largest=4), smooth(90, 76, largest=3, seed=1)
-    matrix = rotation_about_centre(images.shape, degrees, mirrored) if degrees else np.eye(3)
-    level = LevelImages(images.moving, images.fixed, None, None, matrix)
-    group = group_of(level, residual)
-    whole = compose(residual, step)
-    torch.testing.assert_close(group.composed(in_place(group, step)), in_place(group, whole), atol=1e-4, rtol=0)
-    warped = warp(images.moving, compose_affine(matrix, whole))
-    torch.testing.assert_close(group.warped(in_place(group, step)), in_place(group, warped), atol=2e-4, rtol=0)
-    so_far = warp(images.moving, compose_affine(matrix, residual))
-    torch.testing.assert_close(group.moving, in_place(group, so_far), atol=2e-4, rtol=0)
-    assert torch.equal(group.fixed, in_place(group, images.fixed))
-    assert torch.equal(group.image, torch.cat([group.moving, group.fixed], dim=1))
-
-
-def test_the_common_mask_is_tissue_in_both_images_after_the_step() -> None:
-    images = textured()
-    left = (identity_grid((90, 76))[1] < 40).float()[None, None]
-    right = (identity_grid((90, 76))[1] > 20).float()[None, None]
-    residual, step = smooth(90, 76, largest=4), smooth(90, 76, largest=3, seed=1)
-    level = LevelImages(images.moving, images.fixed, left, right, np.eye(3))
-    group = group_of(level, residual)
-    wanted = right * warp(left, compose(residual, step))
-    torch.testing.assert_close(group.common_mask(in_place(group, step)), in_place(group, wanted), atol=1e-3, rtol=0)
-
-
-def test_a_level_without_masks_says_so() -> None:
-    group = group_of(level_images(textured(), np.eye(3), 1.0), torch.zeros(1, 2, 90, 76))
-    with pytest.raises(InputError, match="without masks"):
-        group.common_mask(torch.zeros(len(group.patches), 2, 24, 24))
-
-
-def test_gradients_reach_the_step_through_warped_and_composed() -> None:
-    level = level_images(textured(), np.eye(3), 1.0, masks=True)
-    group = group_of(level, smooth(90, 76, largest=4))
-    step = torch.full((len(group.patches), 2, 24, 24), 0.3, requires_grad=True)
-    (group.warped(step) - group.fixed).square().mean().backward()
-    assert step.grad is not None
-    assert (step.grad.flatten(1).abs().amax(1) > 0).all()
-    step.grad = None
-    group.composed(step).square().mean().backward()
-    assert step.grad.isfinite().all()
-    assert step.grad.abs().max() > 0
-
-
-def test_a_step_down_the_gradient_brings_the_patches_nearer() -> None:
-    fixed = smooth(90, 76, sigma=4)[:, :1]
-    moving = warp(fixed, torch.full((1, 2, 90, 76), 1.5), padding_mode="border")
-    group = group_of(LevelImages(moving, fixed, None, None, np.eye(3)), torch.zeros(1, 2, 90, 76))
-    step = torch.zeros(len(group.patches), 2, 1, 1, requires_grad=True)
-    optimiser = torch.optim.Adam([step], 0.1)
-    for _ in range(60):
-        optimiser.zero_grad()
-        (group.warped(step.expand(-1, -1, 24, 24)) - group.fixed).square().mean().backward()
-        optimiser.step()
-    inner = [i for i, patch in enumerate(group.patches) if 0 < patch.start[0] < 60 and 0 < patch.start[1] < 50]
-    assert (step.detach()[inner] + 1.5).abs().max() < 0.2
-
-
 # the whole pyramid with a network that says nothing
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.25, 0.5, 1.0)])
-def test_a_network_that_finds_nothing_returns_no_displacement(scales) -> None:
+def test_a_network_that_finds_nothing_returns_no_displacement(scales, textured) -> None:
     images = textured()
     found = pyramid(Fake(zero), scales=scales, iterations=2)(images, Estimate.identity(images.shape))
     assert torch.equal(found.ddf, torch.zeros(1, 2, *images.shape))
 
 
-def test_a_network_that_finds_nothing_gives_back_the_start_but_for_rounding() -> None:
-    images, start = textured(), estimate_of(smooth(90, 76, largest=9, sigma=6))
+def test_a_network_that_finds_nothing_gives_back_the_start_but_for_rounding(smooth_field, textured) -> None:
+    images, start = textured(), estimate_of(smooth_field(90, 76, largest=9, sigma=6))
     before = start.ddf.clone()
     network = Fake(zero)
     found = pyramid(network, iterations=3)(images, start)
@@ -250,9 +96,9 @@ def test_a_network_that_finds_nothing_gives_back_the_start_but_for_rounding() ->
     assert torch.equal(start.ddf, before)
 
 
-@pytest.mark.parametrize(("degrees", "mirrored"), TURNS[1:])
-def test_a_turned_start_comes_back_too(degrees, mirrored) -> None:
-    images, start = textured(), estimate_of(smooth(90, 76, largest=4), degrees, mirrored)
+@pytest.mark.parametrize(("degrees", "mirrored"), TURNS)
+def test_a_turned_start_comes_back_too(degrees, mirrored, smooth_field, textured) -> None:
+    images, start = textured(), estimate_of(smooth_field(90, 76, largest=4), degrees, mirrored)
     found = pyramid(Fake(zero), minimum_jacobian=0.1)(images, start)
     torch.testing.assert_close(found.ddf, start.ddf, atol=1e-4, rtol=0)
     np.testing.assert_array_equal(found.affine, start.affine)
@@ -263,8 +109,8 @@ def test_a_turned_start_comes_back_too(degrees, mirrored) -> None:
 # steps that are known
 
 
-def test_a_constant_shift_is_composed_at_each_iteration() -> None:
-    images, start = textured(), estimate_of(smooth(90, 76, largest=5, sigma=8))
+def test_a_constant_shift_is_composed_at_each_iteration(smooth_field, textured) -> None:
+    images, start = textured(), estimate_of(smooth_field(90, 76, largest=5, sigma=8))
     found = pyramid(Fake(shift(1.5, -2.0)), iterations=3)(images, start).ddf
     wanted = start.ddf
     for _ in range(3):
@@ -272,7 +118,7 @@ def test_a_constant_shift_is_composed_at_each_iteration() -> None:
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
 
 
-def test_shifts_of_coarse_levels_count_in_their_own_voxels() -> None:
+def test_shifts_of_coarse_levels_count_in_their_own_voxels(textured) -> None:
     images = textured(96, 80)
     found = pyramid(Fake(shift(1.0, -0.5)), scales=(0.25, 0.5, 1.0), iterations=(1, 2, 1))(
         images, Estimate.identity(images.shape)
@@ -282,17 +128,17 @@ def test_shifts_of_coarse_levels_count_in_their_own_voxels() -> None:
     torch.testing.assert_close(columns, torch.full_like(columns, -4.5), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("degrees", "mirrored"), TURNS[1:])
-def test_steps_come_before_the_affine(degrees, mirrored) -> None:
+@pytest.mark.parametrize(("degrees", "mirrored"), TURNS)
+def test_steps_come_before_the_affine(degrees, mirrored, smooth_field, textured) -> None:
     """A step is seen on the fixed grid, so the affine turns it."""
-    images, residual = textured(), smooth(90, 76, largest=3)
+    images, residual = textured(), smooth_field(90, 76, largest=3)
     start = estimate_of(residual, degrees, mirrored)
     found = pyramid(Fake(shift(2.0, 1.0)))(images, start).ddf
     step = torch.tensor([2.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 90, 76)
     torch.testing.assert_close(found, compose_affine(start.affine, compose(residual, step)), atol=2e-4, rtol=0)
 
 
-def test_every_level_is_looked_at_as_often_as_asked_and_by_its_own_network() -> None:
+def test_every_level_is_looked_at_as_often_as_asked_and_by_its_own_network(textured) -> None:
     images, network = textured(), Fake(zero)
     found = pyramid(network, scales=(0.25, 0.5, 1.0), iterations=(3, 0, 2), group_size=1000)(
         images, Estimate.identity(images.shape)
@@ -301,7 +147,7 @@ def test_every_level_is_looked_at_as_often_as_asked_and_by_its_own_network() -> 
     assert dict(found.stages[-1].details) == {"levels": 3, "iterations": 5}
 
 
-def test_each_level_has_its_own_patches() -> None:
+def test_each_level_has_its_own_patches(textured) -> None:
     images, network = textured(128, 128), Fake(zero)
     settings = {"scales": (0.5, 1.0), "patch_size": (16, 64), "stride": (16, 32), "group_size": 1000}
     pyramid(network, **settings)(images, Estimate.identity(images.shape))
@@ -350,10 +196,10 @@ def test_a_network_that_knows_the_truth_recovers_it_over_iterations_and_levels(s
     assert errors[2] < 0.01
 
 
-@pytest.mark.parametrize(("degrees", "mirrored"), TURNS[1:])
-def test_a_step_of_the_affines_remainder_recovers_the_truth_of_turned_images(degrees, mirrored) -> None:
+@pytest.mark.parametrize(("degrees", "mirrored"), TURNS)
+def test_a_step_of_the_affines_remainder_recovers_the_truth_of_turned_images(degrees, mirrored, smooth_field) -> None:
     """The network is told the start and the whole truth and gives the difference at each patch's place."""
-    known, places = smooth(90, 76, largest=5, sigma=10), identity_grid((90, 76))
+    known, places = smooth_field(90, 76, largest=5, sigma=10), identity_grid((90, 76))
     fixed = (places[0] * 76 + places[1])[None, None] / (90 * 76)  # each voxel its own value
     images = PairImages(torch.rand(1, 1, 90, 76), fixed, torch.ones_like(fixed), torch.ones_like(fixed))
 
@@ -369,7 +215,8 @@ def test_a_step_of_the_affines_remainder_recovers_the_truth_of_turned_images(deg
 # patches without contrast
 
 
-def half_empty() -> PairImages:
+@pytest.fixture
+def half_empty(textured) -> PairImages:
     """Only the left part of the fixed image shows anything; no patch of the right part touches it."""
     images = textured(64, 160)
     fixed = images.fixed.clone()
@@ -377,9 +224,9 @@ def half_empty() -> PairImages:
     return replace(images, fixed=fixed)
 
 
-def test_patches_without_contrast_keep_the_field_and_never_reach_the_network() -> None:
-    images, network = half_empty(), Fake(shift(1.0, 1.0))
-    start = estimate_of(smooth(64, 160, largest=3, sigma=8))
+def test_patches_without_contrast_keep_the_field_and_never_reach_the_network(smooth_field, half_empty) -> None:
+    images, network = half_empty, Fake(shift(1.0, 1.0))
+    start = estimate_of(smooth_field(64, 160, largest=3, sigma=8))
     found = pyramid(network, iterations=2)(images, start).ddf
     assert torch.equal(found[..., 72:], start.ddf[..., 72:])
     assert (found - start.ddf)[..., :56].abs().amin() > 0.1
@@ -387,14 +234,14 @@ def test_patches_without_contrast_keep_the_field_and_never_reach_the_network() -
         assert (seen.flatten(2).amax(2) - seen.flatten(2).amin(2)).min() > module.FLAT
 
 
-def test_patches_without_contrast_do_not_poison_their_group() -> None:
+def test_patches_without_contrast_do_not_poison_their_group(half_empty) -> None:
     """A network that fails on constant patches gives the others the field they get alone."""
 
     def fragile(image: Tensor, level: int) -> Tensor:
         spread = (image.flatten(2).amax(2) - image.flatten(2).amin(2)).prod(1).view(-1, 1, 1, 1)
         return of_the_values(image, level) / spread * spread
 
-    images = half_empty()
+    images = half_empty
     found = [
         pyramid(Fake(fragile), iterations=2, group_size=size)(images, Estimate.identity(images.shape)).ddf
         for size in (1, 1000)
@@ -405,10 +252,10 @@ def test_patches_without_contrast_do_not_poison_their_group() -> None:
 
 
 @pytest.mark.parametrize("part", ["moving", "fixed"])
-def test_a_constant_image_leaves_the_start_and_the_network_alone(part) -> None:
+def test_a_constant_image_leaves_the_start_and_the_network_alone(part, smooth_field, textured) -> None:
     images, network = textured(64, 64), Fake(shift(1.0, 1.0))
     images = replace(images, **{part: torch.full((1, 1, 64, 64), 0.0)})
-    start = estimate_of(smooth(64, 64, largest=3))
+    start = estimate_of(smooth_field(64, 64, largest=3))
     assert torch.equal(pyramid(network, iterations=2)(images, start).ddf, start.ddf)
     assert network.seen == []
 
@@ -416,7 +263,7 @@ def test_a_constant_image_leaves_the_start_and_the_network_alone(part) -> None:
 # devices and groups
 
 
-def test_two_devices_give_the_field_of_one() -> None:
+def test_two_devices_give_the_field_of_one(textured) -> None:
     images = textured(120, 140)
     fields = [
         PatchPyramid(Fake(of_the_values), patch_size=32, iterations=2, group_size=3, devices=devices)(
@@ -429,14 +276,14 @@ def test_two_devices_give_the_field_of_one() -> None:
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_several_devices_work_where_gradients_are_switched_off(mode) -> None:
+def test_several_devices_work_where_gradients_are_switched_off(mode, textured) -> None:
     images = textured()
     with mode():
         found = pyramid(Fake(shift(1.0, 2.0)), devices=["cpu", "cpu"])(images, Estimate.identity(images.shape)).ddf
         torch.testing.assert_close(found.mean(dim=(0, 2, 3)), torch.tensor([1.0, 2.0]))
 
 
-def test_what_fails_on_one_of_several_devices_is_raised() -> None:
+def test_what_fails_on_one_of_several_devices_is_raised(textured) -> None:
     def broken(image: Tensor, level: int) -> Tensor:
         raise RuntimeError("out of memory")
 
@@ -445,7 +292,7 @@ def test_what_fails_on_one_of_several_devices_is_raised() -> None:
 
 
 @pytest.mark.parametrize("group_size", [1, 2, 7])
-def test_the_size_of_groups_changes_no_result(group_size) -> None:
+def test_the_size_of_groups_changes_no_result(group_size, textured) -> None:
     images = textured()
     fields = [
         pyramid(Fake(of_the_values), iterations=2, group_size=size)(images, Estimate.identity(images.shape)).ddf
@@ -454,14 +301,14 @@ def test_the_size_of_groups_changes_no_result(group_size) -> None:
     torch.testing.assert_close(fields[0], fields[1], atol=1e-5, rtol=0)
 
 
-def test_no_more_patches_than_a_group_reach_the_network_together() -> None:
+def test_no_more_patches_than_a_group_reach_the_network_together(textured) -> None:
     images, network = textured(120, 140), Fake(zero)
     pyramid(network, group_size=5)(images, Estimate.identity(images.shape))
     assert max(len(seen) for seen in network.seen) == 5
     assert sum(len(seen) for seen in network.seen) == len(plan_patches((120, 140), 32, 16))
 
 
-def test_the_network_is_left_in_evaluation_mode_and_no_graph_is_kept() -> None:
+def test_the_network_is_left_in_evaluation_mode_and_no_graph_is_kept(textured) -> None:
     class Learning(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -475,30 +322,18 @@ def test_the_network_is_left_in_evaluation_mode_and_no_graph_is_kept() -> None:
     assert not pyramid(network)(textured(), Estimate.identity((90, 76))).ddf.requires_grad
 
 
-def test_a_level_takes_part_only_where_patches_are_given() -> None:
-    images, residual = textured(), torch.zeros(1, 2, 90, 76)
-    level = level_images(images, np.eye(3), 1.0)
-    patches = plan_patches(images.shape, 32, 16)[:2]
-    found = improve(level, residual, patches, [lambda group: torch.ones(len(group.patches), 2, 32, 32)], [CPU], 32, 8)
-    wanted = torch.zeros_like(residual)
-    for patch in patches:
-        wanted[0][(slice(None), *patch.keep)] = 1
-    assert torch.equal(found, wanted)
-    assert torch.equal(residual, torch.zeros_like(residual))
-
-
 # what comes out
 
 
 @pytest.mark.parametrize("shape", [(20, 25), (33, 7), (1, 90)])
-def test_images_smaller_than_a_patch_work(shape) -> None:
+def test_images_smaller_than_a_patch_work(shape, textured) -> None:
     images = textured(*shape)
     found = PatchPyramid(Fake(shift(0.5, 0.25)), iterations=1, patch_size=32)(images, Estimate.identity(shape))
     assert found.ddf.shape == (1, 2, *shape)
     assert found.ddf.isfinite().all()
 
 
-def test_folds_are_repaired_and_counted_but_only_if_asked() -> None:
+def test_folds_are_repaired_and_counted_but_only_if_asked(textured) -> None:
     images = textured()
     torn, repaired = (
         pyramid(Fake(lambda image, level: 40 * (image - 0.5)), minimum_jacobian=least)(
@@ -514,18 +349,12 @@ def test_folds_are_repaired_and_counted_but_only_if_asked() -> None:
     assert "folding" not in torn.stages[-1].details
 
 
-def test_the_stage_is_added_under_its_name_and_the_rest_is_kept() -> None:
+def test_the_stage_is_added_under_its_name_and_the_rest_is_kept(textured) -> None:
     start = Estimate.identity((90, 76))
     found = pyramid(Fake(zero), name="patches")(textured(), start)
     assert [stage.name for stage in found.stages] == ["patches"]
     assert found.matches is start.matches
     assert found.ddf.dtype == torch.float32
-
-
-def test_a_level_of_the_fields_own_size_takes_it_as_it_is() -> None:
-    """What the pyramid relies on to save a copy: resizing to the same size changes nothing."""
-    field = smooth(90, 76, largest=5)
-    assert torch.equal(resize(field, (90, 76)), field)
 
 
 @pytest.mark.parametrize(
@@ -537,22 +366,15 @@ def test_lists_that_do_not_fit_the_levels_are_refused_with_what_they_are(wrong) 
         PatchPyramid(nn.Identity(), **wrong)
 
 
-def test_a_stride_larger_than_the_patch_is_refused() -> None:
+def test_a_stride_larger_than_the_patch_is_refused(textured) -> None:
     with pytest.raises(InputError, match="between 1 and their size"):
         pyramid(Fake(zero), stride=33)(textured(), Estimate.identity((90, 76)))
 
 
 @pytest.mark.parametrize(("finest_size", "sides"), [(None, [24, 48]), (24, [12, 24]), (100, [24, 48])])
-def test_the_finest_level_is_no_larger_than_asked_for(finest_size, sides) -> None:
-    seen = []
-
-    class Spy(torch.nn.Module):
-        def forward(self, image: torch.Tensor, level: int) -> torch.Tensor:
-            seen.append(image)
-            return torch.zeros_like(image)
-
-    image, mask = torch.rand(1, 1, 48, 48), torch.ones(1, 1, 48, 48)
-    pyramid = PatchPyramid(Spy(), (0.5, 1.0), finest_size=finest_size, iterations=1, patch_size=64)
-    found = pyramid(PairImages(image, image, mask, mask), Estimate.identity((48, 48)))
-    assert [int((patches[0, 0].abs().sum(1) > 0).sum()) for patches in seen] == sides
+def test_the_finest_level_is_no_larger_than_asked_for(finest_size, sides, textured) -> None:
+    network = Fake(zero)
+    settings = {"scales": (0.5, 1.0), "finest_size": finest_size, "patch_size": 64}
+    found = pyramid(network, **settings)(textured(48, 48), Estimate.identity((48, 48)))
+    assert [int((patches[0, 0].abs().sum(1) > 0).sum()) for patches in network.seen] == sides
     assert found.ddf.shape == (1, 2, 48, 48)
