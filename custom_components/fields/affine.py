@@ -38,9 +38,9 @@ def affine_residual(matrix: npt.NDArray[np.float64] | Tensor, ddf: Tensor) -> Te
     Returns:
         (B, D, *spatial), voxels; ``ddf`` itself where the affine is the identity.
     """
-    linear, shift = _parts(matrix, ddf)
-    back = torch.linalg.inv(linear)
-    return compose_affine(torch.cat([back, -back @ shift], dim=1), ddf)
+    affine = _affine(matrix, ddf)
+    back = torch.linalg.inv(affine[:, :-1])
+    return compose_affine(torch.cat([back, -back @ affine[:, -1:]], dim=1), ddf)
 
 
 def compose_affine(matrix: npt.NDArray[np.float64] | Tensor, residual: Tensor) -> Tensor:
@@ -55,12 +55,11 @@ def compose_affine(matrix: npt.NDArray[np.float64] | Tensor, residual: Tensor) -
     Returns:
         (B, D, *spatial), voxels, fixed -> moving; ``residual`` itself where the affine is the identity.
     """
-    linear, shift = _parts(matrix, residual)
-    dimensions = len(linear)
-    identity = torch.eye(dimensions, dimensions + 1).to(linear)
-    if not linear.requires_grad and torch.equal(torch.cat([linear, shift], dim=1), identity):
+    affine = _affine(matrix, residual)
+    if not affine.requires_grad and torch.equal(affine, torch.eye(*affine.shape).to(affine)):
         return residual
-    shift = shift.view(-1, *(1,) * dimensions)
+    affine = affine.to(residual.device)
+    linear, shift = affine[:, :-1], affine[:, -1].view(-1, *(1,) * len(affine))
     result = torch.empty_like(residual)
     rows = max(VOXELS_AT_ONCE // prod(residual.shape[3:]), 1)
     for first in range(0, residual.shape[2], rows):
@@ -72,8 +71,6 @@ def compose_affine(matrix: npt.NDArray[np.float64] | Tensor, residual: Tensor) -
     return result
 
 
-def _parts(matrix: npt.NDArray[np.float64] | Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
-    """Linear part (D, D) and shift (D, 1), float64, on the device of the field."""
-    dimensions = field.ndim - 2
-    affine = torch.as_tensor(matrix, dtype=torch.float64, device=field.device)[:dimensions]
-    return affine[:, :-1], affine[:, -1:]
+def _affine(matrix: npt.NDArray[np.float64] | Tensor, field: Tensor) -> Tensor:
+    """(D, D+1), float64, linear part and shift, of a matrix for ``field`` (B, D, *spatial)."""
+    return torch.as_tensor(matrix, dtype=torch.float64)[: field.ndim - 2]
