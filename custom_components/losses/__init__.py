@@ -6,6 +6,7 @@ from custom_components.losses.affine_similarity import AffineSimilarityLoss
 from custom_components.losses.curvature import CurvatureLoss
 from custom_components.losses.end_point import EndPointLoss
 from custom_components.losses.mind import MINDSSCLoss, mind_ssc
+from custom_components.losses.multi_scale import MultiScaleLoss
 from custom_components.losses.ngf import NGFLoss, normalised_gradient
 from custom_components.losses.patch_ncc import PatchNCCLoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
@@ -15,6 +16,7 @@ __all__ = [
     "CurvatureLoss",
     "EndPointLoss",
     "MINDSSCLoss",
+    "MultiScaleLoss",
     "NGFLoss",
     "PatchNCCLoss",
     "WindowedNCCLoss",
