@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custom_components.inferers.affine_alignment import AffineAlignment
 from custom_components.inferers.affine_network import AffineNetwork
+from custom_components.inferers.all_levels import AllLevels
 from custom_components.inferers.chain import Chain
 from custom_components.inferers.flow_refinement import FlowRefinement
 from custom_components.inferers.hybrid_matching import HybridMatching
@@ -16,6 +17,7 @@ from custom_components.inferers.rotation_search import RotationSearch
 __all__ = [
     "AffineAlignment",
     "AffineNetwork",
+    "AllLevels",
     "Chain",
     "Estimate",
     "FlowRefinement",
