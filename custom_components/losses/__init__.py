@@ -1,24 +1,30 @@
-"""Similarity of image pairs and smoothness of fields, all lower is better; MONAI's ``DiffusionLoss`` goes with them."""
+"""Similarity of pairs, smoothness of fields, distance of points, lower is better; MONAI's ``DiffusionLoss`` goes along."""
 
 from __future__ import annotations
 
 from custom_components.losses.affine_similarity import AffineSimilarityLoss
+from custom_components.losses.boundary import BoundaryLoss
 from custom_components.losses.curvature import CurvatureLoss
 from custom_components.losses.end_point import EndPointLoss
+from custom_components.losses.keypoint_distance import KeypointDistanceLoss
 from custom_components.losses.mind import MINDSSCLoss, mind_ssc
 from custom_components.losses.multi_scale import MultiScaleLoss
 from custom_components.losses.ngf import NGFLoss, normalised_gradient
 from custom_components.losses.patch_ncc import PatchNCCLoss
+from custom_components.losses.structural_ncc import StructuralNCCLoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
 
 __all__ = [
     "AffineSimilarityLoss",
+    "BoundaryLoss",
     "CurvatureLoss",
     "EndPointLoss",
+    "KeypointDistanceLoss",
     "MINDSSCLoss",
     "MultiScaleLoss",
     "NGFLoss",
     "PatchNCCLoss",
+    "StructuralNCCLoss",
     "WindowedNCCLoss",
     "mind_ssc",
     "normalised_gradient",
