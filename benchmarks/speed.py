@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,13 +25,11 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
-from skimage import data
 from torch import Tensor
 
 from benchmarks.dis_baseline import Bytes, dis_ddf
+from benchmarks.known_pair import ENLARGED, mean_error, tissue_pair
 from custom_components.errors import InputError
-from custom_components.fields import identity_grid, sample
 from custom_components.inferers import Estimate, FlowRefinement, InstanceOptimisation, PairImages, PatchPyramid, Step
 from custom_components.inferers.flow_refinement import to_bytes
 from custom_components.inferers.patch_pyramid import PatchGroup, level_images
@@ -38,7 +37,6 @@ from custom_components.inferers.patches import plan_patches
 from custom_components.networks import NetworkPyramid, PatchUNet
 from custom_components.states import fill, read_state
 
-ENLARGED = 2048  # pixels; a larger image repeats this one, mirrored, as no detail is left to enlarge
 PATCH_SIZES = (128, 256, 256)
 MIB = 2**20
 
@@ -89,58 +87,6 @@ class Measured:
     before: float = float("nan")
     after: float = float("nan")
     missing: str = ""
-
-
-# the pair
-
-
-def truth(size: int, amplitude: float, first: int = 0, rows: int | None = None) -> Tensor:
-    """(1, 2, rows, size) known field fixed -> moving, pixels, from row ``first`` on: smooth and without folds."""
-    length = min(size, ENLARGED)
-    down, across = identity_grid((rows or size, size)) / length * (2 * np.pi)
-    down = down + first / length * (2 * np.pi)
-    waves = torch.stack(
-        [torch.sin(1.3 * down + 0.4) * torch.cos(0.9 * across + 1.0), torch.cos(1.1 * down) * torch.sin(1.2 * across)]
-    )
-    return amplitude * length * waves[None]
-
-
-def _in_slabs(size: int) -> Iterable[tuple[int, int]]:
-    number = max(2**20 // size, 1)
-    return [(first, min(number, size - first)) for first in range(0, size, number)]
-
-
-def tissue_pair(size: int, amplitude: float) -> PairImages:
-    """scikit-image's immunohistochemistry image, tissue bright, as moving image; fixed is read from it by ``truth``."""
-    grey = 1 - torch.from_numpy(data.immunohistochemistry()).float().mean(dim=2) / 255
-    length = min(size, ENLARGED)
-    tile = F.interpolate(
-        grey[None, None], (length, length), mode="bilinear", align_corners=False, antialias=length < grey.shape[0]
-    )
-    moving = torch.empty(1, 1, size, size)
-    for row in range(0, size, length):
-        for column in range(0, size, length):
-            turned = [2 + axis for axis, start in enumerate((row, column)) if start // length % 2]
-            part = moving[..., row : row + length, column : column + length]
-            part.copy_(tile.flip(turned)[..., : part.shape[2], : part.shape[3]])
-    fixed = torch.empty_like(moving)
-    for first, rows in _in_slabs(size):
-        positions = identity_grid((rows, size)) + truth(size, amplitude, first, rows)
-        positions[:, 0] += first
-        fixed[:, :, first : first + rows] = sample(moving, positions)
-    return PairImages(moving, fixed, (moving > 0.02).float(), (fixed > 0.02).float())
-
-
-def mean_error(ddf: Tensor | None, size: int, amplitude: float) -> float:
-    """Mean distance, pixels, of a field (1, 2, size, size) or of none, to the known one; the outer 5 % are left out."""
-    rim, total = size // 20, 0.0
-    for first, rows in _in_slabs(size):
-        distance = truth(size, amplitude, first, rows)
-        if ddf is not None:
-            distance -= ddf[:, :, first : first + rows].cpu()
-        low, high = max(rim - first, 0), min(size - rim - first, rows)
-        total += float(distance.norm(dim=1)[:, low : max(high, low), rim : size - rim].double().sum())
-    return total / (size - 2 * rim) ** 2
 
 
 # the methods
@@ -203,9 +149,7 @@ def elastix_ddf(moving: Bytes, fixed: Bytes, threads: int) -> Tensor:
 Method = Callable[[PairImages], Tensor]
 
 
-def _steps(setting: Setting, *further: Step) -> Method:
-    steps: list[Step] = [patch_pyramid(setting), *further]
-
+def _in_turn(*steps: Step) -> Method:
     def register(images: PairImages) -> Tensor:
         estimate = Estimate.identity(images.shape, images.fixed.device)
         with torch.no_grad():
@@ -216,16 +160,39 @@ def _steps(setting: Setting, *further: Step) -> Method:
     return register
 
 
+def _on_bytes(find: Callable[[Bytes, Bytes], Tensor]) -> Method:
+    def register(images: PairImages) -> Tensor:
+        return find(to_bytes(images.moving), to_bytes(images.fixed))
+
+    return register
+
+
+def _pyramid_alone(setting: Setting) -> Method:
+    return _in_turn(patch_pyramid(setting))
+
+
+def _pyramid_and_optimisation(setting: Setting) -> Method:
+    return _in_turn(patch_pyramid(setting), InstanceOptimisation())
+
+
+def _dis_flow(setting: Setting) -> Method:
+    return _on_bytes(dis_ddf)
+
+
+def _flow_refinement(setting: Setting) -> Method:
+    return _in_turn(FlowRefinement())
+
+
+def _elastix(setting: Setting) -> Method:
+    return _on_bytes(partial(elastix_ddf, threads=setting.threads))
+
+
 METHODS: dict[str, Callable[[Setting], Method]] = {
-    "patch pyramid": _steps,
-    "patch pyramid + optimisation": lambda setting: _steps(setting, InstanceOptimisation()),
-    "DIS flow": lambda setting: lambda images: dis_ddf(to_bytes(images.moving), to_bytes(images.fixed)),
-    "flow refinement": lambda setting: (
-        lambda images: FlowRefinement()(images, Estimate.identity(images.shape, images.fixed.device)).ddf
-    ),
-    "elastix": lambda setting: (
-        lambda images: elastix_ddf(to_bytes(images.moving), to_bytes(images.fixed), setting.threads)
-    ),
+    "patch pyramid": _pyramid_alone,
+    "patch pyramid + optimisation": _pyramid_and_optimisation,
+    "DIS flow": _dis_flow,
+    "flow refinement": _flow_refinement,
+    "elastix": _elastix,
 }
 
 
