@@ -14,7 +14,7 @@ EXTENT = np.full((2, 2), 100.0)
 
 def test_error_is_the_mean_distance_to_both_annotators():
     warped = np.array([[10.0, 10.0], [50.0, 50.0]])
-    first, second = warped + [3, 4], warped + [0, 1]
+    first, second = warped + np.array([3, 4]), warped + np.array([0, 1])
     assert annotator_error(warped, (first, second), EXTENT) == pytest.approx([3, 3])
 
 
