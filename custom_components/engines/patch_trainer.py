@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data.distributed import DistributedSampler
 
+from custom_components.distributed import process_count, process_rank
 from custom_components.engines.pair_evaluator import Data, images_of
 from custom_components.errors import InputError
 from custom_components.fields import resize
@@ -40,18 +41,13 @@ class GradientExchange:
         self.parameters = list(network.parameters())
         self.optimizer = optimizer
 
-    @property
-    def size(self) -> int:
-        """Number of processes."""
-        return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
     def step(self, patches: int) -> bool:
         """One step with the gradients at hand, weighted by ``patches``; whether any process had some.
 
         Args:
             patches: that the gradients are the mean over; 0 for a process that is done.
         """
-        if self.size > 1:
+        if process_count() > 1:
             total = torch.tensor(float(patches), device=self.parameters[0].device)
             dist.all_reduce(total)
             if total == 0:
@@ -69,7 +65,7 @@ class GradientExchange:
 
     def drain(self) -> None:
         """Take part until no process has a group left."""
-        while self.size > 1 and self.step(0):
+        while process_count() > 1 and self.step(0):
             pass
 
 
@@ -116,8 +112,7 @@ class PatchTrainer(Trainer):
         device: str | torch.device = "cpu",
         handlers: Sequence[Any] = (),
     ) -> None:
-        rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-        size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        rank, size = process_rank(), process_count()
         # set_epoch, which MONAI calls, makes the order of an epoch a function of seed and epoch alone
         sampler: Any = DistributedSampler(dataset, size, rank, shuffle=True, seed=seed) if len(dataset) else None
         super().__init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,16 +13,27 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
-from torch import nn
+from torch import Tensor, nn
 
+from custom_components.distributed import is_follower, process_count
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.states import read_state
 
 
-def is_first() -> bool:
-    """Whether this process is the one that writes files: the only one, or the first of a distributed training."""
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+def losses_of(output: Any) -> dict[str, float]:
+    """The numbers in ``engine.state.output``; there may be none, as for a pair without contrast.
+
+    Args:
+        output: a dictionary, such as ``PatchTrainer`` leaves, or a list of one an item, all with the losses of their
+            batch, as MONAI's ``SupervisedTrainer`` does.
+    """
+    item = output[0] if isinstance(output, list) else output
+    return {
+        name: float(value)
+        for name, value in item.items()
+        if isinstance(value, int | float) or (isinstance(value, Tensor) and value.ndim == 0)
+    }
 
 
 class TrainingCheckpoint:
@@ -53,7 +64,7 @@ class TrainingCheckpoint:
 
     def save(self, engine: Engine) -> None:
         """Write the file."""
-        if not is_first():
+        if is_follower():
             return
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["epoch"] = engine.state.epoch
@@ -81,7 +92,7 @@ class TrainingCheckpoint:
                 raise InputError(f"{foreign}: {name}: {error}") from error
         engine.state.epoch = int(state["epoch"])
         engine.state.iteration = engine.state.epoch * engine.state.epoch_length
-        if is_first():
+        if not is_follower():
             print(f"{self.file}: going on after epoch {engine.state.epoch} of {engine.state.max_epochs}")
 
 
@@ -106,7 +117,7 @@ class FinalModel:
 
     def __call__(self, engine: Engine) -> None:
         """Write the file."""
-        if is_first():
+        if not is_follower():
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.file) as temporary:
                 torch.save(self.network.state_dict(), temporary)
@@ -132,19 +143,19 @@ class EpochSetter:
 
 
 class TrainingCurve:
-    """Means of an epoch's outputs in a CSV file, one row an epoch, and on the console.
+    """Means of an epoch's losses in a CSV file, one row an epoch, and on the console.
 
     A training that is taken up again replaces the rows from its epoch on. The means are over all processes of a
     distributed training.
 
     Args:
         file: of the curve.
-        output_transform: from the engine's output to a dictionary of numbers.
+        output_transform: from the engine's output to the losses.
     """
 
-    def __init__(self, file: str | Path, output_transform: Any = None) -> None:
+    def __init__(self, file: str | Path, output_transform: Callable[[Any], Mapping[str, float]] = losses_of) -> None:
         self.file = Path(file)
-        self.output_transform = output_transform or (lambda output: output)
+        self.output_transform = output_transform
         self.values: dict[str, list[float]] = defaultdict(list)
         self.start = perf_counter()
 
@@ -164,7 +175,7 @@ class TrainingCurve:
 
     def _write(self, engine: Engine) -> None:
         values = _gathered(self.values)
-        if not is_first():
+        if is_follower():
             return
         row = {"epoch": engine.state.epoch, "seconds": round(perf_counter() - self.start, 1)}
         row |= {name: round(float(np.mean(figures)), 6) for name, figures in sorted(values.items())}
@@ -186,23 +197,13 @@ class TrainingCurve:
 
 def _gathered(values: Mapping[str, list[float]]) -> dict[str, list[float]]:
     """The values of all processes."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if process_count() == 1:
         return dict(values)
-    parts: list[dict[str, list[float]]] = [{}] * dist.get_world_size()
+    parts: list[dict[str, list[float]]] = [{}] * process_count()
     dist.all_gather_object(parts, dict(values))
     return {
         name: [v for part in parts for v in part.get(name, [])] for name in dict.fromkeys(n for p in parts for n in p)
     }
-
-
-def losses_of(output: Any) -> dict[str, float]:
-    """The loss in ``engine.state.output``; nothing where there is none, as for a pair without contrast.
-
-    Args:
-        output: of MONAI's ``SupervisedTrainer`` or of ``PatchTrainer``.
-    """
-    item = output[0] if isinstance(output, list) else output
-    return {"loss": float(item["loss"])} if "loss" in item else {}
 
 
 class SchedulerSteps:

@@ -138,7 +138,7 @@ def test_patches_without_contrast_leave_the_weights_finite(similarity, tmp_path)
 def test_a_pair_without_any_contrast_changes_nothing_and_has_no_figures(tmp_path):
     pyramid = pyramid_of()
     before = weights_of(pyramid.network)
-    curve = TrainingCurve(tmp_path / "curve.csv", losses_of)
+    curve = TrainingCurve(tmp_path / "curve.csv")
     trainer = trainer_of([flat_pair()], pyramid, max_epochs=1, handlers=[curve])
     trainer.run()
     assert torch.equal(weights_of(pyramid.network), before)

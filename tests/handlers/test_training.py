@@ -58,7 +58,7 @@ class Training:
         handlers = [
             EpochSetter(dataset),
             LrScheduleHandler(scheduler, print_lr=False),
-            TrainingCurve(folder / "curve.csv", losses_of),
+            TrainingCurve(folder / "curve.csv"),
             self.checkpoint,
             FinalModel(self.final, self.network),
         ]
@@ -259,12 +259,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("output", "losses"),
     [
-        ([{"loss": torch.tensor(2.0)}, {"loss": torch.tensor(2.0)}], {"loss": 2.0}),
-        ({"loss": 2.0, "similarity_0": 1.0}, {"loss": 2.0}),
+        ([{"loss": torch.tensor(2.0), "image": torch.ones(2, 4, 4)}] * 2, {"loss": 2.0}),
+        ({"loss": 2.0, "similarity_0": torch.tensor(1.0), "id": "a"}, {"loss": 2.0, "similarity_0": 1.0}),
         ({}, {}),
     ],
 )
-def test_the_loss_is_found_in_the_output_of_both_trainers(output, losses):
+def test_all_losses_are_found_in_the_output_of_any_trainer(output, losses):
     assert losses_of(output) == losses
 
 
