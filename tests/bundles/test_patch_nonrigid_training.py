@@ -114,6 +114,7 @@ def finish(arguments: list[str]) -> str:
     [
         ("pretrain", "pretraining", "pretrained.pt", {**PRETRAIN, "items": 600, "workers": 1}),
         ("train", "training", "model.pt", {**TRAIN, "iterations": [20, 20]}),
+        ("train_affine", "affine_training", "affine.pt", {"working_size": 64, "size": 512, "batch_size": 1}),
     ],
 )
 def test_a_training_killed_in_an_epoch_and_run_again_ends_with_the_same_model(
