@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custom_components.transforms.augmentation import RandomPairAugmentation, RandPairAugmentd
 from custom_components.transforms.augmented_pairs import AugmentedPairs
+from custom_components.transforms.dense_sift import DenseSIFT, dense_sift
 from custom_components.transforms.dictionary import CommonPadd, ReadPaird, StainGreyd, WorkingSized
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask
 from custom_components.transforms.synthetic_warp import RandomField, RandomLook, SyntheticPairs
@@ -12,6 +13,7 @@ from custom_components.transforms.working import common_shape, pad_to, shrink, w
 __all__ = [
     "AugmentedPairs",
     "CommonPadd",
+    "DenseSIFT",
     "RandPairAugmentd",
     "RandomField",
     "RandomLook",
@@ -21,6 +23,7 @@ __all__ = [
     "SyntheticPairs",
     "WorkingSized",
     "common_shape",
+    "dense_sift",
     "pad_to",
     "shrink",
     "stain_independent_grey",
