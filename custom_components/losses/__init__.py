@@ -1,4 +1,4 @@
-"""Similarity of pairs, smoothness of fields, distance of points, lower is better; MONAI's ``DiffusionLoss`` goes along."""
+"""What training and instance optimisation minimise; MONAI's ``DiffusionLoss`` belongs to it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from custom_components.losses.affine_similarity import AffineSimilarityLoss
 from custom_components.losses.boundary import BoundaryLoss
 from custom_components.losses.curvature import CurvatureLoss
 from custom_components.losses.end_point import EndPointLoss
+from custom_components.losses.guided import GuidedLoss
 from custom_components.losses.keypoint_distance import KeypointDistanceLoss
 from custom_components.losses.mind import MINDSSCLoss, mind_ssc
 from custom_components.losses.multi_scale import MultiScaleLoss
@@ -19,6 +20,7 @@ __all__ = [
     "BoundaryLoss",
     "CurvatureLoss",
     "EndPointLoss",
+    "GuidedLoss",
     "KeypointDistanceLoss",
     "MINDSSCLoss",
     "MultiScaleLoss",
