@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from custom_components.engines.keypoint_pairs import KeypointPairs
 from custom_components.engines.level_optimizers import level_optimizers, level_schedulers
 from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
 from custom_components.engines.patch_trainer import GradientExchange, PatchTrainer
+from custom_components.engines.staged_training import StagedTraining, TrainingStage
 from custom_components.engines.training_pairs import training_pairs
 
 __all__ = [
     "GradientExchange",
+    "KeypointPairs",
     "PairDataset",
     "PairEvaluator",
     "PairOutcome",
     "PatchTrainer",
+    "StagedTraining",
+    "TrainingStage",
     "level_optimizers",
     "level_schedulers",
     "pair_dataset",

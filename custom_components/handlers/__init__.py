@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from custom_components.handlers.stop import StopWhenFlat
 from custom_components.handlers.training import (
     EpochSetter,
     FinalModel,
@@ -17,6 +18,7 @@ __all__ = [
     "FinalModel",
     "RegistrationWriter",
     "SchedulerSteps",
+    "StopWhenFlat",
     "SummaryWriter",
     "TrainingCheckpoint",
     "TrainingCurve",

@@ -10,6 +10,7 @@ from custom_components.inferers.flow_refinement import FlowRefinement
 from custom_components.inferers.hybrid_matching import HybridMatching
 from custom_components.inferers.instance_optimisation import InstanceOptimisation
 from custom_components.inferers.interpolation import ScatteredInterpolation, SplineInterpolation
+from custom_components.inferers.network_field import NetworkField
 from custom_components.inferers.patch_pyramid import PatchPyramid
 from custom_components.inferers.result import Estimate, PairImages, Registration, Stage, Step
 from custom_components.inferers.rotation_search import RotationSearch
@@ -23,6 +24,7 @@ __all__ = [
     "FlowRefinement",
     "HybridMatching",
     "InstanceOptimisation",
+    "NetworkField",
     "PairImages",
     "PatchPyramid",
     "Registration",

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from custom_components.errors import InputError
-from custom_components.fields import identity_grid, invert, sample, smooth
+from custom_components.fields import identity_grid, sample, smooth
 
 
 class RandomField(Randomizable):
@@ -27,21 +27,29 @@ class RandomField(Randomizable):
         amplitude: voxels; a field's own is drawn below it, small ones more often.
         grids: control points a side, coarse to fine; the finer the grid the smaller its share.
         linear: standard deviation of the affine's entries; half of the fields have one.
+        decay: how fast the share falls with the number of control points; with 1 all grids bend equally.
+
+    Attributes:
+        strength: factor on the amplitude.
     """
 
-    def __init__(self, amplitude: float = 4.0, grids: Sequence[int] = (6, 8, 12), linear: float = 0.02) -> None:
+    def __init__(
+        self, amplitude: float = 4.0, grids: Sequence[int] = (6, 8, 12), linear: float = 0.02, decay: float = 0.5
+    ) -> None:
         self.amplitude = amplitude
         self.grids = tuple(grids)
         self.linear = linear
+        self.strength = 1.0
+        self.decay = decay
 
     def __call__(self, side: int) -> Tensor:
         """(1, 2, side, side) voxels."""
-        amplitude = self.amplitude * self.R.uniform() ** 2
+        amplitude = self.strength * self.amplitude * self.R.uniform() ** 2
         field = torch.zeros(1, 2, side, side)
         for points in self.grids:
             noise = self._normal((1, 2, points, points)) * amplitude * self.R.uniform() / 2
             field += F.interpolate(
-                noise * (self.grids[0] / points) ** 0.5, (side, side), mode="bicubic", align_corners=True
+                noise * (self.grids[0] / points) ** self.decay, (side, side), mode="bicubic", align_corners=True
             )
         if self.R.uniform() < 0.5:
             centred = identity_grid((side, side)) - (side - 1) / 2
@@ -98,7 +106,7 @@ class RandomLook(Randomizable):
 
 
 class SyntheticPairs(Dataset[dict[str, Tensor]]):
-    """Patches with their exact correction, drawn from the images of prepared pairs at several scales.
+    """Patches with their exact displacement, drawn from the images of prepared pairs at several scales.
 
     An item is ``{"image": (2, P, P) moving and fixed, "label": (3, P, P) ddf (row, col) in voxels and the weight}``:
     the network has to find the ddf fixed -> moving; the weight is 1 on tissue. Item ``i`` of epoch ``e`` depends on
@@ -114,6 +122,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         min_tissue: share of a patch that should be tissue.
         warm_up: epochs over which the looks grow to full strength; a network that begins with looks as different as
             those of two stains learns to answer zero before it learns to match.
+        field_warm_up: epochs over which the displacements grow to their full size.
         seed: see above.
 
     Raises:
@@ -130,6 +139,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         look: RandomLook | None = None,
         min_tissue: float = 0.3,
         warm_up: int = 0,
+        field_warm_up: int = 0,
         seed: int = 0,
     ) -> None:
         if len(pairs) == 0:
@@ -141,6 +151,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         self.look = look or RandomLook()
         self.min_tissue = min_tissue
         self.warm_up = warm_up
+        self.field_warm_up = field_warm_up
         self.seed = seed
         self.epoch = 0
 
@@ -151,21 +162,22 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         """Draw other items from now on."""
         self.epoch = epoch
         self.look.strength = min(epoch / self.warm_up, 1.0) if self.warm_up else 1.0
+        self.field.strength = min(epoch / self.field_warm_up, 1.0) if self.field_warm_up else 1.0
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         chance = np.random.RandomState([self.seed, self.epoch, index])
         self.field.set_random_state(state=chance)
         self.look.set_random_state(state=chance)
-        side, rim = self.patch_size, 16  # beyond the patch, so that no displacement reads past the cut
+        # beyond the patch, so that few displacements read past the cut
+        side, rim = self.patch_size, max(16, round(self.field.amplitude))
         level = self.levels[chance.randint(len(self.levels))]
         image, mask = self._cut(*level[chance.randint(len(level))], side + 2 * rim, chance)
         grid = identity_grid(image.shape[2:])[None]
-        field = self.field(side + 2 * rim)
-        label = invert(field)[0]
-        moved = sample(image, grid + field, "zeros")
-        weight = mask * sample(sample(mask, grid + field, "zeros"), grid + label, "zeros")
+        label = self.field(side + 2 * rim)
+        bent = sample(image, grid + label, "zeros")  # the fixed patch, so that the label is exact
+        weight = sample(mask, grid + label, "zeros")
         inner = slice(rim, rim + side)
-        pair = torch.cat([self.look(moved), self.look(image)], dim=1)
+        pair = torch.cat([self.look(image), self.look(bent)], dim=1)
         return {
             "image": pair[0, :, inner, inner].contiguous(),
             "label": torch.cat([label, weight], dim=1)[0, :, inner, inner].contiguous(),

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from custom_components.errors import InputError
-from custom_components.fields import invert, warp
+from custom_components.fields import folding_share, warp
 from custom_components.transforms import RandomField, RandomLook, SyntheticPairs
 
 SIDE = 48
@@ -64,15 +64,18 @@ def test_the_label_brings_the_moving_patch_onto_the_fixed_one(index):
     assert after.mean() < 0.2 * before or before < 0.01
 
 
-def test_what_is_drawn_can_be_undone():
-    field = RandomField(5.0)
+@pytest.mark.parametrize("options", [{"amplitude": 5.0}, {"amplitude": 48.0, "grids": (3, 5, 8, 14), "decay": 1.0}])
+def test_what_is_drawn_can_be_undone(options):
+    field = RandomField(**options)
+    side = 96 if options["amplitude"] < 10 else 352
+    folded = []
     for seed in range(10):
         field.set_random_state(seed)
-        drawn = field(96)
-        _, left = invert(drawn)
-        assert drawn.shape == (1, 2, 96, 96)
-        assert left.median() < 1e-3
-        assert left[..., 16:-16, 16:-16].max() < 0.2
+        drawn = field(side)
+        assert drawn.shape == (1, 2, side, side)
+        folded.append(folding_share(drawn))
+    assert np.median(folded) == 0
+    assert max(folded) < 0.01
 
 
 def test_the_amplitude_bounds_the_size_of_fields():
@@ -184,3 +187,13 @@ def test_the_looks_grow_apart_while_the_training_warms_up():
         differences[epoch] = float(np.mean([(image[0] - image[1]).abs().mean() for image in images]))
         assert all(torch.equal(images[i], full[i]["image"]) for i in range(8)) == (epoch >= 4)
     assert differences[1] < differences[2] < min(differences[4], differences[5])
+
+
+def test_displacements_grow_while_the_training_warms_up():
+    data, full = dataset(field_warm_up=4, field=RandomField(linear=0)), dataset(field=RandomField(linear=0))
+    for epoch in (1, 2, 4, 5):
+        data.set_epoch(epoch)
+        full.set_epoch(epoch)
+        for index in range(3):
+            grown, whole = data[index]["label"][:2], full[index]["label"][:2]
+            assert torch.allclose(grown, whole * min(epoch / 4, 1), atol=1e-5)

@@ -1,0 +1,257 @@
+"""A training in stages whose networks find the correspondences that guide the stages after them.
+
+Source: Wei et al., "IPCG" (IEEE TMI 2024): matching and training alternate; fixed features guide the first network, the
+features that it learned find more correspondences, which guide the next.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedTrainer
+from monai.handlers import TensorBoardStatsHandler
+from torch import Tensor, nn
+
+from custom_components.engines.keypoint_pairs import KeypointPairs
+from custom_components.engines.pair_evaluator import images_of
+from custom_components.errors import InputError
+from custom_components.handlers.stop import StopWhenFlat
+from custom_components.handlers.training import EpochSetter, FinalModel, TrainingCheckpoint, TrainingCurve
+from custom_components.inferers.all_levels import AllLevels
+from custom_components.losses.guided import GuidedLoss
+from custom_components.matching.deep_keypoints import add_matches
+from custom_components.matching.point_pairs import PointPairs
+from custom_components.pairs.atomic import atomic_path
+from custom_components.states import with_weights
+
+FIXED = "fixed"  # the source of correspondences that needs no stage
+
+Matches = dict[str, PointPairs]
+Matching = Callable[..., PointPairs]  # of moving and fixed image and their masks, such as CachedMatcher
+
+
+@dataclass(frozen=True)
+class TrainingStage:
+    """One rung of the ladder.
+
+    Attributes:
+        name: of the stage, its folder and its weights.
+        start: an earlier stage, or a file of weights.
+        loss: with a weight for each source.
+        sources: of correspondences: "fixed", or earlier stages whose encoders find them; each adds to those before.
+        max_epochs: at most so many; an epoch sees every pair in both directions.
+        learning_rate: of Adam.
+        patience: the stage ends when the loss of so many epochs in a row was not better than the best by
+            ``improvement``.
+        improvement: share of the loss.
+        min_new: the schedule ends before this stage when its last source adds a smaller share of correspondences.
+    """
+
+    name: str
+    start: str | Path
+    loss: GuidedLoss
+    sources: Sequence[str] = ()
+    max_epochs: int = 2
+    learning_rate: float = 1e-4
+    patience: int = 3
+    improvement: float = 0.005
+    min_new: float = 0.0
+
+
+class StagedTraining:
+    """Runs the stages in order; what is done is passed over, what was stopped goes on.
+
+    Args:
+        network: a copy of it is trained in every stage.
+        stages: see ``TrainingStage``.
+        pairs: dictionaries as ``engines.training_pairs`` gives.
+        fixed_matcher: the source "fixed".
+        learned_matcher: makes a matcher of a trained network.
+        folder: of ``<stage>.pt`` and, in ``<stage>/``, checkpoint, curve, TensorBoard and ``matches.csv``.
+        model_file: where the weights of the last stage go when the whole schedule is done.
+        points: correspondences of a source and pair that an iteration sees.
+        separation: voxels; correspondences of a later source nearer to known ones add nothing.
+        seed: of order, turns and parts.
+        half: compute in bfloat16 where that is safe.
+        device: of the training.
+
+    Raises:
+        InputError: a name is taken twice, or a stage builds on one that doesn't come before it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        stages: Sequence[TrainingStage],
+        pairs: Dataset,
+        fixed_matcher: Matching,
+        learned_matcher: Callable[[nn.Module], Matching],
+        folder: str | Path,
+        model_file: str | Path | None = None,
+        points: int = 400,
+        separation: float = 5.0,
+        seed: int = 0,
+        half: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.network = network
+        self.stages = {stage.name: stage for stage in stages}
+        names = [stage.name for stage in stages]
+        for index, stage in enumerate(stages):
+            if names.index(stage.name) != index or stage.name == FIXED:
+                raise InputError(f"two sources of correspondences would have the name '{stage.name}'")
+            unknown = set(stage.sources) - {FIXED, *names[:index]}
+            if unknown:
+                raise InputError(f"stage '{stage.name}' takes matches of {sorted(unknown)}, which come not before it")
+        self.pairs = pairs
+        self.fixed_matcher = fixed_matcher
+        self.learned_matcher = learned_matcher
+        self.folder = Path(folder)
+        self.model_file = model_file
+        self.points = points
+        self.separation = separation
+        self.seed = seed
+        self.half = half
+        self.device = torch.device(device)
+
+    def run(self, stage: str | None = None, generate_keypoints: str | None = None) -> None:
+        """Train all stages, or one, or only find the correspondences of one source.
+
+        Args:
+            stage: train this one; those that it builds on must be done.
+            generate_keypoints: "fixed" or a finished stage: its correspondences are found and kept by the matcher's
+                cache, nothing is trained.
+
+        Raises:
+            InputError: there are no pairs, no such stage, or one that it builds on is not done.
+        """
+        if len(self.pairs) == 0:
+            raise InputError("no pairs to train on: give --pairs TABLE.csv")
+        for name in (stage, generate_keypoints):
+            if name not in (None, FIXED, *self.stages):
+                raise InputError(f"there is no stage '{name}', but {', '.join(self.stages)}")
+        if generate_keypoints is not None:
+            found = self.matches([generate_keypoints])[0]
+            print(f"{generate_keypoints}: {_mean(found):.0f} correspondences a pair in {len(found)} pairs")
+            return
+        last = None
+        for each in self.stages.values() if stage is None else [self.stages[stage]]:
+            if self.weights_of(each.name).exists():
+                print(f"{each.name}: done already, {self.weights_of(each.name)}")
+            elif not self._train(each):
+                break
+            last = each.name
+        if stage is None and last is not None and self.model_file is not None:
+            with atomic_path(Path(self.model_file)) as temporary:
+                copyfile(self.weights_of(last), temporary)
+
+    def weights_of(self, stage: str) -> Path:
+        """The file of a stage's weights."""
+        return self.folder / f"{stage}.pt"
+
+    def matches(self, sources: Sequence[str]) -> list[Matches]:
+        """What each source adds to those before it, by the pair's id, in voxels of the working images.
+
+        Raises:
+            InputError: a source is a stage that is not done.
+        """
+        known: Matches = {}
+        added: list[Matches] = []
+        for source in sources:
+            matcher = self._matcher(source)
+            new: Matches = {}
+            for data in self.pairs:
+                images = images_of(data, self.device)
+                name = data["pair"].id
+                before = known.get(name, PointPairs.empty())
+                found = matcher(images.moving, images.fixed, images.moving_mask, images.fixed_mask)
+                union = add_matches(before, found, self.separation)
+                new[name] = union.select(torch.arange(len(before), len(union)))
+                known[name] = union
+            added.append(new)
+        return added
+
+    def _matcher(self, source: str) -> Matching:
+        if source == FIXED:
+            return self.fixed_matcher
+        return self.learned_matcher(self._network(self._finished(source)).eval())
+
+    def _finished(self, stage: str) -> Path:
+        file = self.weights_of(stage)
+        if not file.exists():
+            raise InputError(f"stage '{stage}' is not done: {file} does not exist; train it first, --stage {stage}")
+        return file
+
+    def _network(self, weights: str | Path) -> nn.Module:
+        return with_weights(deepcopy(self.network), weights).to(self.device)
+
+    def _train(self, stage: TrainingStage) -> bool:
+        """Whether the schedule goes on: not when matching has converged."""
+        start = self._finished(str(stage.start)) if str(stage.start) in self.stages else stage.start
+        matches = self.matches(stage.sources)
+        self._record(stage, matches)
+        if len(matches) > 1:
+            share = _mean(matches[-1]) / max(sum(_mean(part) for part in matches[:-1]), 1e-9)
+            if share < stage.min_new:
+                print(f"{stage.name}: {stage.sources[-1]} adds {share:.1%} of correspondences only; converged")
+                return False
+        network = self._network(start)
+        dataset = KeypointPairs(self.pairs, matches, self.points, seed=self.seed)
+        optimizer = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
+        stop = StopWhenFlat(stage.patience, stage.improvement)
+        folder = self.folder / stage.name
+        figures = stage.loss.figures_of
+        parts = {"network": network, "optimizer": optimizer, "stop": stop}
+        trainer = SupervisedTrainer(
+            device=self.device,
+            max_epochs=stage.max_epochs,
+            train_data_loader=DataLoader(dataset, batch_size=1),
+            network=network,
+            optimizer=optimizer,
+            loss_function=stage.loss.to(self.device),
+            inferer=AllLevels(self.half),
+            prepare_batch=_prepare,
+            decollate=False,
+            train_handlers=[
+                EpochSetter(dataset),
+                stop,
+                TensorBoardStatsHandler(log_dir=str(folder / "tensorboard"), output_transform=figures),
+                TrainingCurve(folder / "curve.csv", figures),
+                TrainingCheckpoint(folder / "checkpoint.pt", parts),
+                FinalModel(self.weights_of(stage.name), network),
+            ],
+        )
+        print(f"{stage.name}: {', '.join(stage.sources) or 'no correspondences'}, from {start}", flush=True)
+        trainer.run()
+        return True
+
+    def _record(self, stage: TrainingStage, matches: Sequence[Matches]) -> None:
+        """How many correspondences of each source a pair has."""
+        file = self.folder / stage.name / "matches.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as temporary, temporary.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["id", *stage.sources])
+            for data in self.pairs:
+                name = data["pair"].id
+                writer.writerow([name, *(len(part[name]) for part in matches)])
+
+
+def _mean(matches: Mapping[str, PointPairs]) -> float:
+    return float(np.mean([len(part) for part in matches.values()])) if matches else 0.0
+
+
+def _prepare(
+    batch: dict[str, Tensor], device: torch.device | str | None, non_blocking: bool = False, **_: Any
+) -> tuple[Tensor, dict[str, Tensor]]:
+    item = {name: value.to(device, non_blocking=non_blocking) for name, value in batch.items()}
+    return item["image"], item

@@ -1,0 +1,83 @@
+"""A network that sees the whole pair at once, at one size after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from custom_components.fields import (
+    affine_residual,
+    compose,
+    compose_affine,
+    folding_share,
+    repair_folds,
+    resize,
+    smooth,
+)
+from custom_components.fields import warp as warp_image
+from custom_components.inferers.patch_pyramid import FLAT, level_images
+from custom_components.inferers.result import Estimate, PairImages, Stage
+
+
+class NetworkField:
+    """One forward pass of a network over the pair at each of several sizes, composed.
+
+    The field is estimated after the affine part of the chain, starting from what the chain found so far.
+
+    Args:
+        network: (1, 2, h, w) moving and fixed -> (1, 2, h, w) ddf, voxels.
+        sizes: longest side of the pair in each pass, voxels; never more than the working size. The same size twice
+            lets the network correct itself.
+        smoothing: standard deviation of a Gaussian over each pass's field, voxels.
+        half: compute in bfloat16 where that is safe.
+        minimum_jacobian: the field is smoothed locally until its Jacobian determinant is above this; None leaves it.
+        name: of the stage in the report.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        sizes: Sequence[int] = (512,),
+        smoothing: float = 0.0,
+        half: bool = False,
+        minimum_jacobian: float | None = 0.1,
+        name: str = "network",
+    ) -> None:
+        self.network = network
+        self.sizes = list(sizes)
+        self.smoothing = smoothing
+        self.half = half
+        self.minimum_jacobian = minimum_jacobian
+        self.name = name
+
+    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
+        """See ``Step``."""
+        start = perf_counter()
+        residual = affine_residual(estimate.affine, estimate.ddf)
+        self.network.eval()
+        for size in self.sizes:
+            level = level_images(images, estimate.affine, min(1.0, size / max(images.shape)))
+            residual = resize(residual, level.shape)
+            warped = warp_image(level.moving, compose_affine(level.matrix, residual))
+            residual = compose(residual, self._step(warped, level.fixed))
+        residual = resize(residual, images.shape)
+        details: dict[str, float] = {"passes": len(self.sizes)}
+        if self.minimum_jacobian is not None:
+            details["folding_before_repair"] = folding_share(residual, images.fixed_mask)
+            residual = repair_folds(residual, self.minimum_jacobian)
+            details["folding"] = folding_share(residual, images.fixed_mask)
+        stage = Stage(self.name, perf_counter() - start, details)
+        ddf = compose_affine(estimate.affine, residual).to(estimate.ddf)
+        return replace(estimate, ddf=ddf, stages=(*estimate.stages, stage))
+
+    def _step(self, warped: Tensor, fixed: Tensor) -> Tensor:
+        if min(float(image.amax() - image.amin()) for image in (warped, fixed)) <= FLAT:  # nothing to align
+            return fixed.new_zeros(1, 2, *fixed.shape[2:])
+        pair = torch.cat([warped, fixed], dim=1)
+        with torch.no_grad(), torch.autocast(pair.device.type, torch.bfloat16, enabled=self.half):
+            step: Tensor = self.network(pair)
+        return smooth(step.float(), self.smoothing)

@@ -1,0 +1,94 @@
+"""The loss of a registration that correspondences guide: similarity, smoothness and the distance of key points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.losses import DiffusionLoss
+from torch import Tensor, nn
+
+from custom_components.errors import InputError
+from custom_components.fields import identity_grid, sample, warp
+from custom_components.losses.keypoint_distance import KeypointDistanceLoss
+from custom_components.losses.structural_ncc import StructuralNCCLoss
+
+
+class GuidedLoss(nn.Module):
+    """``similarity + smoothness * R + sum of keypoints[s] * L_s``.
+
+    R is the mean squared forward difference of the field in voxels, L_s the distance of the correspondences of source s
+    after the field, as a share of the image's diagonal.
+
+    Source: Ge et al., SFG, and Wei et al., "IPCG" (IEEE TMI 2024): the ladder of D-PCG, LD-PCG, PCG and IPCG differs
+    in the features and in the sources of correspondences alone.
+
+    Args:
+        keypoints: weight of each source of correspondences.
+        features: (B, 1, H, W) grey -> (B, C, h, w) that the similarity compares, at every ``features.step``-th voxel,
+            such as ``DenseSIFT``; None compares the grey images.
+        smoothness: weight of R.
+
+    Attributes:
+        figures: the terms of the last call, for the training's curve.
+    """
+
+    def __init__(
+        self,
+        keypoints: Sequence[float] = (),
+        features: nn.Module | None = None,
+        smoothness: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.similarity = StructuralNCCLoss()
+        self.regulariser = DiffusionLoss()
+        self.distance = KeypointDistanceLoss()
+        self.keypoints = tuple(keypoints)
+        self.features = features
+        self.step = int(getattr(features, "step", 1))
+        self.smoothness = smoothness
+        self.figures: dict[str, float] = {}
+
+    def forward(self, predictions: Tensor | Sequence[Tensor], item: Mapping[str, Tensor]) -> Tensor:
+        """Scalar.
+
+        Args:
+            predictions: ddf (B, 2, H, W), voxels, fixed -> moving, or several of which the last one counts.
+            item: a batch of ``engines.KeypointPairs``.
+
+        Raises:
+            InputError: there are not as many sources of correspondences as weights.
+        """
+        ddf = predictions if isinstance(predictions, Tensor) else predictions[-1]
+        if item["valid"].shape[1] != len(self.keypoints):
+            raise InputError(f"{item['valid'].shape[1]} sources of correspondences, but {len(self.keypoints)} weights")
+        similarity = self._similarity(ddf, item["image"])
+        smoothness = self.regulariser(ddf)
+        loss = similarity + self.smoothness * smoothness
+        self.figures = {"similarity": similarity.item(), "smoothness": smoothness.item()}
+        for source, weight in enumerate(self.keypoints):
+            distance = self.distance(
+                ddf, item["points_fixed"][:, source], item["points_moving"][:, source], item["valid"][:, source]
+            )
+            loss = loss + weight * distance
+            self.figures[f"keypoints_{source}"] = distance.item()
+        return loss
+
+    def figures_of(self, output: Any) -> dict[str, float]:
+        """The loss and its terms, for the handlers of a trainer whose loss this is."""
+        item = output[0] if isinstance(output, list) else output
+        return {"loss": float(item["loss"]), **self.figures}
+
+    def _similarity(self, ddf: Tensor, image: Tensor) -> Tensor:
+        moving, fixed = image[:, :1], image[:, 1:]
+        if self.features is None:
+            loss: Tensor = self.similarity(warp(moving, ddf), fixed)
+            return loss
+        with torch.no_grad():
+            described = self.features(torch.cat([moving, fixed]))
+        moving, fixed = described.chunk(2)
+        coarse = ddf[:, :, :: self.step, :: self.step] / self.step
+        positions = identity_grid(coarse.shape[2:], coarse.device, coarse.dtype) + coarse
+        loss = self.similarity(sample(moving, positions, "zeros"), fixed)
+        return loss
