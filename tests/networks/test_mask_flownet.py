@@ -143,6 +143,25 @@ def test_predictions_are_the_level_fields_in_voxels_of_the_image() -> None:
     assert torch.equal(network(image), fields[-1])
 
 
+@pytest.mark.parametrize("step", [(1, 0), (-1, 0), (0, 1), (0, -1)])
+@torch.no_grad()
+def test_the_field_points_from_fixed_to_moving_in_rows_and_columns(step) -> None:
+    """With random features and a coarsest level that reads the mean displacement off its cost volume."""
+    network = tiny(estimator_channels=(), radius=1)
+    readout = network.levels[0].field
+    nn.init.zeros_(readout.weight)
+    steps = torch.tensor([(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)])
+    readout.weight[:, :, 1, 1] = steps.T.float()
+    coarse = torch.rand(4, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    large = nn.functional.interpolate(coarse, scale_factor=32.0, mode="bilinear")
+    row, column = 64 + 64 * step[0], 64 + 64 * step[1]
+    # fixed(x) = moving(x + 64 step), by cutting both from one image
+    moving, fixed = large[..., 64:-64, 64:-64], large[..., row : row + 512, column : column + 512]
+    found = network.predictions(torch.cat([moving, fixed], dim=1))[0][..., 64:-128, 64:-128].mean(dim=(0, 2, 3))
+    wanted = torch.tensor(step, dtype=torch.float32)
+    assert found @ wanted > 3 * (found - (found @ wanted) * wanted).norm()
+
+
 @torch.no_grad()
 def test_brightness_that_both_images_share_does_not_matter_for_each_channel() -> None:
     network, image = tiny(in_channels=3), torch.rand(1, 6, 64, 64)
@@ -192,7 +211,7 @@ def test_bfloat16_gives_nearly_the_same_field() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = network(image)
     assert found.dtype == torch.float32
-    assert (found - wanted).norm() < 0.05 * wanted.norm()
+    assert (found - wanted).norm() < 0.1 * wanted.norm()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 64, 64), (1, 3, 64, 64), (2, 64, 64), (1, 2, 8, 64, 64), (1, 2, 0, 64)])
