@@ -64,7 +64,8 @@ class KeypointDistanceLoss(nn.Module):
         distance = self._length(start + displacement - end)
         total = valid.sum()
         diagonal = sum(side**2 for side in ddf.shape[2:]) ** 0.5
-        return (distance * valid).sum() / (total.where(total > 0, 1.0) * diagonal)
+        loss: Tensor = (distance * valid).sum() / (total.where(total > 0, 1.0) * diagonal)
+        return loss
 
     def _length(self, vectors: Tensor) -> Tensor:
         if self.smooth == 0:

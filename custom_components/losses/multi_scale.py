@@ -43,4 +43,5 @@ class MultiScaleLoss(nn.Module):
         if len(predictions) != len(self.weights):
             raise InputError(f"{len(predictions)} predictions, but {len(self.weights)} weights")
         losses = [weight * self.loss(ddf, label) for weight, ddf in zip(self.weights, predictions, strict=True)]
-        return sum(losses[1:], losses[0])
+        total: Tensor = sum(losses[1:], losses[0])
+        return total
