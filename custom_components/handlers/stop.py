@@ -48,7 +48,7 @@ class StopWhenFlat:
         self.losses.clear()
 
     def _collect(self, engine: Engine) -> None:
-        self.losses.extend(losses_of(engine.state.output).values())
+        self.losses.append(losses_of(engine.state.output)["loss"])
 
     def _decide(self, engine: Engine) -> None:
         loss = float(np.mean(self.losses)) if self.losses else float("inf")

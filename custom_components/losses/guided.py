@@ -65,7 +65,7 @@ class GuidedLoss(nn.Module):
             raise InputError(f"{item['valid'].shape[1]} sources of correspondences, but {len(self.keypoints)} weights")
         similarity = self._similarity(ddf, item["image"])
         smoothness = self.regulariser(ddf)
-        loss = similarity + self.smoothness * smoothness
+        loss: Tensor = similarity + self.smoothness * smoothness
         self.figures = {"similarity": similarity.item(), "smoothness": smoothness.item()}
         for source, weight in enumerate(self.keypoints):
             distance = self.distance(

@@ -42,6 +42,16 @@ def refine_grid(field: Tensor, factor: int) -> Tensor:
     return F.interpolate(padded, size, mode="bilinear", align_corners=True)[..., :-1, :-1]
 
 
+def standardised(features: Tensor) -> Tensor:
+    """Zero mean and unit variance in every channel of (B, C, h, w); what is constant becomes zero.
+
+    Rectified features are mostly positive, so that their products hardly depend on the displacement.
+    """
+    features = features.float()
+    centred = features - features.mean(dim=[2, 3], keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(dim=[2, 3], keepdim=True) + 1e-6)
+
+
 class ShiftedConvolution(nn.Module):
     """Deformable 3x3 convolution whose nine taps share one offset.
 
@@ -174,13 +184,13 @@ class FieldLevel(nn.Module):
             stride: of this level, image voxels.
         """
         if self.coarsest:
-            found = self.estimator(self.activation(cost_volume(fixed, moving, self.radius)))
+            found = self.estimator(self.activation(cost_volume(standardised(fixed), standardised(moving), self.radius)))
             return found, self.field(found).float(), self.mask(found)
         up = self.activation(self.up(found))
         field = refine_grid(field, 2)
         warped = self.shifted(moving, field * (self.field_scale / stride))
         warped = self.activation(warped * torch.sigmoid(refine_grid(mask.float(), 2)) + self.trade_off(up))
-        volume = self.activation(cost_volume(fixed, warped, self.radius))
+        volume = self.activation(cost_volume(standardised(fixed), standardised(warped), self.radius))
         found = self.estimator(torch.cat([volume, fixed, up, field], dim=1))
         return found, field + self.field(found).float(), self.mask(found)
 
@@ -208,7 +218,8 @@ class MaskFlownetS(nn.Module):
 
     Source: MaskFlownet: Asymmetric Feature Matching with Learnable Occlusion Mask (Zhao et al., CVPR 2020), its
     small variant; the defaults are its sizes. Differences: one grey channel an image instead of the same channel
-    three times; levels refined on the grid on which the strided convolutions lie (``refine_grid``).
+    three times; levels refined on the grid on which the strided convolutions lie (``refine_grid``); features
+    standardised before they are correlated; the shifted convolutions begin as the identity and the fields near zero.
 
     Args:
         in_channels: of one image.
@@ -270,6 +281,13 @@ class MaskFlownetS(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=SLOPE, nonlinearity="leaky_relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        # Features must be comparable before they can be learned, so the warped ones begin as they are. With a random
+        # convolution in their way the network answers zero for more steps than a CPU has time for.
+        with torch.no_grad():
+            for level in levels:
+                nn.init.dirac_(level.shifted.convolution.weight)
+                level.field.weight.mul_(0.1)
+            self.context.blocks[-1].weight.mul_(0.1)  # type: ignore[operator]
 
     def forward(self, image: Tensor) -> Tensor:
         """Displacement field of a pair.

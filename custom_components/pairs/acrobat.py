@@ -18,7 +18,7 @@ import tifffile
 
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
-from custom_components.pairs.images import UNREADABLE, PixelSize, _ome_pixel_size, _resolution
+from custom_components.pairs.images import UNREADABLE, PixelSize, ome_pixel_size, tiff_pixel_size
 
 Points = npt.NDArray[np.float64]
 
@@ -216,7 +216,7 @@ def slide_header(path: str | Path) -> tuple[tuple[int, int], PixelSize | None]:
         with tifffile.TiffFile(path) as tiff:
             series = tiff.series[0]
             shape = series.shape[series.axes.index("Y")], series.shape[series.axes.index("X")]
-            size = _ome_pixel_size(tiff.ome_metadata) if tiff.is_ome else _resolution(tiff.pages.first)
+            size = ome_pixel_size(tiff.ome_metadata) if tiff.is_ome else tiff_pixel_size(tiff.pages.first)
     except (*UNREADABLE, struct.error) as error:  # the latter from a file of a few bytes
         raise InputError(f"image {path} can't be read as TIFF, it may be damaged or cut off: {error}") from error
     return (int(shape[0]), int(shape[1])), size

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ MEDICAL = (".nii", ".nii.gz", ".mha", ".nrrd", ".mhd")
 PICTURES = (".png", ".jpg", ".jpeg")
 MIN_SIDE = 32
 # what Pillow, tifffile, nibabel and ITK raise on files that they don't understand or that end too early
-UNREADABLE = (OSError, ValueError, RuntimeError, SyntaxError, LookupError, TypeError, EOFError)
+UNREADABLE = (OSError, ValueError, RuntimeError, SyntaxError, LookupError, TypeError, EOFError, struct.error)
 VECTOR_KINDS = ("UC", "US", "SS", "F", "D")  # of ITK's Python package, for images with components
 TO_MICROMETRE = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6}
 
@@ -161,7 +162,7 @@ def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
         series = tiff.series[0]
         array, axes = series.asarray(), series.axes
         page = tiff.pages.first
-        size = _ome_pixel_size(tiff.ome_metadata) if tiff.is_ome else _resolution(page)
+        size = ome_pixel_size(tiff.ome_metadata) if tiff.is_ome else tiff_pixel_size(page)
         alpha = tuple(page.extrasamples) in ((1,), (2,))  # a further channel of no stated kind is data
     for axis in [a for a in axes if a not in "YX"]:
         position = axes.index(axis)
@@ -180,7 +181,8 @@ def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
     return (_blend_alpha(array) if alpha and len(array) in (2, 4) else array), size
 
 
-def _ome_pixel_size(xml: str | None) -> PixelSize | None:
+def ome_pixel_size(xml: str | None) -> PixelSize | None:
+    """Micrometres of a pixel as OME-XML has them; None where it doesn't say."""
     pixels = tifffile.xml2dict(xml or "<OME/>").get("OME", {}).get("Image", {})
     pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {}) if pixels else {}
     try:
@@ -192,7 +194,7 @@ def _ome_pixel_size(xml: str | None) -> PixelSize | None:
     return (sizes[0], sizes[1]) if min(sizes) > 0 else None
 
 
-def _resolution(page: tifffile.TiffPage) -> PixelSize | None:
+def tiff_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
     """Pixel size of TIFF's resolution tags, when they are in centimetres and fit a microscope (< 100 µm)."""
     if page.tags.valueof("ResolutionUnit") != 3:
         return None

@@ -1,0 +1,148 @@
+"""The keypoint_guided bundle: its weights on a known warp, its commands, MONAI's tools, its training on tiny images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ckpt_export, run, verify_net_in_out
+from monai.utils import set_determinism
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from custom_components.fields import identity_grid, sample
+from custom_components.inferers import Estimate, NetworkField, PairImages
+from custom_components.networks import MaskFlownetS
+from custom_components.pairs.demo import write_demo_pair
+from custom_components.states import with_weights
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "bundles" / "keypoint_guided"
+CONFIGS = "bundles/keypoint_guided/configs"
+WIDTHS: dict[str, Any] = {
+    "channels": [16, 24, 32, 48, 64, 96],
+    "estimator_channels": [64, 64, 48, 32, 16],
+    "context_channels": [64, 64, 64, 48, 32, 16],
+}
+TINY: dict[str, Any] = {
+    "_target_": "custom_components.networks.MaskFlownetS",
+    "channels": [4] * 6,
+    "estimator_channels": [4],
+    "context_channels": [4] * 6,
+}
+
+
+def release(name: str = "model.pt") -> MaskFlownetS:
+    network = MaskFlownetS(**WIDTHS)
+    with_weights(network, BUNDLE / "models" / name)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", ["model.pt", "d_pcg.pt", "pretrained.pt"])
+@pytest.mark.parametrize("largest", [4.0, 16.0])
+def test_the_released_weights_find_a_known_warp_and_its_direction(name, largest):
+    generator = torch.Generator().manual_seed(1)
+    parts = [torch.rand(1, 1, 320 // step, 320 // step, generator=generator) for step in (4, 8, 16)]
+    moving = sum(torch.nn.functional.interpolate(part, (320, 320), mode="bicubic") for part in parts) / 3
+    moving = moving.clamp(0, 1)
+    grid = identity_grid((320, 320))
+    truth = largest * torch.stack([torch.sin(grid[1] / 60), torch.cos(grid[0] / 70)])[None]
+    fixed = sample(moving, grid + truth)
+    mask = torch.ones_like(moving)
+    found = NetworkField(release(name))(PairImages(moving, fixed, mask, mask), Estimate.identity((320, 320))).ddf
+    inside = (..., slice(40, -40), slice(40, -40))
+    before, after = truth[inside].norm(dim=1).mean(), (found - truth)[inside].norm(dim=1).mean()
+    assert after < 0.35 * before
+
+
+@pytest.mark.slow
+def test_a_pair_from_the_command_line_is_better_after_than_before(tmp_path):
+    pair = write_demo_pair(tmp_path / "pair")
+    command = [
+        sys.executable, "-m", "monai.bundle", "run", "--config_file", f"{CONFIGS}/evaluate.yaml",
+        "--moving", str(pair.moving), "--fixed", str(pair.fixed), "--moving_landmarks", str(pair.moving_landmarks),
+        "--fixed_landmarks", str(pair.fixed_landmarks), "--id", "demo", "--output_dir", str(tmp_path / "out"),
+    ]  # fmt: skip
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    metrics = json.loads((tmp_path / "out" / "demo" / "metrics.json").read_text())
+    assert metrics["status"] == "ok"
+    assert metrics["landmarks"]["mean"] < 0.25 * metrics["landmarks"]["initial_mean"]
+
+
+@pytest.mark.slow
+def test_monais_tools_take_the_network_and_the_export_equals_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    files = {"meta_file": str(BUNDLE / "configs" / "metadata.json"), "config_file": f"{CONFIGS}/inference.yaml"}
+    verify_net_in_out("network_def", **files)
+    ckpt_export("network_def", str(tmp_path / "model.ts"), str(BUNDLE / "models" / "model.pt"), **files)
+    exported = with_weights(torch.nn.Identity(), None, tmp_path / "model.ts")
+    network, image = release(), torch.rand(1, 2, 130, 150)
+    with torch.no_grad():
+        assert torch.allclose(exported(image), network(image), atol=1e-4)
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Two pairs of made sections, textured ovals on white."""
+    rows, columns = np.mgrid[-1:1:80j, -1:1:72j]
+    for number in range(3):
+        noise = gaussian_filter(np.random.default_rng(number % 2).normal(size=(80, 72, 3)), (2, 2, 0))
+        oval = (rows / 0.8) ** 2 + (columns / 0.75) ** 2 < 1 + 0.1 * number
+        picture = np.where(oval[..., None], 120 + 50 * noise / noise.std(), 244).clip(0, 255).round()
+        Image.fromarray(picture.astype(np.uint8)).save(tmp_path / f"{number}.png")
+    (tmp_path / "pairs.csv").write_text("id,moving,fixed\na,0.png,1.png\nb,0.png,2.png\n")
+    monkeypatch.chdir(ROOT)
+    yield tmp_path / "pairs.csv"
+    set_determinism(None)  # what the configs switch on
+
+
+def test_pretraining_and_the_ladder_lead_to_a_model(table, tmp_path):
+    options: dict[str, Any] = {
+        "pairs": str(table), "bundle_root": str(tmp_path / "mine"), "device": "$torch.device('cpu')",
+        "working_size": 80, "half": False, "network_def": TINY,
+    }  # fmt: skip
+    pretraining = {"_target_": "custom_components.states.with_weights", "network": TINY, "file": None}
+    run(
+        config_file=f"{CONFIGS}/pretrain.yaml", max_epochs=1, items=4, patch_size=64, workers=0,
+        **{**options, "network_def": pretraining},
+    )  # fmt: skip
+    run(config_file=f"{CONFIGS}/train.yaml", max_epochs=1, min_new=0.0, **options)
+    training = tmp_path / "mine" / "models" / "training"
+    stages = ["baseline", "d_pcg", "ld_pcg", "pcg", "ipcg_1", "ipcg_2"]
+    assert [name for name in stages if not (training / f"{name}.pt").is_file()] == []
+    with (training / "d_pcg" / "matches.csv").open() as stream:
+        assert [row["id"] for row in csv.DictReader(stream)] == ["a", "b"]
+    assert list((training / "matches").glob("*.npz"))
+    tiny = MaskFlownetS(channels=[4] * 6, estimator_channels=[4], context_channels=[4] * 6)
+    with_weights(tiny, tmp_path / "mine" / "models" / "model.pt")
+
+
+@pytest.mark.slow
+def test_one_stage_and_keypoints_alone_from_the_command_line(table, tmp_path):
+    torch.save(
+        MaskFlownetS(channels=[4] * 6, estimator_channels=[4], context_channels=[4] * 6).state_dict(),
+        tmp_path / "start.pt",
+    )
+    command = [
+        sys.executable, "-m", "monai.bundle", "run", "--config_file", f"{CONFIGS}/train.yaml", "--pairs", str(table),
+        "--bundle_root", str(tmp_path / "mine"), "--init_weights", str(tmp_path / "start.pt"), "--working_size", "80",
+        "--network_def", json.dumps(TINY), "--half", "false",
+    ]  # fmt: skip
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    for more, said in (
+        (["--generate_keypoints", "fixed"], "correspondences a pair in 2 pairs"),
+        (["--stage", "d_pcg"], "d_pcg: fixed"),
+    ):
+        done = subprocess.run([*command, *more], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert said in done.stdout
+    assert [file.name for file in (tmp_path / "mine" / "models" / "training").glob("*.pt")] == ["d_pcg.pt"]
