@@ -30,8 +30,8 @@ class NetworkField:
 
     Args:
         network: (1, 2, h, w) moving and fixed -> (1, 2, h, w) ddf, voxels.
-        sizes: longest side of the pair in each pass, voxels; never more than the working size. The same size twice
-            lets the network correct itself.
+        sizes: longest side of the pair in each pass, voxels. Smaller pairs are enlarged, as the network's finest cost
+            volume then sees details of half the size.
         smoothing: standard deviation of a Gaussian over each pass's field, voxels.
         half: compute in bfloat16 where that is safe.
         minimum_jacobian: the field is smoothed locally until its Jacobian determinant is above this; None leaves it.
@@ -41,7 +41,7 @@ class NetworkField:
     def __init__(
         self,
         network: nn.Module,
-        sizes: Sequence[int] = (512,),
+        sizes: Sequence[int] = (512, 1024),
         smoothing: float = 0.0,
         half: bool = False,
         minimum_jacobian: float | None = 0.1,
@@ -60,7 +60,7 @@ class NetworkField:
         residual = affine_residual(estimate.affine, estimate.ddf)
         self.network.eval()
         for size in self.sizes:
-            level = level_images(images, estimate.affine, min(1.0, size / max(images.shape)))
+            level = level_images(images, estimate.affine, size / max(images.shape))
             residual = resize(residual, level.shape)
             warped = warp_image(level.moving, compose_affine(level.matrix, residual))
             residual = compose(residual, self._step(warped, level.fixed))

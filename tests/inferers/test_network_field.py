@@ -49,10 +49,11 @@ def test_the_field_of_a_smaller_pass_is_scaled_to_the_working_grid():
     assert found.stages[-1].name == "network"
 
 
-def test_an_image_smaller_than_the_size_is_not_enlarged():
-    network = Constant(0.0, 0.0)
-    NetworkField(network, sizes=[512])(images(), start())
-    assert network.seen[0].shape[2:] == SHAPE
+def test_a_smaller_pair_is_enlarged_and_the_field_scaled_back():
+    network = Constant(4.0, -2.0)
+    found = NetworkField(network, sizes=[242])(images(), start())
+    assert network.seen[0].shape[2:] == (180, 242)
+    assert torch.allclose(found.ddf[0, :, 45, 60], torch.tensor([2.0, -1.0]), atol=1e-4)
 
 
 def test_passes_are_composed_and_see_the_image_warped_so_far():
