@@ -47,8 +47,9 @@ def release(name: str = "model.pt") -> MaskFlownetS:
     return network.eval()
 
 
-@pytest.mark.parametrize("name", ["model.pt", "d_pcg.pt", "pretrained.pt"])
-@pytest.mark.parametrize("largest", [4.0, 16.0])
+@pytest.mark.parametrize(
+    ("name", "largest"), [("model.pt", 4.0), ("d_pcg.pt", 4.0), ("pretrained.pt", 4.0), ("pretrained.pt", 16.0)]
+)
 def test_the_released_weights_find_a_known_warp_and_its_direction(name, largest):
     generator = torch.Generator().manual_seed(1)
     parts = [torch.rand(1, 1, 320 // step, 320 // step, generator=generator) for step in (4, 8, 16)]
