@@ -180,8 +180,9 @@ def test_wrong_pairs_among_right_ones_are_dropped(scene: Scene) -> None:
     loose = DeepKeypointMatcher(pixels, zone=0.1, ratio=1.0, min_similarity=0.0)
     before = errors(loose.candidates(moving, fixed), ddf)
     after = errors(loose(moving, fixed), ddf)
-    assert (before < 3).double().mean() < 0.9
-    assert (after < 5).double().mean() > 0.97
+    wrong = [float((error > 5).double().mean()) for error in (before, after)]
+    assert wrong[0] > 0.02
+    assert wrong[1] < 0.3 * wrong[0]
 
 
 def test_few_pairs_are_vouched_for_by_nobody(tissue: Tensor) -> None:
