@@ -33,9 +33,11 @@ def resize(ddf: Tensor, spatial: Sequence[int]) -> Tensor:
         spatial: (D,) new size.
 
     Returns:
-        (B, D, *spatial), voxels of the new grid.
+        (B, D, *spatial), voxels of the new grid; ``ddf`` itself where it has that size.
     """
     dimensions = check_ddf(ddf)
+    if tuple(ddf.shape[2:]) == tuple(spatial):
+        return ddf
     factor = torch.tensor(
         [new / old for new, old in zip(spatial, ddf.shape[2:], strict=True)],
         dtype=ddf.dtype,

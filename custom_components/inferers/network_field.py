@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from time import perf_counter
 
 import torch
@@ -13,14 +12,13 @@ from custom_components.fields import (
     affine_residual,
     compose,
     compose_affine,
-    folding_share,
-    repair_folds,
     resize,
     smooth,
 )
 from custom_components.fields import warp as warp_image
 from custom_components.inferers.patch_pyramid import FLAT, level_images
-from custom_components.inferers.result import Estimate, PairImages, Stage
+from custom_components.inferers.residual import with_residual
+from custom_components.inferers.result import Estimate, PairImages
 
 
 class NetworkField:
@@ -65,14 +63,8 @@ class NetworkField:
             warped = warp_image(level.moving, compose_affine(level.matrix, residual))
             residual = compose(residual, self._step(warped, level.fixed))
         residual = resize(residual, images.shape)
-        details: dict[str, float] = {"passes": len(self.sizes)}
-        if self.minimum_jacobian is not None:
-            details["folding_before_repair"] = folding_share(residual, images.fixed_mask)
-            residual = repair_folds(residual, self.minimum_jacobian)
-            details["folding"] = folding_share(residual, images.fixed_mask)
-        stage = Stage(self.name, perf_counter() - start, details)
-        ddf = compose_affine(estimate.affine, residual).to(estimate.ddf)
-        return replace(estimate, ddf=ddf, stages=(*estimate.stages, stage))
+        details = {"passes": len(self.sizes)}
+        return with_residual(estimate, residual, images, self.minimum_jacobian, self.name, start, details)
 
     def _step(self, warped: Tensor, fixed: Tensor) -> Tensor:
         if min(float(image.amax() - image.amin()) for image in (warped, fixed)) <= FLAT:  # nothing to align

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
 
@@ -23,16 +23,14 @@ from torch import Tensor, nn
 from custom_components.errors import InputError
 from custom_components.fields import (
     affine_residual,
-    compose_affine,
-    folding_share,
     grid_change,
     identity_grid,
-    repair_folds,
     resize,
     sample,
 )
 from custom_components.inferers.patches import Patch, fold, groups, plan_patches, unfold
-from custom_components.inferers.result import Estimate, PairImages, Stage
+from custom_components.inferers.residual import with_residual
+from custom_components.inferers.result import Estimate, PairImages
 from custom_components.matching.affine import Matrix
 
 FLAT = 1e-3  # a patch whose grey values span less has nothing to align
@@ -270,29 +268,18 @@ class PatchPyramid:
         shrink = min(1.0, self.finest_size / max(images.shape)) if self.finest_size is not None else 1.0
         for index, scale in enumerate(self.scales):
             level = level_images(images, estimate.affine, scale * shrink)
-            residual = _sized(residual, level.shape)
+            residual = resize(residual, level.shape)
             patches = plan_patches(level.shape, self.patch_size[index], self.stride[index])
             calls = [_predictor(module, index) for module in modules]
             for _ in range(self.iterations[index]):
                 residual = improve(level, residual, patches, calls, devices, self.patch_size[index], self.group_size)
-        residual = _sized(residual, images.shape)
-        details: dict[str, float] = {"levels": len(self.scales), "iterations": sum(self.iterations)}
-        if self.minimum_jacobian is not None:
-            details["folding_before_repair"] = folding_share(residual, images.fixed_mask)
-            residual = repair_folds(residual, self.minimum_jacobian)
-            details["folding"] = folding_share(residual, images.fixed_mask)
-        stage = Stage(self.name, perf_counter() - start, details)
-        ddf = compose_affine(estimate.affine, residual).to(estimate.ddf)
-        return replace(estimate, ddf=ddf, stages=(*estimate.stages, stage))
+        residual = resize(residual, images.shape)
+        details = {"levels": len(self.scales), "iterations": sum(self.iterations)}
+        return with_residual(estimate, residual, images, self.minimum_jacobian, self.name, start, details)
 
 
 def _each(value: int | Sequence[int], levels: int) -> list[int]:
     return [value] * levels if isinstance(value, int) else list(value)
-
-
-def _sized(residual: Tensor, shape: tuple[int, int]) -> Tensor:
-    """``resize`` without a copy of what has the size already."""
-    return residual if residual.shape[2:] == shape else resize(residual, shape)
 
 
 def _on(network: nn.Module, device: torch.device) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from custom_components.errors import InputError
 from custom_components.fields import identity_grid, sample, warp
+from custom_components.losses.boundary import BoundaryLoss
 from custom_components.losses.keypoint_distance import KeypointDistanceLoss
 from custom_components.losses.structural_ncc import StructuralNCCLoss
 
@@ -29,6 +30,7 @@ class GuidedLoss(nn.Module):
         features: (B, 1, H, W) grey -> (B, C, h, w) that the similarity compares, at every ``features.step``-th voxel,
             such as ``DenseSIFT``; None compares the grey images.
         smoothness: weight of R.
+        boundary: weight of leaving the image; 0 in the source.
 
     Attributes:
         figures: the terms of the last call, for the training's curve.
@@ -39,15 +41,18 @@ class GuidedLoss(nn.Module):
         keypoints: Sequence[float] = (),
         features: nn.Module | None = None,
         smoothness: float = 1.0,
+        boundary: float = 0.0,
     ) -> None:
         super().__init__()
         self.similarity = StructuralNCCLoss()
         self.regulariser = DiffusionLoss()
         self.distance = KeypointDistanceLoss()
+        self.leaving = BoundaryLoss()
         self.keypoints = tuple(keypoints)
         self.features = features
         self.step = int(getattr(features, "step", 1))
         self.smoothness = smoothness
+        self.boundary = boundary
         self.figures: dict[str, float] = {}
 
     def forward(self, predictions: Tensor | Sequence[Tensor], item: Mapping[str, Tensor]) -> Tensor:
@@ -67,6 +72,10 @@ class GuidedLoss(nn.Module):
         smoothness = self.regulariser(ddf)
         loss: Tensor = similarity + self.smoothness * smoothness
         self.figures = {"similarity": similarity.item(), "smoothness": smoothness.item()}
+        if self.boundary:
+            leaving = self.leaving(ddf)
+            loss = loss + self.boundary * leaving
+            self.figures["boundary"] = leaving.item()
         for source, weight in enumerate(self.keypoints):
             distance = self.distance(
                 ddf, item["points_fixed"][:, source], item["points_moving"][:, source], item["valid"][:, source]

@@ -18,6 +18,7 @@ import tifffile
 
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.cells import read_cells
 from custom_components.pairs.images import UNREADABLE, PixelSize, ome_pixel_size, tiff_pixel_size
 
 Points = npt.NDArray[np.float64]
@@ -256,15 +257,7 @@ def _pair_ids(table: pd.DataFrame) -> list[str]:
 
 def _read_table(file: Path, what: str, columns: Sequence[str]) -> pd.DataFrame:
     """Cells as stripped text."""
-    if not file.is_file():
-        raise InputError(f"{what} {file} does not exist")
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").fillna("")
-    except (OSError, ValueError) as error:  # pandas' own errors and wrong encodings are ValueErrors
-        raise InputError(f"{what} {file} can't be read as CSV: {error}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first of too many cells for an index
-        raise InputError(f"{what} {file} has rows with more cells than the header has columns")
-    table = table.rename(columns=str.strip).map(str.strip)
+    table = read_cells(file, what)
     missing = [name for name in columns if name not in table]
     if missing:
         raise InputError(

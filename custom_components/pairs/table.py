@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from custom_components.errors import InputError
+from custom_components.pairs.cells import read_cells
 
 OPTIONAL = (
     "moving_landmarks", "fixed_landmarks", "moving_labels", "fixed_labels",
@@ -83,15 +82,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
             or can't name a folder.
     """
     file = Path(path)
-    if not file.is_file():
-        raise InputError(f"pair table {file} does not exist")
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").fillna("")
-    except (OSError, ValueError) as error:  # pandas' own errors and wrong encodings are ValueErrors
-        raise InputError(f"pair table {file} can't be read as CSV: {error}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first of too many cells for an index
-        raise InputError(f"pair table {file} has rows with more cells than the header has columns")
-    table = table.rename(columns=str.strip).map(str.strip)
+    table = read_cells(file, "pair table")
     if "Source image" in table.columns:
         table = table.rename(columns=COVER_TABLE)
         table = table.rename(columns={table.columns[0]: "id"})

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from custom_components.errors import InputError
+from custom_components.fields import grid_change
 
 Matrix = npt.NDArray[np.float64]
 
@@ -69,11 +70,7 @@ def shrink(image: Tensor, matrix: Matrix, scale: float, mode: str = "area") -> t
     shape = tuple(max(1, round(side * scale)) for side in image.shape[1:])
     if shape == tuple(image.shape[1:]):
         return image, matrix
-    factor = np.array(image.shape[1:]) / np.array(shape)
-    # voxel centre i of the small grid lies at (i + 0.5) * factor - 0.5 of the large one
-    step = np.diag([*factor, 1.0])
-    step[:2, 2] = 0.5 * factor - 0.5
-    return F.interpolate(image[None], shape, mode=mode)[0], matrix @ step
+    return F.interpolate(image[None], shape, mode=mode)[0], matrix @ grid_change(shape, image.shape[1:])
 
 
 def pad_to(image: Tensor, matrix: Matrix, shape: tuple[int, int]) -> tuple[Tensor, Matrix]:

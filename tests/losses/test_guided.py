@@ -35,6 +35,15 @@ def test_the_terms_add_up():
     assert parts["keypoints_1"] == pytest.approx(float(expected), rel=1e-6)
 
 
+def test_leaving_the_image_costs_where_it_has_a_weight():
+    data, ddf = item(), torch.full((1, 2, *SHAPE), 500.0)
+    free, dear = (GuidedLoss(keypoints=(1.0,), boundary=weight) for weight in (0.0, 3.0))
+    difference = float(dear(ddf, data)) - float(free(ddf, data))
+    assert difference == pytest.approx(3 * dear.figures["boundary"], rel=1e-4)
+    assert difference > 1
+    assert "boundary" not in free.figures
+
+
 @pytest.mark.parametrize("features", [None, DenseSIFT(), DenseSIFT(step=4)])
 def test_equal_images_without_displacement_cost_nothing(features):
     data = item()
