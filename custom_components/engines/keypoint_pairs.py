@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from custom_components.errors import InputError
 from custom_components.matching.point_pairs import PointPairs
+from custom_components.transforms.random_view import RandomView
 
 
 class KeypointPairs(Dataset[dict[str, Tensor]]):
@@ -26,6 +27,7 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         matches: one a source, from a pair's id to its correspondences; a pair may be missing.
         points: N; of more correspondences a random part is taken.
         augmented: turn and mirror; the source does not.
+        view: magnifies and bends before that; None leaves the pair as it is.
         seed: see above.
 
     Raises:
@@ -38,6 +40,7 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         matches: Sequence[Mapping[str, PointPairs]] = (),
         points: int = 400,
         augmented: bool = True,
+        view: RandomView | None = None,
         seed: int = 0,
     ) -> None:
         if len(pairs) == 0:
@@ -46,6 +49,7 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         self.matches = list(matches)
         self.points = points
         self.augmented = augmented
+        self.view = view
         self.seed = seed
         self.epoch = 0
 
@@ -72,6 +76,9 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         for side, key in zip(sides, ("points_moving", "points_fixed"), strict=True):
             item[key] = torch.stack([getattr(part, side) for part, _ in chosen]) if chosen else torch.zeros(0, 0, 2)
         item["valid"] = torch.stack([valid for _, valid in chosen]) if chosen else torch.zeros(0, 0)
+        if self.view is not None:
+            self.view.set_random_state(state=chance)
+            item = self.view(item)
         if self.augmented:
             item = turned(item, shape, int(chance.randint(8)))
         return item

@@ -10,6 +10,8 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
+from math import cos, pi
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedTrainer
-from monai.handlers import TensorBoardStatsHandler
+from monai.handlers import LrScheduleHandler, TensorBoardStatsHandler
 from torch import Tensor, nn
 
 from custom_components.engines.keypoint_pairs import KeypointPairs
@@ -32,8 +34,10 @@ from custom_components.matching.deep_keypoints import add_matches
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.pairs.atomic import atomic_path
 from custom_components.states import with_weights
+from custom_components.transforms.random_view import RandomView
 
 FIXED = "fixed"  # the source of correspondences that needs no stage
+LOWEST = 0.05  # share of the learning rate at the end of a stage
 
 Matches = dict[str, PointPairs]
 Matching = Callable[..., PointPairs]  # of moving and fixed image and their masks, such as CachedMatcher
@@ -49,7 +53,7 @@ class TrainingStage:
         loss: with a weight for each source.
         sources: of correspondences: "fixed", or earlier stages whose encoders find them; each adds to those before.
         max_epochs: at most so many; an epoch sees every pair in both directions.
-        learning_rate: of Adam.
+        learning_rate: of Adam at the beginning; it falls to a twentieth along half a cosine.
         patience: the stage ends when the loss of so many epochs in a row was not better than the best by
             ``improvement``.
         improvement: share of the loss.
@@ -80,7 +84,8 @@ class StagedTraining:
         model_file: where the weights of the last stage go when the whole schedule is done.
         points: correspondences of a source and pair that an iteration sees.
         separation: voxels; correspondences of a later source nearer to known ones add nothing.
-        seed: of order, turns and parts.
+        view: magnifies and bends the pairs, the same in every stage.
+        seed: of order, turns, parts and views.
         half: compute in bfloat16 where that is safe.
         device: of the training.
 
@@ -99,6 +104,7 @@ class StagedTraining:
         model_file: str | Path | None = None,
         points: int = 400,
         separation: float = 5.0,
+        view: RandomView | None = None,
         seed: int = 0,
         half: bool = False,
         device: str | torch.device = "cpu",
@@ -119,6 +125,7 @@ class StagedTraining:
         self.model_file = model_file
         self.points = points
         self.separation = separation
+        self.view = view
         self.seed = seed
         self.half = half
         self.device = torch.device(device)
@@ -205,12 +212,14 @@ class StagedTraining:
                 print(f"{stage.name}: {stage.sources[-1]} adds {share:.1%} of correspondences only; converged")
                 return False
         network = self._network(start)
-        dataset = KeypointPairs(self.pairs, matches, self.points, seed=self.seed)
+        dataset = KeypointPairs(self.pairs, matches, self.points, view=self.view, seed=self.seed)
         optimizer = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
+        falling = partial(_half_cosine, total=stage.max_epochs * len(dataset))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, falling)  # keeps no total, so more epochs may be asked
         stop = StopWhenFlat(stage.patience, stage.improvement)
         folder = self.folder / stage.name
         figures = stage.loss.figures_of
-        parts = {"network": network, "optimizer": optimizer, "stop": stop}
+        parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler, "stop": stop}
         trainer = SupervisedTrainer(
             device=self.device,
             max_epochs=stage.max_epochs,
@@ -223,6 +232,7 @@ class StagedTraining:
             decollate=False,
             train_handlers=[
                 EpochSetter(dataset),
+                LrScheduleHandler(scheduler, print_lr=False, epoch_level=False),
                 stop,
                 TensorBoardStatsHandler(log_dir=str(folder / "tensorboard"), output_transform=figures),
                 TrainingCurve(folder / "curve.csv", figures),
@@ -244,6 +254,11 @@ class StagedTraining:
             for data in self.pairs:
                 name = data["pair"].id
                 writer.writerow([name, *(len(part[name]) for part in matches)])
+
+
+def _half_cosine(step: int, total: int) -> float:
+    """Factor on the learning rate: 1 at the first of ``total`` steps, ``LOWEST`` after the last."""
+    return LOWEST + (1 - LOWEST) * (1 + cos(pi * min(step / total, 1.0))) / 2
 
 
 def _mean(matches: Mapping[str, PointPairs]) -> float:

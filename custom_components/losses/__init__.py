@@ -5,12 +5,16 @@ from __future__ import annotations
 from custom_components.losses.affine_similarity import AffineSimilarityLoss
 from custom_components.losses.boundary import BoundaryLoss
 from custom_components.losses.curvature import CurvatureLoss
+from custom_components.losses.deep_sim import DeepSimLoss
+from custom_components.losses.diffusion import ForwardDiffusionLoss
 from custom_components.losses.end_point import EndPointLoss
+from custom_components.losses.field_loss import FieldLoss
 from custom_components.losses.guided import GuidedLoss
 from custom_components.losses.keypoint_distance import KeypointDistanceLoss
 from custom_components.losses.mind import MINDSSCLoss, mind_ssc
 from custom_components.losses.multi_scale import MultiScaleLoss
 from custom_components.losses.ngf import NGFLoss, normalised_gradient
+from custom_components.losses.nmi import NMILoss
 from custom_components.losses.patch_ncc import PatchNCCLoss
 from custom_components.losses.structural_ncc import StructuralNCCLoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
@@ -19,12 +23,16 @@ __all__ = [
     "AffineSimilarityLoss",
     "BoundaryLoss",
     "CurvatureLoss",
+    "DeepSimLoss",
     "EndPointLoss",
+    "FieldLoss",
+    "ForwardDiffusionLoss",
     "GuidedLoss",
     "KeypointDistanceLoss",
     "MINDSSCLoss",
     "MultiScaleLoss",
     "NGFLoss",
+    "NMILoss",
     "PatchNCCLoss",
     "StructuralNCCLoss",
     "WindowedNCCLoss",

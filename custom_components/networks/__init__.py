@@ -1,18 +1,25 @@
-"""Networks that take moving and fixed image in one tensor and return a field or an affine."""
+"""Networks that take moving and fixed image in one tensor and return a field or an affine, and feature extractors."""
 
 from __future__ import annotations
 
 from custom_components.networks.affine import AffineNet, PatchAffineNet, theta_to_matrix
 from custom_components.networks.cost_volume import cost_volume
+from custom_components.networks.diffeomorphic import Diffeomorphic
+from custom_components.networks.feature_encoder import FeatureEncoder, encoder_of
 from custom_components.networks.mask_flownet import MaskFlownetS
 from custom_components.networks.patch_unet import NetworkPyramid, PatchUNet
+from custom_components.networks.strided_unet import StridedUNet
 
 __all__ = [
     "AffineNet",
+    "Diffeomorphic",
+    "FeatureEncoder",
     "MaskFlownetS",
     "NetworkPyramid",
     "PatchAffineNet",
     "PatchUNet",
+    "StridedUNet",
     "cost_volume",
+    "encoder_of",
     "theta_to_matrix",
 ]

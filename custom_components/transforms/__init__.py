@@ -7,6 +7,7 @@ from custom_components.transforms.augmented_pairs import AugmentedPairs
 from custom_components.transforms.dense_sift import DenseSIFT, dense_sift
 from custom_components.transforms.dictionary import CommonPadd, ReadPaird, StainGreyd, WorkingSized
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask
+from custom_components.transforms.random_view import RandomView
 from custom_components.transforms.synthetic_warp import RandomField, RandomLook, SyntheticPairs
 from custom_components.transforms.working import common_shape, pad_to, shrink, working_scale
 
@@ -18,6 +19,7 @@ __all__ = [
     "RandomField",
     "RandomLook",
     "RandomPairAugmentation",
+    "RandomView",
     "ReadPaird",
     "StainGreyd",
     "SyntheticPairs",
