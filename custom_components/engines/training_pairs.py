@@ -6,11 +6,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import torch
 from monai.data import Dataset
+from torch import Tensor
 
 from custom_components.engines.pair_evaluator import Data, reason_of
 from custom_components.errors import InputError
 from custom_components.pairs import Pair, select_pairs
+
+KEPT = ("pair", *(f"{name}_{side}" for name in ("working", "mask", "labels") for side in ("moving", "fixed")))
+Record = dict[str, Tensor]
 
 
 def training_pairs(
@@ -35,11 +40,40 @@ def training_pairs(
         except Exception as error:  # one bad pair must not stop a training
             print(f"left out: {pair.id}: {reason_of(error, pair)}")
             return None
-        keep = ("pair", "working_moving", "working_fixed", "mask_moving", "mask_fixed")
-        return {key: prepared[key] for key in keep}
+        return {key: prepared[key] for key in KEPT if key in prepared}
 
     with ThreadPoolExecutor(workers) as pool:
         read = [data for data in pool.map(prepare, chosen) if data is not None]
     if chosen and not read:
         raise InputError(f"{pairs}: none of the {len(chosen)} pairs can be read")
     return Dataset(read)
+
+
+def stacked_pairs(pairs: Dataset) -> list[Record]:
+    """``image`` (2, *spatial), moving and fixed, and ``labels`` (2, *spatial) where both have them.
+
+    Args:
+        pairs: as ``training_pairs`` gives.
+    """
+    return [_record(data, ("moving", "fixed")) for data in pairs]
+
+
+def single_images(pairs: Dataset) -> list[Record]:
+    """Every file of the pairs once: ``image`` (1, *spatial) and ``labels`` (1, *spatial) where it has them.
+
+    Args:
+        pairs: as ``training_pairs`` gives.
+    """
+    found: dict[Path, Record] = {}
+    for data in pairs:
+        for side in ("moving", "fixed"):
+            found.setdefault(getattr(data["pair"], side), _record(data, (side,)))
+    return list(found.values())
+
+
+def _record(data: Data, sides: Sequence[str]) -> Record:
+    names = {"image": "working"} | ({"labels": "labels"} if all(f"labels_{side}" in data for side in sides) else {})
+    return {
+        key: torch.cat([torch.as_tensor(data[f"{name}_{side}"]).as_subclass(Tensor) for side in sides])
+        for key, name in names.items()
+    }

@@ -6,6 +6,7 @@ from custom_components.inferers.affine_alignment import AffineAlignment
 from custom_components.inferers.affine_network import AffineNetwork
 from custom_components.inferers.all_levels import AllLevels
 from custom_components.inferers.chain import Chain
+from custom_components.inferers.direct_field import DirectField
 from custom_components.inferers.flow_refinement import FlowRefinement
 from custom_components.inferers.hybrid_matching import HybridMatching
 from custom_components.inferers.instance_optimisation import InstanceOptimisation
@@ -20,6 +21,7 @@ __all__ = [
     "AffineNetwork",
     "AllLevels",
     "Chain",
+    "DirectField",
     "Estimate",
     "FlowRefinement",
     "HybridMatching",

@@ -17,7 +17,7 @@ class Interpolation(Protocol):
         self,
         points: Tensor,
         displacements: Tensor,
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
         diagonal: float,
         weights: Tensor | None = None,
     ) -> Tensor:
@@ -47,7 +47,7 @@ class SplineInterpolation:
         self,
         points: Tensor,
         displacements: Tensor,
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
         diagonal: float,
         weights: Tensor | None = None,
     ) -> Tensor:
@@ -82,7 +82,7 @@ class ScatteredInterpolation:
         self,
         points: Tensor,
         displacements: Tensor,
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
         diagonal: float,
         weights: Tensor | None = None,
     ) -> Tensor:

@@ -22,9 +22,9 @@ class PairImages:
     """A prepared pair on one common grid size.
 
     Attributes:
-        moving: (1, 1, H, W) float in [0, 1], tissue bright on black.
+        moving: (1, 1, *spatial) float in [0, 1], tissue bright on black; 2-D or 3-D.
         fixed: the same size.
-        moving_mask: (1, 1, H, W) float, 1 on tissue.
+        moving_mask: (1, 1, *spatial) float, 1 on tissue.
         fixed_mask: the same.
     """
 
@@ -35,13 +35,13 @@ class PairImages:
 
     def __post_init__(self) -> None:
         shapes = {tuple(t.shape) for t in (self.moving, self.fixed, self.moving_mask, self.fixed_mask)}
-        if len(shapes) != 1 or len(self.moving.shape) != 4 or self.moving.shape[:2] != (1, 1):
-            raise InputError(f"a pair needs images and masks of one shape (1, 1, H, W), got {sorted(shapes)}")
+        if len(shapes) != 1 or self.moving.ndim not in (4, 5) or self.moving.shape[:2] != (1, 1):
+            raise InputError(f"a pair needs images and masks of one shape (1, 1, *spatial), got {sorted(shapes)}")
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.fixed.shape[-2], self.fixed.shape[-1]
+    def shape(self) -> tuple[int, ...]:
+        """(H, W) or (D, H, W)."""
+        return tuple(self.fixed.shape[2:])
 
     @property
     def diagonal(self) -> float:
@@ -66,8 +66,8 @@ class Estimate:
     """The state that one step hands to the next.
 
     Attributes:
-        ddf: (1, 2, H, W), voxels, fixed grid -> moving.
-        affine: (3, 3) row/col matrix, fixed -> moving, the global part of ``ddf``.
+        ddf: (1, D, *spatial), voxels, fixed grid -> moving.
+        affine: (D+1, D+1) array-axis order, fixed -> moving, the global part of ``ddf``.
         matches: pairs that carry the field so far.
         dropped: pairs rejected so far.
         stages: what was done.
@@ -80,9 +80,10 @@ class Estimate:
     stages: tuple[Stage, ...] = ()
 
     @staticmethod
-    def identity(shape: tuple[int, int], device: torch.device | str = "cpu") -> Estimate:
+    def identity(shape: tuple[int, ...], device: torch.device | str = "cpu") -> Estimate:
         """Nothing known yet: no displacement, no matches."""
-        return Estimate(torch.zeros(1, 2, *shape, device=device), np.eye(3), PointPairs.empty(), PointPairs.empty())
+        none, count = PointPairs.empty(len(shape)), len(shape)
+        return Estimate(torch.zeros(1, count, *shape, device=device), np.eye(count + 1), none, none)
 
 
 class Step(Protocol):

@@ -13,6 +13,7 @@ from custom_components.losses.guided import GuidedLoss
 from custom_components.losses.keypoint_distance import KeypointDistanceLoss
 from custom_components.losses.mind import MINDSSCLoss, mind_ssc
 from custom_components.losses.multi_scale import MultiScaleLoss
+from custom_components.losses.named import similarity_named
 from custom_components.losses.ngf import NGFLoss, normalised_gradient
 from custom_components.losses.nmi import NMILoss
 from custom_components.losses.patch_ncc import PatchNCCLoss
@@ -38,4 +39,5 @@ __all__ = [
     "WindowedNCCLoss",
     "mind_ssc",
     "normalised_gradient",
+    "similarity_named",
 ]

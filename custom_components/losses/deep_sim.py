@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from custom_components.errors import InputError
 from custom_components.fields import resize, warp
 from custom_components.losses.masking import check_pair, weighted_mean
+from custom_components.networks.feature_encoder import frozen
 
 
 class DeepSimLoss(nn.Module):
@@ -46,7 +47,7 @@ class DeepSimLoss(nn.Module):
         super().__init__()
         if levels is not None and len(levels) == 0:
             raise InputError("levels names the feature maps that count, got none")
-        self.extractor = extractor.eval().requires_grad_(False)
+        self.extractor = frozen(extractor)
         self.levels = None if levels is None else tuple(levels)
         self.zero_mean = zero_mean
         self.extract_before_transform = extract_before_transform

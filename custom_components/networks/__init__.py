@@ -5,10 +5,11 @@ from __future__ import annotations
 from custom_components.networks.affine import AffineNet, PatchAffineNet, theta_to_matrix
 from custom_components.networks.cost_volume import cost_volume
 from custom_components.networks.diffeomorphic import Diffeomorphic
+from custom_components.networks.extractor_file import load_extractor
 from custom_components.networks.feature_encoder import FeatureEncoder, encoder_of
 from custom_components.networks.mask_flownet import MaskFlownetS
 from custom_components.networks.patch_unet import NetworkPyramid, PatchUNet
-from custom_components.networks.strided_unet import StridedUNet
+from custom_components.networks.strided_unet import StridedUNet, registration_unet
 
 __all__ = [
     "AffineNet",
@@ -21,5 +22,7 @@ __all__ = [
     "StridedUNet",
     "cost_volume",
     "encoder_of",
+    "load_extractor",
+    "registration_unet",
     "theta_to_matrix",
 ]

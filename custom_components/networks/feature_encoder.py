@@ -79,6 +79,13 @@ class FeatureEncoder(nn.Module):
         return features
 
 
+def frozen(network: nn.Module) -> nn.Module:
+    """The network itself, in evaluation mode and without gradients of its parameters."""
+    for parameter in network.parameters():  # the method of the same name does not take TorchScript
+        parameter.requires_grad_(False)
+    return network.eval()
+
+
 def encoder_of(network: nn.Module) -> nn.Module:
     """The ``encoder`` of a trained ``StridedUNet``; a network without one is an extractor already."""
     encoder = getattr(network, "encoder", network)

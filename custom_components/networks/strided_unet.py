@@ -10,6 +10,8 @@ from monai.networks.blocks import Convolution
 from monai.networks.layers.factories import Dropout
 from torch import Tensor, nn
 
+from custom_components import switches
+from custom_components.networks.diffeomorphic import Diffeomorphic
 from custom_components.networks.feature_encoder import FeatureEncoder, convolution
 from custom_components.networks.sizes import check_sides
 
@@ -35,6 +37,7 @@ class StridedUNet(nn.Module):
         out_kernel: of the last convolution; the source has 1, and 3 for a field.
         out_deviation: standard deviation of the last convolution's weights at first, its bias then 0, as the source
             begins a field; None leaves PyTorch's.
+        bounded: a sigmoid at the end, for grey values.
 
     Raises:
         InputError: see ``FeatureEncoder``.
@@ -55,10 +58,12 @@ class StridedUNet(nn.Module):
         dropout: float = 0.5,
         out_kernel: int = 1,
         out_deviation: float | None = None,
+        bounded: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = FeatureEncoder(spatial_dims, in_channels, channels, normalised, dropout)
         self.skips = skips
+        self.bounded = bounded
         self.mode = "bilinear" if spatial_dims == 2 else "trilinear"
         widths = list(reversed(self.encoder.channels))
         stages = []
@@ -77,7 +82,7 @@ class StridedUNet(nn.Module):
             nn.init.zeros_(self.out.conv.bias)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, in_channels, *spatial) -> (B, out_channels, *spatial), no activation at the end.
+        """(B, in_channels, *spatial) -> (B, out_channels, *spatial), linear or in [0, 1].
 
         Raises:
             InputError: a side is too short for the levels; a scripted network doesn't check.
@@ -93,4 +98,27 @@ class StridedUNet(nn.Module):
             if self.skips:
                 x = torch.cat([x, above], dim=1)
         result: Tensor = self.out(self.head(x))
-        return result
+        return torch.sigmoid(result) if self.bounded else result
+
+
+def registration_unet(
+    spatial_dims: int = 2,
+    channels: Sequence[int] = (64, 128, 256),
+    diffeomorphic: bool | str = False,
+    normalised: bool = True,
+    dropout: float = 0.5,
+) -> nn.Module:
+    """The registration network of the source: moving and fixed in, displacement field in voxels out.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: see ``StridedUNet``; so are ``normalised`` and ``dropout``.
+        diffeomorphic: the output is integrated as a velocity, see ``Diffeomorphic``; the source's is not.
+        normalised: see above.
+        dropout: see above.
+    """
+    network = StridedUNet(
+        spatial_dims, 2, spatial_dims, channels,
+        normalised=normalised, dropout=dropout, out_kernel=3, out_deviation=1e-5,
+    )  # fmt: skip
+    return Diffeomorphic(network) if switches.on(diffeomorphic, "diffeomorphic") else network

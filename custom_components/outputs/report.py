@@ -23,15 +23,16 @@ from custom_components.fields import (
 )
 from custom_components.metrics import tre
 from custom_components.outputs import pictures as draw
+from custom_components.outputs.sections import drawn, in_plane, sections
 from custom_components.pairs import atomic_path
-from custom_components.transforms.grey import stain_independent_grey
+from custom_components.transforms.grey import stain_independent_grey, stretch, to_luminance
 from custom_components.transforms.working import shrink
 
 Metrics = Mapping[str, Any]
 Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 Points = npt.NDArray[np.float64]
-UNITS = {"pixel": "px", "micrometre": "\N{MICRO SIGN}m"}
+UNITS = {"pixel": "px", "micrometre": "\N{MICRO SIGN}m", "millimetre": "mm"}
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class ReportData:
     """What the pictures are made of.
 
     Attributes:
-        fixed: (C, H, W) as read.
-        moving: (C, H, W) as read.
+        fixed: (C, *spatial) as read.
+        moving: (C, *spatial) as read.
         fixed_matrix: index_to_physical of ``fixed``.
         moving_matrix: index_to_physical of ``moving``.
         displacement: displacement image, fixed -> moving.
@@ -161,7 +162,7 @@ def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, list[dict[str
 
 
 def shrunk(image: Array, matrix: Matrix, longest: int) -> tuple[Array, Matrix]:
-    """(C, H, W) with its longest side at most ``longest``, dtype kept, and its index_to_physical."""
+    """(C, *spatial) with its longest side at most ``longest``, dtype kept, and its index_to_physical."""
     scale = min(1.0, longest / max(image.shape[1:]))
     values, grid = shrink(torch.from_numpy(image.astype(np.float32)), matrix, scale)
     small = values.numpy()
@@ -169,7 +170,9 @@ def shrunk(image: Array, matrix: Matrix, longest: int) -> tuple[Array, Matrix]:
 
 
 def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
-    """All pictures of the page, drawn on the fixed image shrunk to ``longest``."""
+    """All pictures of the page, drawn on the fixed image shrunk to ``longest``; of a volume three sections."""
+    if data.fixed.ndim == 4:
+        return _volume_pictures(data, longest // 3)
     fixed, fixed_matrix = shrunk(data.fixed, data.fixed_matrix, longest)
     moving, moving_matrix = shrunk(data.moving, data.moving_matrix, longest)
     shape = (fixed.shape[1], fixed.shape[2])
@@ -209,8 +212,45 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
     return images
 
 
+def _volume_pictures(data: ReportData, longest: int) -> dict[str, draw.RGB]:
+    """The pictures that a volume has: neither matches nor landmarks."""
+    fixed, fixed_matrix = shrunk(data.fixed, data.fixed_matrix, longest)
+    moving, moving_matrix = shrunk(data.moving, data.moving_matrix, longest)
+    shape = fixed.shape[1:]
+    identity = displacement_image(torch.zeros(1, 3, *shape), fixed_matrix, fixed_matrix)
+    volumes = [fixed]
+    for field in (data.displacement, identity):
+        volumes.append(resample(moving, moving_matrix, field, shape, fixed_matrix, 1, data.background))
+    # one stretch for the whole volume, so that the sections can be compared
+    greys = [stretch(to_luminance(volume)) for volume in volumes]
+    rgb_fixed, rgb_warped, rgb_before = (
+        [draw.to_rgb(s) for s in sections((255 * grey[None]).astype(np.uint8).repeat(3, axis=0))] for grey in greys
+    )
+    grey_fixed, grey_warped, grey_before = ([s[0] for s in sections(grey[None])] for grey in greys)
+    ddf = image_to_ddf(data.displacement, fixed_matrix, moving_matrix, shape)
+    bend = affine_residual(best_affine(ddf), ddf)
+    determinant = [s[0] for s in sections(jacobian_determinant(bend).double().numpy())]
+    return {
+        "fixed": drawn(_same, rgb_fixed),
+        "warped": drawn(_same, rgb_warped),
+        "unaligned": drawn(_same, rgb_before),
+        "colour_before": drawn(draw.two_colour, grey_fixed, grey_before),
+        "colour_after": drawn(draw.two_colour, grey_fixed, grey_warped),
+        "checker_before": drawn(draw.checkerboard, rgb_fixed, rgb_before),
+        "checker_after": drawn(draw.checkerboard, rgb_fixed, rgb_warped),
+        "grid": drawn(draw.deformation_grid, rgb_fixed, in_plane(bend[0].double().numpy())),
+        "area": drawn(draw.area_picture, rgb_fixed, determinant),
+    }
+
+
+def _same(picture: draw.RGB) -> draw.RGB:
+    return picture
+
+
 def write_thumbnail(path: Path, fixed: Array, warped: Array) -> None:
-    """A small two-colour overlay for the index page; both (C, H, W) of one size."""
+    """A small two-colour overlay for the index page; both (C, *spatial) of one size, of volumes the middle section."""
+    if fixed.ndim == 4:
+        fixed, warped = (sections(volume)[0] for volume in (fixed, warped))
     greys = [stain_independent_grey(shrunk(image, np.eye(3), 240)[0]) for image in (fixed, warped)]
     with atomic_path(path) as partial:
         partial.write_bytes(draw.jpeg(draw.two_colour(greys[0], greys[1])))

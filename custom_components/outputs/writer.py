@@ -73,9 +73,9 @@ def output_suffix(moving: Path, wanted: str | None) -> str:
 
 
 def background_of(image: npt.NDArray[Any]) -> list[float]:
-    """The median of the rim of (C, H, W), one value a channel."""
-    rim = np.concatenate([image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]], axis=1)
-    return [float(v) for v in np.median(rim, axis=1)]
+    """The median of the rim of (C, *spatial), one value a channel."""
+    faces = [image.take(place, axis).reshape(len(image), -1) for axis in range(1, image.ndim) for place in (0, -1)]
+    return [float(v) for v in np.median(np.concatenate(faces, axis=1), axis=1)]
 
 
 def native_array(image: MetaTensor) -> npt.NDArray[Any]:
@@ -208,13 +208,13 @@ def write_registration(
     Args:
         result: fields and matches on the working grids.
         pair: where the files are.
-        moving: (C, H, W) as read.
+        moving: (C, *spatial) as read.
         fixed: as read.
-        working_moving: (1, H, W) working image; its index_to_physical places the field.
+        working_moving: (1, *spatial) working image; its index_to_physical places the field.
         working_fixed: the same.
-        mask_moving: (1, H, W) tissue.
+        mask_moving: (1, *spatial) tissue.
         mask_fixed: the same.
-        unit: "pixel" or "micrometre", of the fields on disk.
+        unit: "pixel", "micrometre" or "millimetre", of the fields on disk.
         output_dir: the pair's folder is made in it.
         output_ext: of the warped image; None keeps the moving image's.
         report: write report.html.
@@ -254,8 +254,9 @@ def write_registration(
         warped = resample(array, moving_matrix, forward, spatial, fixed_matrix, 1, background)
         size = fixed.meta["pixel_size"]
         write_image(folder / f"warped{output_suffix(pair.moving, output_ext)}", warped, fixed_matrix, size)
-        write_displacement(folder / "displacement.mha", forward)
-        write_displacement(folder / "inverse_displacement.mha", backward)
+        suffix = ".mha" if len(spatial) == 2 else ".nii.gz"
+        write_displacement(folder / f"displacement{suffix}", forward)
+        write_displacement(folder / f"inverse_displacement{suffix}", backward)
         write_transform(folder / "transform.h5", forward)
         landmarks = _carry_landmarks(pair, backward, fixed, moving_matrix, fixed_matrix, folder, metrics)
         if pair.moving_annotations is not None:

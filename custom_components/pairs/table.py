@@ -142,7 +142,7 @@ def select_pairs(
     unknown = sorted(set(optional) - set(OPTIONAL))
     if unknown:
         raise InputError(f"unknown argument '{unknown[0]}'; a pair has {', '.join(OPTIONAL)}")
-    name = id or f"{Path(moving).stem}_to_{Path(fixed).stem}"
+    name = id or "_to_".join(Path(str(file).removesuffix(".gz")).stem for file in (moving, fixed))
     _check_ids([name], "command line")
     given: dict[str, Any] = {key: Path(value) for key, value in optional.items() if value is not None}
     return [Pair(name, Path(moving), Path(fixed), **given)]

@@ -5,8 +5,17 @@ from __future__ import annotations
 from custom_components.transforms.augmentation import RandomPairAugmentation, RandPairAugmentd
 from custom_components.transforms.augmented_pairs import AugmentedPairs
 from custom_components.transforms.dense_sift import DenseSIFT, dense_sift
-from custom_components.transforms.dictionary import CommonPadd, ReadPaird, StainGreyd, WorkingSized
+from custom_components.transforms.dictionary import (
+    CommonPadd,
+    GreyScaled,
+    ReadLabels,
+    ReadPaird,
+    StainGreyd,
+    WorkingSized,
+)
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask
+from custom_components.transforms.labelled_augmentation import labelled_augmentation
+from custom_components.transforms.random_items import RandomItems
 from custom_components.transforms.random_view import RandomView
 from custom_components.transforms.synthetic_warp import RandomField, RandomLook, SyntheticPairs
 from custom_components.transforms.working import common_shape, pad_to, shrink, working_scale
@@ -15,17 +24,21 @@ __all__ = [
     "AugmentedPairs",
     "CommonPadd",
     "DenseSIFT",
+    "GreyScaled",
     "RandPairAugmentd",
     "RandomField",
+    "RandomItems",
     "RandomLook",
     "RandomPairAugmentation",
     "RandomView",
+    "ReadLabels",
     "ReadPaird",
     "StainGreyd",
     "SyntheticPairs",
     "WorkingSized",
     "common_shape",
     "dense_sift",
+    "labelled_augmentation",
     "pad_to",
     "shrink",
     "stain_independent_grey",

@@ -1,23 +1,25 @@
-"""The preparation of a pair as MONAI dictionary transforms; every image is a MetaTensor (C, H, W), rows first.
+"""The preparation of a pair as MONAI dictionary transforms; every image is a MetaTensor (C, *spatial), rows first.
 
 Keys: ``pair`` holds the ``Pair``; ``moving`` and ``fixed`` the images as read; ``working_moving`` and ``working_fixed``
-the grey working images (1, H, W), 0..1; ``mask_moving`` and ``mask_fixed`` the tissue on the same grids.
+the grey working images (1, *spatial), 0..1; ``mask_moving`` and ``mask_fixed`` the tissue on the same grids;
+``labels_moving`` and ``labels_fixed`` their classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
+from scipy.ndimage import affine_transform
 
 from custom_components.errors import InputError
 from custom_components.fields import index_to_physical
 from custom_components.pairs import Pair, check_pair, read_image
-from custom_components.transforms.grey import stain_independent_grey, tissue_mask
+from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
 from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
 
 Data = dict[Hashable, Any]
@@ -27,14 +29,17 @@ SIDES = ("moving", "fixed")
 class ReadPaird(Transform):
     """Read both images of ``data["pair"]`` into ``moving`` and ``fixed``.
 
-    The physical unit is the pixel of the file, or the micrometre when both files state their pixel size.
+    The physical unit is the pixel of the file, the micrometre when both files state their pixel size, or of volumes
+    the millimetre, in which their formats count.
 
     Args:
         channel: take this channel alone (multi-channel fluorescence); None takes all.
+        volumes: also take a pair of 3-D images; landmarks and annotations have two dimensions.
     """
 
-    def __init__(self, channel: int | None = None) -> None:
+    def __init__(self, channel: int | None = None, volumes: bool = False) -> None:
         self.channel = channel
+        self.volumes = volumes
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Add ``moving``, ``fixed`` and ``unit``."""
@@ -42,15 +47,25 @@ class ReadPaird(Transform):
         check_pair(pair)
         images = {side: read_image(getattr(pair, side), channel=self.channel) for side in SIDES}
         for side, image in images.items():
-            if image.ndim != 3:
+            if image.ndim != 3 and not self.volumes:
                 raise InputError(f"{getattr(pair, side)}: {image.ndim - 1}-D image; this bundle registers 2-D sections")
+        if len({image.ndim for image in images.values()}) > 1:
+            raise InputError(f"{pair.moving} and {pair.fixed} have different numbers of dimensions")
+        if images["fixed"].ndim == 4:
+            self._check_attached(pair)
         metric = all(image.meta["pixel_size"] is not None for image in images.values())
         if metric:
             for image in images.values():
                 rows, columns = image.meta["pixel_size"]
                 image.meta["index_to_physical"] = index_to_physical((columns, rows))
-        unit = "micrometre" if metric else "pixel"
+        unit = "millimetre" if images["fixed"].ndim == 4 else "micrometre" if metric else "pixel"
         return dict(data) | images | {"unit": unit}
+
+    @staticmethod
+    def _check_attached(pair: Pair) -> None:
+        for file in (pair.moving_landmarks, pair.fixed_landmarks, pair.moving_annotations):
+            if file is not None:
+                raise InputError(f"{file}: landmarks and annotations of volumes can't be carried, only label maps")
 
 
 class StainGreyd(MapTransform):
@@ -77,6 +92,82 @@ class StainGreyd(MapTransform):
             grey = stain_independent_grey(array, self.clip_limit, self.tiles)
             result[f"working_{key}"] = MetaTensor(as_float(_tensor(grey)), meta=image.meta)
             result[f"mask_{key}"] = MetaTensor(as_float(_tensor(mask)), meta=image.meta)
+        return result
+
+
+class GreyScaled(MapTransform):
+    """Grey of any modality: luminance, scaled by percentiles, into ``working_<key>``; all voxels into ``mask_<key>``.
+
+    Args:
+        keys: images (C, *spatial).
+        low: per cent of the voxels that become 0.
+        high: per cent above which all become 1.
+        black: grey value of the file that is background, such as 0 around a skull-stripped brain; these voxels are not
+            in the mask and percentiles are taken without them. None takes all voxels.
+    """
+
+    def __init__(self, keys: KeysCollection, low: float = 0.5, high: float = 99.5, black: float | None = None) -> None:
+        super().__init__(keys)
+        self.low = low
+        self.high = high
+        self.black = black
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Expect the images already at working size in ``working_<key>``.
+
+        Raises:
+            InputError: an image has no contrast, or is background alone.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[f"working_{key}"]
+            grey = to_luminance(image.numpy())
+            mask = np.ones_like(grey, dtype=bool) if self.black is None else grey != self.black
+            values = grey[mask]
+            bottom, top = np.percentile(values, (self.low, self.high)) if len(values) else (0.0, 0.0)
+            if top <= bottom:
+                raise InputError(f"{image.meta.get('filename', key)}: the image has no contrast")
+            scaled = np.clip((grey - bottom) / (top - bottom), 0, 1) * mask
+            result[f"working_{key}"] = MetaTensor(as_float(_tensor(scaled)), meta=image.meta)
+            result[f"mask_{key}"] = MetaTensor(as_float(_tensor(mask)), meta=image.meta)
+        return result
+
+
+class ReadLabels(MapTransform):
+    """Read the pair's label maps onto the working grids, into ``labels_<key>`` (1, *spatial), nearest label.
+
+    Args:
+        keys: names of the images; a pair without a label map is left as it is.
+        values: labels of the file in the order of the classes, the first for background; others become background.
+            None keeps the labels.
+    """
+
+    def __init__(self, keys: KeysCollection, values: Sequence[int] | None = None) -> None:
+        super().__init__(keys)
+        self.values = None if values is None else tuple(values)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Expect ``pair`` and, on its final grid, ``working_<key>``.
+
+        Raises:
+            InputError: a label map is wrong, or lies on another grid than its image.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            file = getattr(result["pair"], f"{key}_labels")
+            if file is None:
+                continue
+            labels, image = read_image(file), result[key]
+            if labels.shape[1:] != image.shape[1:]:
+                sizes = f"{tuple(labels.shape[1:])} and {tuple(image.shape[1:])}"
+                raise InputError(f"labels {file} and their image have different sizes: {sizes}")
+            found = labels[0].numpy()
+            if self.values is not None:
+                found = sum(index * (found == value) for index, value in enumerate(self.values))
+            working = result[f"working_{key}"]
+            step = np.linalg.inv(image.meta["index_to_physical"]) @ working.meta["index_to_physical"]
+            onto = affine_transform(found, step, output_shape=tuple(working.shape[1:]), order=0, output=np.float32)
+            result[f"labels_{key}"] = MetaTensor(as_float(_tensor(onto)), meta=working.meta)
         return result
 
 

@@ -59,11 +59,11 @@ def working_scale(
 
 
 def shrink(image: Tensor, matrix: Matrix, scale: float, mode: str = "area") -> tuple[Tensor, Matrix]:
-    """Resample (C, H, W) by ``scale`` <= 1 with the field of view kept; returns the image and its index_to_physical.
+    """Resample (C, *spatial) by ``scale`` <= 1, the field of view kept; returns the image and its index_to_physical.
 
     Args:
         image: float.
-        matrix: (3, 3) index_to_physical of ``image``.
+        matrix: (D+1, D+1) index_to_physical of ``image``.
         scale: new size over old size.
         mode: "area" averages, "nearest-exact" keeps masks.
     """
@@ -73,31 +73,30 @@ def shrink(image: Tensor, matrix: Matrix, scale: float, mode: str = "area") -> t
     return F.interpolate(image[None], shape, mode=mode)[0], matrix @ grid_change(shape, image.shape[1:])
 
 
-def pad_to(image: Tensor, matrix: Matrix, shape: tuple[int, int]) -> tuple[Tensor, Matrix]:
-    """Centre (C, H, W) in ``shape`` with zeros around it; returns the image and its index_to_physical.
+def pad_to(image: Tensor, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Tensor, Matrix]:
+    """Centre (C, *spatial) in ``shape`` with zeros around it; returns the image and its index_to_physical.
 
     Raises:
         InputError: the image is larger than ``shape``.
     """
-    before, total = [], []
+    before: list[int] = []
+    pads: list[int] = []
     for side, wanted in zip(image.shape[1:], shape, strict=True):
         if side > wanted:
             raise InputError(f"an image of {tuple(image.shape[1:])} does not fit into {shape}")
         before.append((wanted - side) // 2)
-        total.append(wanted - side)
-    padded = F.pad(image, (before[1], total[1] - before[1], before[0], total[0] - before[0]))
-    step = np.eye(3)
-    step[:2, 2] = -np.array(before)
-    return padded, matrix @ step
+        pads = [before[-1], wanted - side - before[-1], *pads]  # the last axis comes first
+    step = np.eye(len(shape) + 1)
+    step[:-1, -1] = -np.array(before)
+    return F.pad(image, pads), matrix @ step
 
 
-def common_shape(shapes: Sequence[tuple[int, ...]], margin: int = 16, multiple: int = 32) -> tuple[int, int]:
+def common_shape(shapes: Sequence[tuple[int, ...]], margin: int = 16, multiple: int = 32) -> tuple[int, ...]:
     """Smallest grid that holds every image with ``margin`` voxels around it and divides by ``multiple``.
 
     The margin keeps the field defined half a voxel beyond the image's rim, where full-resolution pixels still lie.
     """
-    rows, columns = (-(-(max(s[axis] for s in shapes) + 2 * margin) // multiple) * multiple for axis in (0, 1))
-    return rows, columns
+    return tuple(-(-(max(sides) + 2 * margin) // multiple) * multiple for sides in zip(*shapes, strict=True))
 
 
 def as_float(image: Tensor) -> Tensor:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
+from monai.data import MetaTensor
 
-from custom_components.engines import training_pairs
+from custom_components.engines import single_images, stacked_pairs, training_pairs
 from custom_components.errors import InputError
+from custom_components.pairs import select_pairs
 
 PREPARED = ("working_moving", "working_fixed", "mask_moving", "mask_fixed")
 
@@ -63,3 +66,29 @@ def test_a_table_of_which_nothing_can_be_read_is_refused(table):
 
 def test_a_config_without_a_table_has_no_pairs():
     assert len(training_pairs(None, dict)) == 0
+
+
+def prepared(moving: str, fixed: str, labels: bool = True) -> dict:
+    """A pair whose images are constant, the value of each file its own."""
+    pair = select_pairs(moving=moving, fixed=fixed)[0]
+    data = {"pair": pair}
+    for side, name in (("moving", moving), ("fixed", fixed)):
+        value = float(ord(name[0]))
+        data[f"working_{side}"] = MetaTensor(torch.full((1, 3, 4), value))
+        if labels:
+            data[f"labels_{side}"] = MetaTensor(torch.full((1, 3, 4), value + 1000))
+    return data
+
+
+def test_pairs_are_stacked_moving_first():
+    records = stacked_pairs([prepared("a.png", "b.png"), prepared("c.png", "a.png", labels=False)])
+    assert records[0]["image"][:, 0, 0].tolist() == [97.0, 98.0]
+    assert records[0]["labels"][:, 0, 0].tolist() == [1097.0, 1098.0]
+    assert set(records[1]) == {"image"}
+    assert type(records[0]["image"]) is torch.Tensor
+
+
+def test_every_file_comes_once_as_a_single_image():
+    records = single_images([prepared("a.png", "b.png"), prepared("b.png", "a.png"), prepared("c.png", "a.png")])
+    assert [record["image"][0, 0, 0].item() for record in records] == [97.0, 98.0, 99.0]
+    assert records[2]["labels"].shape == (1, 3, 4)

@@ -1,0 +1,18 @@
+"""Public sets of images with label maps, from the layout of their download to a pair table."""
+
+from __future__ import annotations
+
+from custom_components.image_sets.folder import folder
+from custom_components.image_sets.microscopy import membrane, phc_u373, platelet_em
+from custom_components.image_sets.writing import Item, neighbours, ordered_pairs, write_set
+
+__all__ = [
+    "Item",
+    "folder",
+    "membrane",
+    "neighbours",
+    "ordered_pairs",
+    "phc_u373",
+    "platelet_em",
+    "write_set",
+]

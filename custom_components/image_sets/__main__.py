@@ -1,0 +1,21 @@
+"""Pair tables of public sets and of one's own images.
+
+python -m custom_components.image_sets phc_u373 --source PhC-C2DH-U373 --to data/phc
+python -m custom_components.image_sets folder --images slices --labels masks --reach 2 --to pairs.csv
+"""
+
+from __future__ import annotations
+
+import sys
+
+import fire
+
+from custom_components.errors import InputError
+from custom_components.image_sets.folder import folder
+from custom_components.image_sets.microscopy import membrane, phc_u373, platelet_em
+
+if __name__ == "__main__":
+    try:
+        fire.Fire({function.__name__: function for function in (folder, membrane, phc_u373, platelet_em)})
+    except InputError as error:
+        sys.exit(f"error: {error}")

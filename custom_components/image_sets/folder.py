@@ -1,0 +1,51 @@
+"""A pair table of one's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from custom_components.errors import InputError
+from custom_components.image_sets.writing import neighbours, ordered_pairs
+from custom_components.pairs import atomic_path
+from custom_components.pairs.images import MEDICAL, PICTURES, TIFF, suffix_of
+
+
+def folder(images: str, to: str, labels: str | None = None, reach: int | None = None, evaluation: float = 0.2) -> str:
+    """Pairs of the images of a folder, in the order of their names.
+
+    Args:
+        images: the folder.
+        to: the table to write, CSV.
+        labels: folder of label maps with the names of their images, whatever their suffix.
+        reach: images at most so many places apart are paired, as slices or frames are; None pairs all, as subjects are.
+        evaluation: share of the images, the last ones, that are kept for the evaluation.
+
+    Returns:
+        How many pairs there are of each status.
+
+    Raises:
+        InputError: fewer than two images, or an image without a label map.
+    """
+    found = sorted(p for p in Path(images).glob("*") if suffix_of(p) in (*PICTURES, *TIFF, *MEDICAL))
+    if len(found) < 2:
+        raise InputError(f"{images} has {len(found)} images; two are needed for a pair")
+    names = {path.name.removesuffix(suffix_of(path)): path for path in found}
+    maps = {} if labels is None else {p.name.removesuffix(suffix_of(p)): p for p in Path(labels).glob("*")}
+    missing = [name for name in names if labels is not None and name not in maps]
+    if missing:
+        raise InputError(f"{labels} has no label map for {missing[0]}; {len(missing)} of {len(names)} are missing")
+    order = list(names)
+    kept = round(evaluation * len(order))
+    rows = []
+    for status, group in (("training", order[: len(order) - kept]), ("evaluation", order[len(order) - kept :])):
+        for moving, fixed in ordered_pairs(group) if reach is None else neighbours(group, reach):
+            row = {"id": f"{moving}_to_{fixed}", "moving": names[moving], "fixed": names[fixed], "status": status}
+            if labels is not None:
+                row |= {"moving_labels": maps[moving], "fixed_labels": maps[fixed]}
+            rows.append({key: str(v.resolve()) if isinstance(v, Path) else v for key, v in row.items()})
+    with atomic_path(Path(to)) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+    counts = pd.Series([row["status"] for row in rows]).value_counts(sort=False)
+    return f"{to}: " + ", ".join(f"{count} {status} pairs" for status, count in counts.items())

@@ -1,0 +1,46 @@
+"""Feature extractors from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from custom_components.errors import InputError
+from custom_components.networks.feature_encoder import FeatureEncoder, frozen
+from custom_components.states import fill, read_state, with_weights
+
+PREFIX = "encoder."
+KERNEL = 4  # of the strided convolutions, by which the stages are recognised
+
+
+def load_extractor(file: str | Path | None) -> nn.Module | None:
+    """The extractor in a file, frozen and in evaluation mode, its sizes read from the weights.
+
+    Args:
+        file: weights of a ``StridedUNet`` or of its ``FeatureEncoder``, or a TorchScript file (.ts) whose module
+            returns a list of feature maps; None gives None, for losses that need no extractor.
+
+    Raises:
+        InputError: the file is missing, or holds no such network.
+    """
+    if file is None:
+        return None
+    if Path(file).suffix == ".ts":
+        return frozen(with_weights(nn.Identity(), None, file))
+    state = read_state(file, str(file))
+    if any(name.startswith(PREFIX) for name in state):
+        state = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+    strided = [value for name, value in state.items() if name.endswith("weight") and value.shape[2:3] == (KERNEL,)]
+    if not strided:
+        raise InputError(f"{file} has no strided convolutions of a feature encoder; give weights of a StridedUNet")
+    with torch.device("meta"):  # every parameter comes from the file, so none is drawn
+        network = FeatureEncoder(
+            spatial_dims=strided[0].ndim - 2,
+            in_channels=strided[0].shape[1],
+            channels=[len(weight) for weight in strided],
+            normalised=any(name.endswith("running_mean") for name in state),
+        )
+    fill(network.to_empty(device="cpu"), str(file), state)
+    return frozen(network)

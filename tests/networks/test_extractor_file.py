@@ -1,0 +1,63 @@
+"""Extractors from weights of the U-Net, of the encoder, and from TorchScript."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from custom_components.errors import InputError
+from custom_components.losses import DeepSimLoss, similarity_named
+from custom_components.losses.named import NAMES
+from custom_components.networks import FeatureEncoder, StridedUNet, load_extractor
+
+
+@pytest.mark.parametrize("spatial", [(24, 32), (16, 16, 24)])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_sizes_are_read_from_the_weights(spatial, normalised, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = StridedUNet(len(spatial), 1, 3, channels=(4, 6), normalised=normalised, skips=False)
+    network.train()(torch.rand(2, 1, *spatial))  # running statistics other than the first ones
+    torch.save(network.state_dict(), tmp_path / "unet.pt")
+    torch.save(network.encoder.state_dict(), tmp_path / "encoder.pt")
+    torch.jit.script(network.encoder.eval()).save(tmp_path / "encoder.ts")
+    image = torch.rand(1, 1, *spatial)
+    wanted = network.eval().encoder(image)
+    for name in ("unet.pt", "encoder.pt", "encoder.ts"):
+        extractor = load_extractor(tmp_path / name)
+        assert not extractor.training
+        assert not any(parameter.requires_grad for parameter in extractor.parameters())
+        found = extractor(image)
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, wanted, strict=True))
+        assert float(DeepSimLoss(extractor)(image, image)) == pytest.approx(0, abs=1e-5)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    assert load_extractor(None) is None
+    with pytest.raises(InputError, match="does not exist"):
+        load_extractor(tmp_path / "absent.pt")
+    torch.save({"weight": torch.rand(3, 3)}, tmp_path / "linear.pt")
+    with pytest.raises(InputError, match="no strided convolutions of a feature encoder"):
+        load_extractor(tmp_path / "linear.pt")
+    (tmp_path / "broken.ts").write_text("no script")
+    with pytest.raises(InputError, match="TorchScript"):
+        load_extractor(tmp_path / "broken.ts")
+
+
+@pytest.mark.parametrize("spatial", [(24, 32), (16, 16, 24)])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_named_similarity_prefers_the_image_itself(name, spatial) -> None:
+    torch.manual_seed(0)
+    small = torch.rand(1, 1, *(side // 4 for side in spatial))
+    mode = "bilinear" if len(spatial) == 2 else "trilinear"
+    image = torch.nn.functional.interpolate(small, spatial, mode=mode)
+    loss = similarity_named(name, len(spatial), FeatureEncoder(len(spatial), 1, (4, 6)))
+    assert float(loss(image, image)) < float(loss(image.roll(4, -1), image))
+
+
+def test_wrong_names_and_missing_features_are_refused() -> None:
+    with pytest.raises(InputError, match="similarity is mse, ncc, nmi, mind, deepsim, got 'l2'"):
+        similarity_named("l2")
+    with pytest.raises(InputError, match="give --extractor"):
+        similarity_named("deepsim")
