@@ -19,7 +19,7 @@ from custom_components.fields.itk_bridge import (
     write_displacement,
     write_transform,
 )
-from custom_components.fields.jacobian import folding_share, jacobian_determinant, repair_folds
+from custom_components.fields.jacobian import folding_share, jacobian_determinant, log_jacobian_deviation, repair_folds
 from custom_components.fields.lookup import lookup
 from custom_components.fields.resize import grid_change, resize
 from custom_components.fields.smooth import smooth
@@ -43,6 +43,7 @@ __all__ = [
     "index_to_physical",
     "invert",
     "jacobian_determinant",
+    "log_jacobian_deviation",
     "lookup",
     "matrix_of",
     "points_to_ddf",

@@ -49,6 +49,18 @@ def folding_share(ddf: Tensor, mask: Tensor | None = None) -> float:
     return folded / counted if counted else 0.0
 
 
+def log_jacobian_deviation(ddf: Tensor, mask: Tensor | None = None) -> float:
+    """Standard deviation of ``log det``, how unevenly a field changes volumes; folded voxels have none and don't count.
+
+    Args:
+        ddf: (B, D, *spatial), voxels.
+        mask: (B, 1, *spatial), voxels above 0.5 count; None takes all, an empty one gives 0.
+    """
+    determinant = jacobian_determinant(ddf)
+    counts = determinant > 0 if mask is None else (determinant > 0) & (mask[:, 0] > 0.5)
+    return float(determinant[counts].double().log().std(correction=0)) if counts.any() else 0.0
+
+
 def repair_folds(ddf: Tensor, minimum: float = 0.1, iterations: int = 60) -> Tensor:
     """Smooth a field where its Jacobian determinant is below ``minimum``, nowhere else, until it is above.
 

@@ -30,7 +30,7 @@ def _required(path: Path) -> Path:
 def membrane(source: str, to: str) -> str:
     """ISBI 2012 membranes: ``images/NN.png`` and ``labels/NN.png`` (0 membrane, 255 interior), 30 slices.
 
-    Slices 0 to 17 train, 18 to 21 validate, 22 to 29 evaluate.
+    Membrane becomes class 1, interior 2. Slices 0 to 17 train, 18 to 21 validate, 22 to 29 evaluate.
 
     Args:
         source: the folder of both.
@@ -44,7 +44,7 @@ def membrane(source: str, to: str) -> str:
                 read_image(_required(Path(source) / k / f"{name}.png")).numpy() for k in ("images", "labels")
             )
             status = "training" if number < 18 else "validation" if number < 22 else "evaluation"
-            yield Item(name, image[:1], (labels[:1] > 127).astype(np.uint8), status)
+            yield Item(name, image[:1], 1 + (labels[:1] > 127).astype(np.uint8), status)
 
     return write_set(items(), to, _pairs)
 

@@ -26,6 +26,7 @@ from custom_components.fields import (
     compose,
     displacement_image,
     folding_share,
+    log_jacobian_deviation,
     lookup,
     resample,
     transform_points,
@@ -230,6 +231,7 @@ def write_registration(
         working_moving.meta["index_to_physical"],
     )
     forward = displacement_image(result.ddf, grid_fixed, grid_moving)
+    bend = affine_residual(best_affine(result.ddf), result.ddf)
     backward = displacement_image(result.inverse, grid_moving, grid_fixed)
     metrics: dict[str, Any] = {
         "id": pair.id, "status": "ok", "reason": "", "note": note, "unit": unit,
@@ -241,7 +243,8 @@ def write_registration(
         "residual_median": _residual(result.matches, result.ddf, np.eye(3)),
         "residual_median_physical": _residual(result.matches, result.ddf, grid_moving),
         "inverse_error": _inverse_error(result, mask_moving),
-        "folding_share": folding_share(affine_residual(best_affine(result.ddf), result.ddf), mask_fixed[None]),
+        "folding_share": folding_share(bend, mask_fixed[None]),
+        "log_jacobian_deviation": log_jacobian_deviation(bend, mask_fixed[None]),
         "similarity": _last_detail(result, "similarity"),
         "versions": versions(),
     }  # fmt: skip

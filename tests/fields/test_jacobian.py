@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_components.errors import InputError
-from custom_components.fields import affine_to_ddf, folding_share, identity_grid, jacobian_determinant, repair_folds
+from custom_components.fields import (
+    affine_to_ddf,
+    folding_share,
+    identity_grid,
+    jacobian_determinant,
+    log_jacobian_deviation,
+    repair_folds,
+)
 from custom_components.fields import jacobian as module
 
 SPATIAL = [(9, 12), (6, 7, 8)]
@@ -149,3 +156,21 @@ def test_the_determinant_is_differentiable(smooth_field) -> None:
 def test_what_is_no_field_is_refused() -> None:
     with pytest.raises(InputError, match="ddf"):
         jacobian_determinant(torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("spatial", [(40, 30), (12, 14, 10)])
+def test_the_deviation_of_the_logarithm_of_the_determinant(spatial) -> None:
+    """exp(a x) - 1 stretches by exp(a x): the logarithm is linear in x."""
+    dimensions, rate = len(spatial), 0.02
+    along = torch.arange(spatial[0], dtype=torch.float64)
+    ddf = torch.zeros(1, dimensions, *spatial, dtype=torch.float64)
+    ddf[:, 0] = (torch.exp(rate * along) / rate - along).view(-1, *(1,) * (dimensions - 1))
+    inside = torch.zeros(1, 1, *spatial)
+    inside[:, :, 1:-1] = 1  # central differences; theirs of an exponential are off by a constant factor
+    wanted = float((rate * along[1:-1]).std(correction=0))
+    assert log_jacobian_deviation(ddf, inside) == pytest.approx(wanted, rel=1e-6)
+    assert log_jacobian_deviation(torch.zeros_like(ddf)) == 0
+    assert log_jacobian_deviation(ddf, 0 * inside) == 0
+    folded = ddf.clone()
+    folded[:, 0, 5] += 30
+    assert np.isfinite(log_jacobian_deviation(folded))

@@ -1,0 +1,114 @@
+"""The semantic_similarity bundle: features, then a registration driven by them, in 2-D and 3-D, and MONAI's tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ckpt_export, run, verify_net_in_out
+from monai.utils import set_determinism
+from scipy.ndimage import gaussian_filter
+
+from custom_components.fields import index_to_physical, read_displacement
+from custom_components.networks import load_extractor, registration_unet
+from custom_components.pairs import write_image
+from custom_components.states import read_state, with_weights
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = "bundles/semantic_similarity/configs"
+CPU: dict[str, Any] = {"device": "$torch.device('cpu')"}
+SPATIAL = [(48, 56), (32, 40, 40)]
+
+
+@pytest.fixture(params=SPATIAL, ids=["2-D", "3-D"])
+def table(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Two images of one texture, one voxel apart, with label maps, and the pair table."""
+    spatial = request.param
+    suffix = ".png" if len(spatial) == 2 else ".nii.gz"
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=spatial), 3)
+    noise = (noise - noise.min()) / np.ptp(noise)
+    for number in range(2):
+        image = np.roll(noise, number, axis=-1)
+        matrix = index_to_physical([1.0] * len(spatial))
+        for kind, array in (("image", 255 * image), ("labels", 1 + (image > 0.5))):
+            write_image(tmp_path / f"{kind}{number}{suffix}", array.astype(np.uint8)[None], matrix)
+    rows = [
+        f"{a}{b},image{a}{suffix},image{b}{suffix},labels{a}{suffix},labels{b}{suffix},training"
+        for a, b in ((0, 1), (1, 0))
+    ]
+    header = "id,moving,fixed,moving_labels,fixed_labels,status"
+    (tmp_path / "pairs.csv").write_text("\n".join([header, *rows]))
+    monkeypatch.chdir(ROOT)
+    yield tmp_path / "pairs.csv"
+    set_determinism(None)  # what the configs switch on
+
+
+def options(table: Path, **more: Any) -> dict[str, Any]:
+    spatial_dims = 2 if table.with_name("image0.png").exists() else 3
+    root = str(table.parent / "mine")
+    return {"pairs": str(table), "spatial_dims": spatial_dims, "max_epochs": 1, "bundle_root": root, **CPU, **more}
+
+
+@pytest.mark.parametrize("features", ["autoencoder", "segmentation"])
+def test_features_then_registration_then_inference(table, features):
+    classes = {"classes": 3} if features == "segmentation" else {}
+    run(config_file=f"{CONFIGS}/train_{features}.yaml", items=2, patch_size=16, **options(table, **classes))
+    models = table.parent / "mine" / "models"
+    extractor = load_extractor(models / f"{features}.pt")
+    assert [len(weight) for weight in extractor.parameters() if weight.ndim > 3 and weight.shape[2] == 4] == [
+        32,
+        64,
+        128,
+    ]
+    before = {name: value.clone() for name, value in extractor.state_dict().items()}
+    run(
+        config_file=f"{CONFIGS}/train.yaml", extractor=str(models / f"{features}.pt"), batch_size=1, supervision=0.5,
+        classes=3, **options(table),
+    )  # fmt: skip
+    again = load_extractor(models / f"{features}.pt").state_dict()
+    assert all(torch.equal(before[name], value) for name, value in again.items())
+    curve = (models / "registration" / "curve.csv").read_text()
+    assert curve.startswith("epoch,seconds,loss")
+    out = table.parent / "out"
+    chosen = {key: value for key, value in options(table).items() if key not in ("max_epochs", "bundle_root")}
+    run(config_file=f"{CONFIGS}/inference.yaml", weights=str(models / "model.pt"), output_dir=str(out), **chosen)
+    metrics = json.loads((out / "01" / "metrics.json").read_text())
+    assert metrics["status"] in ("ok", "poor")
+    assert set(metrics["dice"]) == {"1", "2"}
+    assert (out / "01" / "report.html").exists()
+    field = read_displacement(out / "01" / f"displacement{'.mha' if chosen['spatial_dims'] == 2 else '.nii.gz'}")
+    assert field.GetImageDimension() == chosen["spatial_dims"]
+
+
+@pytest.mark.parametrize("name", ["mse", "ncc", "nmi", "mind"])
+def test_every_named_similarity_trains(table, name):
+    run(config_file=f"{CONFIGS}/train.yaml", similarity=name, batch_size=1, diffeomorphic=True, **options(table))
+    state = read_state(table.parent / "mine" / "models" / "model.pt", "model")
+    dimensions = options(table)["spatial_dims"]
+    network = registration_unet(dimensions, [32, 64, 128], diffeomorphic=True)
+    network.load_state_dict(state)
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_a_training_without_extractor_says_what_to_give(table):
+    with pytest.raises(RuntimeError) as caught:
+        run(config_file=f"{CONFIGS}/train.yaml", **options(table))
+    assert "give --extractor WEIGHTS.pt" in str(caught.value.__cause__)
+
+
+@pytest.mark.slow
+def test_monais_tools_take_the_network_and_the_export_equals_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    files = {"meta_file": f"{CONFIGS}/metadata.json", "config_file": f"{CONFIGS}/inference.yaml"}
+    verify_net_in_out("network_def", **files)
+    network = registration_unet(2, [32, 64, 128])
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    ckpt_export("network_def", str(tmp_path / "model.ts"), str(tmp_path / "model.pt"), **files)
+    exported, image = with_weights(torch.nn.Identity(), None, tmp_path / "model.ts"), torch.rand(1, 2, 130, 150)
+    with torch.no_grad():
+        assert torch.allclose(exported(image), network.eval()(image), atol=1e-5)
