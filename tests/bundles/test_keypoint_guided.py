@@ -22,7 +22,6 @@ from scipy.ndimage import gaussian_filter
 from custom_components.fields import identity_grid, sample
 from custom_components.inferers import Estimate, NetworkField, PairImages
 from custom_components.networks import MaskFlownetS
-from custom_components.pairs.demo import write_demo_pair
 from custom_components.states import with_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,16 +65,8 @@ def test_the_released_weights_find_a_known_warp_and_its_direction(name, largest)
 
 
 @pytest.mark.slow
-def test_a_pair_from_the_command_line_is_better_after_than_before(tmp_path):
-    pair = write_demo_pair(tmp_path / "pair")
-    command = [
-        sys.executable, "-m", "monai.bundle", "run", "--config_file", f"{CONFIGS}/evaluate.yaml",
-        "--moving", str(pair.moving), "--fixed", str(pair.fixed), "--moving_landmarks", str(pair.moving_landmarks),
-        "--fixed_landmarks", str(pair.fixed_landmarks), "--id", "demo", "--output_dir", str(tmp_path / "out"),
-    ]  # fmt: skip
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    metrics = json.loads((tmp_path / "out" / "demo" / "metrics.json").read_text())
-    assert metrics["status"] == "ok"
+def test_a_pair_from_the_command_line_is_better_after_than_before(demo_metrics):
+    metrics = demo_metrics("keypoint_guided")
     assert metrics["landmarks"]["mean"] < 0.25 * metrics["landmarks"]["initial_mean"]
 
 
