@@ -27,7 +27,9 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         matches: one a source, from a pair's id to its correspondences; a pair may be missing.
         points: N; of more correspondences a random part is taken.
         augmented: turn and mirror; the source does not.
-        view: magnifies and bends before that; None leaves the pair as it is.
+        view: bends or magnifies before that; None leaves the pair as it is.
+        fields: of a first pass, (2, H, W) voxels, fixed -> moving, by a pair's id and direction, True for the fixed
+            image onto the moving one; for ``view``.
         seed: see above.
 
     Raises:
@@ -41,6 +43,7 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         points: int = 400,
         augmented: bool = True,
         view: RandomView | None = None,
+        fields: Mapping[tuple[str, bool], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         if len(pairs) == 0:
@@ -50,6 +53,7 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         self.points = points
         self.augmented = augmented
         self.view = view
+        self.fields = fields or {}
         self.seed = seed
         self.epoch = 0
 
@@ -66,10 +70,7 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         chance = np.random.RandomState([self.seed, self.epoch, index])
         data = self.pairs[which]
         sides = ("fixed", "moving") if backwards else ("moving", "fixed")
-        image, mask = (
-            torch.cat([torch.as_tensor(data[f"{name}_{side}"]).as_subclass(Tensor).float() for side in sides])
-            for name in ("working", "mask")
-        )
+        image, mask = (stacked(data, name, bool(backwards)) for name in ("working", "mask"))
         shape = (image.shape[1], image.shape[2])
         chosen = [self._drawn(found.get(data["pair"].id, PointPairs.empty()), chance) for found in self.matches]
         item = {"image": image, "mask": mask}
@@ -78,7 +79,8 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         item["valid"] = torch.stack([valid for _, valid in chosen]) if chosen else torch.zeros(0, 0)
         if self.view is not None:
             self.view.set_random_state(state=chance)
-            item = self.view(item)
+            field = self.fields.get((data["pair"].id, bool(backwards)))
+            item = self.view(item if field is None else item | {"field": field.float()})
         if self.augmented:
             item = turned(item, shape, int(chance.randint(8)))
         return item
@@ -90,6 +92,12 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         short = self.points - len(part)
         filler = PointPairs(torch.zeros(short, 2), torch.zeros(short, 2), torch.zeros(short))
         return PointPairs.concatenate([part, filler]), (torch.arange(self.points) < len(part)).float()
+
+
+def stacked(data: Mapping[Any, Any], name: str, backwards: bool) -> Tensor:
+    """(2, H, W), moving and fixed, or with ``backwards`` the other way round, of "working" images or of "mask"s."""
+    sides = ("fixed", "moving") if backwards else ("moving", "fixed")
+    return torch.cat([torch.as_tensor(data[f"{name}_{side}"]).as_subclass(Tensor).float() for side in sides])
 
 
 def turned(item: Mapping[str, Tensor], shape: tuple[int, int], way: int) -> dict[str, Tensor]:

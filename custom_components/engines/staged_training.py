@@ -23,9 +23,10 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler, TensorBoardStatsHandler
 from torch import Tensor, nn
 
-from custom_components.engines.keypoint_pairs import KeypointPairs
+from custom_components.engines.keypoint_pairs import KeypointPairs, stacked
 from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError
+from custom_components.fields import smooth
 from custom_components.handlers.stop import StopWhenFlat
 from custom_components.handlers.training import EpochSetter, FinalModel, TrainingCheckpoint, TrainingCurve
 from custom_components.inferers.all_levels import AllLevels
@@ -53,10 +54,14 @@ class TrainingStage:
         loss: with a weight for each source.
         sources: of correspondences: "fixed", or earlier stages whose encoders find them; each adds to those before.
         max_epochs: at most so many; an epoch sees every pair in both directions.
-        learning_rate: of Adam at the beginning; it falls to a twentieth along half a cosine.
+        learning_rate: of Adam.
+        falling: it falls to a twentieth by the last epoch, along half a cosine.
         patience: the stage ends when the loss of so many epochs in a row was not better than the best by
             ``improvement``.
         improvement: share of the loss.
+        view: of the pairs, at their own size and, magnified, after a first pass of the network that the stage starts
+            from; None shows them as they are.
+        smoothing: standard deviation of the Gaussian over that first pass's field, voxels; the inference's.
         min_new: the schedule ends before this stage when its last source adds a smaller share of correspondences.
     """
 
@@ -66,8 +71,11 @@ class TrainingStage:
     sources: Sequence[str] = ()
     max_epochs: int = 2
     learning_rate: float = 1e-4
+    falling: bool = False
     patience: int = 3
     improvement: float = 0.005
+    view: RandomView | None = None
+    smoothing: float = 10.0
     min_new: float = 0.0
 
 
@@ -84,7 +92,6 @@ class StagedTraining:
         model_file: where the weights of the last stage go when the whole schedule is done.
         points: correspondences of a source and pair that an iteration sees.
         separation: voxels; correspondences of a later source nearer to known ones add nothing.
-        view: magnifies and bends the pairs, the same in every stage.
         seed: of order, turns, parts and views.
         half: compute in bfloat16 where that is safe.
         device: of the training.
@@ -104,7 +111,6 @@ class StagedTraining:
         model_file: str | Path | None = None,
         points: int = 400,
         separation: float = 5.0,
-        view: RandomView | None = None,
         seed: int = 0,
         half: bool = False,
         device: str | torch.device = "cpu",
@@ -125,7 +131,6 @@ class StagedTraining:
         self.model_file = model_file
         self.points = points
         self.separation = separation
-        self.view = view
         self.seed = seed
         self.half = half
         self.device = torch.device(device)
@@ -212,10 +217,11 @@ class StagedTraining:
                 print(f"{stage.name}: {stage.sources[-1]} adds {share:.1%} of correspondences only; converged")
                 return False
         network = self._network(start)
-        dataset = KeypointPairs(self.pairs, matches, self.points, view=self.view, seed=self.seed)
+        fields = None if stage.view is None else self._first_pass(network, stage.smoothing)
+        dataset = KeypointPairs(self.pairs, matches, self.points, view=stage.view, fields=fields, seed=self.seed)
         optimizer = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
-        falling = partial(_half_cosine, total=stage.max_epochs * len(dataset))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, falling)  # keeps no total, so more epochs may be asked
+        rate = partial(_half_cosine, total=stage.max_epochs * len(dataset)) if stage.falling else _constant
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)  # keeps no total, so more epochs may be asked
         stop = StopWhenFlat(stage.patience, stage.improvement)
         folder = self.folder / stage.name
         figures = stage.loss.figures_of
@@ -244,6 +250,19 @@ class StagedTraining:
         trainer.run()
         return True
 
+    @torch.no_grad()
+    def _first_pass(self, network: nn.Module, smoothing: float) -> dict[tuple[str, bool], Tensor]:
+        """The fields of all pairs in both directions, in half precision: they only place what is learned from."""
+        network.eval()
+        fields = {}
+        for data in self.pairs:
+            for backwards in (False, True):
+                image = stacked(data, "working", backwards)[None].to(self.device)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                    found = network(image)
+                fields[data["pair"].id, backwards] = smooth(found.float(), smoothing)[0].half().cpu()
+        return fields
+
     def _record(self, stage: TrainingStage, matches: Sequence[Matches]) -> None:
         """How many correspondences of each source a pair has."""
         file = self.folder / stage.name / "matches.csv"
@@ -254,6 +273,10 @@ class StagedTraining:
             for data in self.pairs:
                 name = data["pair"].id
                 writer.writerow([name, *(len(part[name]) for part in matches)])
+
+
+def _constant(step: int) -> float:
+    return 1.0
 
 
 def _half_cosine(step: int, total: int) -> float:

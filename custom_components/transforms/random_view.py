@@ -1,4 +1,4 @@
-"""Augmentation of a pair with correspondences: a nearer look at a part of it, and an extra bend of the moving image."""
+"""Augmentation of a pair with correspondences: a second look after a first pass, and an extra bend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monai.transforms import Randomizable
 from torch import Tensor
 
 from custom_components.errors import InputError
-from custom_components.fields import affine_to_ddf, apply_matrix, compose_affine, sample, warp
+from custom_components.fields import affine_to_ddf, apply_matrix, compose_affine, identity_grid, sample, warp
 from custom_components.transforms.synthetic_warp import RandomField
 
 Matrix = npt.NDArray[np.float64]
@@ -20,42 +20,51 @@ STEPS = 30  # of the fixed-point iteration that undoes a bend at a point
 
 
 class RandomView(Randomizable):
-    """Magnifies a random part of both images and bends the moving one; half of the pairs have each.
+    """What the passes of the inference see: the pair, the pair bent further, or a part of it after a first pass.
 
     Aligned pairs alone teach a network that displacements are small, and at one size only. A bend that the
-    correspondences know makes them large without any label; a magnified part is what a second pass at the double size
-    sees.
+    correspondences know makes them large without any label. A second pass sees the pair magnified and nearly aligned by
+    the first; a network that never saw such a pair moves what lies right already.
 
     Args:
-        zoom: largest magnification, at least 1.
+        zoom: magnification of a second look.
         field: of the bend; None bends nothing.
+        second: probability of a second look, where the item has a first pass's ``field``.
+        bent: probability of a bend otherwise.
 
     Raises:
         InputError: ``zoom`` is below 1.
     """
 
-    def __init__(self, zoom: float = 1.0, field: RandomField | None = None) -> None:
+    def __init__(
+        self, zoom: float = 2.0, field: RandomField | None = None, second: float = 0.5, bent: float = 0.25
+    ) -> None:
         if zoom < 1:
-            raise InputError(f"the largest magnification must be at least 1, got {zoom}")
+            raise InputError(f"a second look magnifies by at least 1, got {zoom}")
         self.zoom = zoom
         self.field = field
+        self.second = second
+        self.bent = bent
 
     def __call__(self, item: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The item in its new view, same shapes.
+        """The item in its new view, same shapes, without ``field``.
 
         Args:
-            item: of ``engines.KeypointPairs``. Correspondences that leave either image become invalid.
+            item: of ``engines.KeypointPairs``, and optionally ``field`` (2, H, W), voxels, fixed -> moving, of a first
+                pass. Correspondences that leave either image become invalid.
         """
         shape = (item["image"].shape[1], item["image"].shape[2])
-        magnifies, bends = (self.R.uniform(size=2) < 0.5) & (self.zoom > 1, self.field is not None)
-        if not (magnifies or bends):
-            return dict(item)
-        matrix = self._part(item["mask"][1], float(self.R.uniform(1, self.zoom))) if magnifies else np.eye(3)
-        bend = torch.zeros(1, 2, *shape)
-        if bends and self.field is not None:
+        plain = {key: value for key, value in item.items() if key != "field"}
+        draw = self.R.uniform(size=2)
+        if "field" in item and draw[0] < self.second:
+            matrix = self._part(item["mask"][1], self.zoom)
+            place = torch.from_numpy(matrix).float()
+            positions = identity_grid(shape) * place[[0, 1], [0, 1]].view(2, 1, 1) + place[:2, 2].view(2, 1, 1)
+            return viewed(plain, matrix, self.zoom * sample(item["field"][None], positions[None]))
+        if self.field is not None and draw[1] < self.bent:
             self.field.set_random_state(state=self.R)
-            bend = self.field(max(shape))[:, :, : shape[0], : shape[1]]
-        return viewed(item, matrix, bend)
+            return viewed(plain, np.eye(3), self.field(max(shape))[:, :, : shape[0], : shape[1]])
+        return plain
 
     def _part(self, mask: Tensor, factor: float) -> Matrix:
         """Voxel of the magnified part -> voxel of the whole image; tissue, where there is any, is in its middle."""

@@ -15,11 +15,15 @@ from monai.utils import set_determinism
 from torch import nn
 
 from custom_components.engines import StagedTraining, TrainingStage
+from custom_components.engines.keypoint_pairs import stacked
+from custom_components.engines.staged_training import _constant, _half_cosine
 from custom_components.errors import InputError
+from custom_components.fields import smooth
 from custom_components.losses import GuidedLoss
 from custom_components.matching import PointPairs
 from custom_components.networks import MaskFlownetS
 from custom_components.states import read_state
+from custom_components.transforms import RandomView
 
 TINY = {"channels": [4] * 6, "estimator_channels": [4], "context_channels": [4] * 6}
 
@@ -192,3 +196,29 @@ def test_later_sources_keep_away_from_known_points(start, tmp_path):
     fixed, new = work.matches(["fixed", "first"])
     assert fixed["1"].fixed[:, 0].tolist() == [5.0, 15.0]
     assert new["1"].fixed[:, 0].tolist() == [40.0]
+
+
+def test_a_stage_with_a_view_sees_second_looks_after_the_first_pass_of_its_start(start, tmp_path):
+    data, seen = pairs(), {}
+
+    class Watched(RandomView):
+        def __call__(self, item):
+            seen[float(item["image"][0, 0, 0])] = item["field"]
+            return super().__call__(item)
+
+    training(start, tmp_path, [stage("first", start, view=Watched(second=1.0), smoothing=2.0)], pairs=data).run()
+    network = MaskFlownetS(**TINY).eval()
+    network.load_state_dict(read_state(start, "start"))
+    assert len(seen) == 6
+    for backwards in (False, True):
+        image = stacked(data[1], "working", backwards)
+        with torch.no_grad():
+            wanted = smooth(network(image[None]), 2.0)[0]
+        assert torch.allclose(seen[float(image[0, 0, 0])], wanted, atol=1e-2)
+
+
+def test_the_rate_falls_where_it_is_asked_to():
+    assert _half_cosine(0, 10) == pytest.approx(1)
+    assert _half_cosine(5, 10) == pytest.approx(0.525)
+    assert _half_cosine(10, 10) == _half_cosine(12, 10) == pytest.approx(0.05)
+    assert _constant(7) == 1

@@ -32,13 +32,50 @@ def centre(image: Tensor) -> Tensor:
     return (identity_grid(SHAPE) * image).sum(dim=(1, 2)) / image.sum()
 
 
-def test_without_zoom_and_field_nothing_changes():
+def test_without_a_field_of_either_kind_nothing_changes() -> None:
     before = item()
     view = RandomView()
     for seed in range(6):
         view.set_random_state(seed)
         after = view(before)
         assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+def test_a_second_look_is_magnified_and_aligned_by_the_first_pass() -> None:
+    """The moving blob lies 4 rows below and 3 columns left of the fixed one, as the first pass found."""
+    before = item()
+    field = torch.tensor([4.0, -3.0]).view(2, 1, 1).expand(2, *SHAPE)
+    view = RandomView(zoom=2.0, second=1.0)
+    seen = 0
+    for seed in range(12):
+        view.set_random_state(seed)
+        after = view({**before, "field": field})
+        assert set(after) == set(before)
+        if not after["valid"][0, 0]:
+            continue
+        seen += 1
+        assert torch.allclose(after["points_moving"], after["points_fixed"], atol=1e-3)
+        for channel in (0, 1):
+            peak = after["image"][channel].flatten().argmax()
+            found = torch.tensor([int(peak) // SHAPE[1], int(peak) % SHAPE[1]])
+            assert (found - after["points_fixed"][0, 0]).abs().max() <= 1
+        # twice as wide: four times the sum, unless it is cut by the border
+        assert after["image"][1].sum() < 4.2 * before["image"][1].sum()
+    assert seen >= 3
+
+
+def test_a_first_pass_that_missed_leaves_the_rest_doubled() -> None:
+    before = item()
+    field = torch.tensor([3.0, -3.0]).view(2, 1, 1).expand(2, *SHAPE)  # one row short
+    view = RandomView(zoom=2.0, second=1.0)
+    rest = []
+    for seed in range(12):
+        view.set_random_state(seed)
+        after = view({**before, "field": field})
+        if after["valid"][0, 0]:
+            rest.append((after["points_moving"] - after["points_fixed"])[0, 0])
+    assert len(rest) >= 3
+    assert torch.allclose(torch.stack(rest), torch.tensor([2.0, 0.0]).expand(len(rest), 2), atol=1e-3)
 
 
 def test_a_magnified_part_has_its_voxels_where_they_were():
@@ -82,29 +119,32 @@ def test_points_that_leave_the_view_count_no_longer():
     assert not viewed(filler, matrix, torch.zeros(1, 2, *SHAPE))["valid"].any()
 
 
-def test_views_are_drawn_by_chance_and_keep_the_tissue():
+def test_views_are_drawn_by_chance_and_keep_the_tissue() -> None:
     before = item()
     before["mask"] = torch.zeros(2, *SHAPE)
     before["mask"][:, 50:60, 80:90] = 1
-    view = RandomView(3.0, RandomField(20.0))
-    seen, magnified = set(), 0
-    for seed in range(20):
+    before["field"] = torch.zeros(2, *SHAPE)
+    view = RandomView(3.0, RandomField(20.0), second=0.5, bent=0.5)
+    kinds = {"second": 0, "bent": 0, "plain": 0}
+    for seed in range(40):
         view.set_random_state(seed)
         after = view(before)
-        seen.add(float(after["image"].sum()))
-        magnified += not torch.allclose(after["image"][1], before["image"][1], atol=1e-3)
-        assert after["mask"][1].sum() >= 40  # a quarter of it at least, whatever part was drawn
+        fixed_kept, moving_kept = (torch.allclose(after["image"][c], before["image"][c], atol=1e-3) for c in (1, 0))
+        kinds["second" if not fixed_kept else "plain" if moving_kept else "bent"] += 1
+        if not fixed_kept:
+            assert after["mask"][1].sum() >= 9 * 25  # a quarter of it at least, whatever part was drawn
         assert after["image"].shape == before["image"].shape
         view.set_random_state(seed)
         assert torch.equal(view(before)["image"], after["image"])
-    assert len(seen) > 10
-    assert 4 <= magnified <= 16
+    assert 12 <= kinds["second"] <= 28
+    assert kinds["bent"] >= 3
+    assert kinds["plain"] >= 3
 
 
 def test_no_tissue_no_points_and_wrong_zoom():
     nothing = {"points_moving": torch.zeros(0, 0, 2), "points_fixed": torch.zeros(0, 0, 2), "valid": torch.zeros(0, 0)}
     before = {**item(), **nothing, "mask": torch.zeros(2, *SHAPE)}
-    view = RandomView(2.0, RandomField(10.0))
+    view = RandomView(2.0, RandomField(10.0), bent=1.0)
     for seed in range(8):
         view.set_random_state(seed)
         assert view(before)["points_fixed"].shape == (0, 0, 2)
