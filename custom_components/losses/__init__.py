@@ -17,6 +17,7 @@ from custom_components.losses.named import similarity_named
 from custom_components.losses.ngf import NGFLoss, normalised_gradient
 from custom_components.losses.nmi import NMILoss
 from custom_components.losses.patch_ncc import PatchNCCLoss
+from custom_components.losses.shrunken import ShrunkenLoss
 from custom_components.losses.structural_ncc import StructuralNCCLoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
 
@@ -35,6 +36,7 @@ __all__ = [
     "NGFLoss",
     "NMILoss",
     "PatchNCCLoss",
+    "ShrunkenLoss",
     "StructuralNCCLoss",
     "WindowedNCCLoss",
     "mind_ssc",

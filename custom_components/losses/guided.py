@@ -10,7 +10,7 @@ from monai.losses import DiffusionLoss
 from torch import Tensor, nn
 
 from custom_components.errors import InputError
-from custom_components.fields import identity_grid, sample, warp
+from custom_components.fields import identity_grid, sample, smooth, warp
 from custom_components.losses.boundary import BoundaryLoss
 from custom_components.losses.keypoint_distance import KeypointDistanceLoss
 from custom_components.losses.structural_ncc import StructuralNCCLoss
@@ -30,6 +30,10 @@ class GuidedLoss(nn.Module):
         features: (B, 1, H, W) grey -> (B, C, h, w) that the similarity compares, at every ``features.step``-th voxel,
             such as ``DenseSIFT``; None compares the grey images.
         smoothness: weight of R.
+        similarity: of (warped, fixed, mask of common tissue), in place of the global correlation of ``features``.
+        regulariser: of the field in voxels, in place of R.
+        smoothing: standard deviation, voxels, of a Gaussian over the field before anything is measured, as an inferer
+            that smooths will use it.
         boundary: weight of leaving the image; 0 in the source.
 
     Attributes:
@@ -42,10 +46,15 @@ class GuidedLoss(nn.Module):
         features: nn.Module | None = None,
         smoothness: float = 1.0,
         boundary: float = 0.0,
+        similarity: nn.Module | None = None,
+        regulariser: nn.Module | None = None,
+        smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.similarity = StructuralNCCLoss()
-        self.regulariser = DiffusionLoss()
+        self.correlation = StructuralNCCLoss()
+        self.similarity = similarity
+        self.regulariser = regulariser or DiffusionLoss()
+        self.smoothing = smoothing
         self.distance = KeypointDistanceLoss()
         self.leaving = BoundaryLoss()
         self.keypoints = tuple(keypoints)
@@ -68,7 +77,8 @@ class GuidedLoss(nn.Module):
         ddf = predictions if isinstance(predictions, Tensor) else predictions[-1]
         if item["valid"].shape[1] != len(self.keypoints):
             raise InputError(f"{item['valid'].shape[1]} sources of correspondences, but {len(self.keypoints)} weights")
-        similarity = self._similarity(ddf, item["image"])
+        ddf = smooth(ddf, self.smoothing)
+        similarity = self._similarity(ddf, item)
         smoothness = self.regulariser(ddf)
         loss: Tensor = similarity + self.smoothness * smoothness
         self.figures = {"similarity": similarity.item(), "smoothness": smoothness.item()}
@@ -89,15 +99,22 @@ class GuidedLoss(nn.Module):
         item = output[0] if isinstance(output, list) else output
         return {"loss": float(item["loss"]), **self.figures}
 
-    def _similarity(self, ddf: Tensor, image: Tensor) -> Tensor:
-        moving, fixed = image[:, :1], image[:, 1:]
+    def _similarity(self, ddf: Tensor, item: Mapping[str, Tensor]) -> Tensor:
+        moving, fixed = item["image"].chunk(2, dim=1)
+        loss: Tensor
+        if self.similarity is not None:
+            moving_mask, fixed_mask = item["mask"].chunk(2, dim=1)
+            with torch.no_grad():  # to leave the tissue must not pay
+                common = fixed_mask * warp(moving_mask, ddf)
+            loss = self.similarity(warp(moving, ddf), fixed, common)
+            return loss
         if self.features is None:
-            loss: Tensor = self.similarity(warp(moving, ddf), fixed)
+            loss = self.correlation(warp(moving, ddf), fixed)
             return loss
         with torch.no_grad():
             described = self.features(torch.cat([moving, fixed]))
         moving, fixed = described.chunk(2)
         coarse = ddf[:, :, :: self.step, :: self.step] / self.step
         positions = identity_grid(coarse.shape[2:], coarse.device, coarse.dtype) + coarse
-        loss = self.similarity(sample(moving, positions, "zeros"), fixed)
+        loss = self.correlation(sample(moving, positions, "zeros"), fixed)
         return loss

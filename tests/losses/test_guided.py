@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from custom_components.errors import InputError
-from custom_components.losses import GuidedLoss, KeypointDistanceLoss, StructuralNCCLoss
+from custom_components.fields import smooth, warp
+from custom_components.losses import CurvatureLoss, GuidedLoss, KeypointDistanceLoss, WindowedNCCLoss
 from custom_components.transforms import DenseSIFT
 
 SHAPE = (32, 40)
@@ -17,6 +18,7 @@ def item(sources: int = 1, points: int = 5) -> dict[str, torch.Tensor]:
     where = torch.rand(1, sources, points, 2, generator=generator) * 20 + 5
     return {
         "image": torch.rand(1, 2, *SHAPE, generator=generator),
+        "mask": torch.ones(1, 2, *SHAPE),
         "points_fixed": where,
         "points_moving": where + torch.tensor([2.0, -1.0]),
         "valid": torch.ones(1, sources, points),
@@ -93,4 +95,19 @@ def test_the_figures_go_with_the_loss_of_the_trainers_output():
     loss = GuidedLoss(keypoints=(1.0,))
     total = loss(torch.zeros(1, 2, *SHAPE), item())
     assert loss.figures_of([{"loss": total}]).keys() == {"loss", "similarity", "smoothness", "keypoints_0"}
-    assert isinstance(loss.similarity, StructuralNCCLoss)
+
+
+def test_another_similarity_and_regulariser_of_the_smoothed_field():
+    data, ddf = item(), 3 * torch.randn(1, 2, *SHAPE)
+    data["mask"][:, 0, :, :10] = 0
+    loss = GuidedLoss(
+        keypoints=(1.0,), similarity=WindowedNCCLoss(), regulariser=CurvatureLoss(), smoothness=5.0, smoothing=3.0
+    )
+    total = float(loss(ddf, data))
+    used = smooth(ddf, 3.0)
+    common = data["mask"][:, 1:] * warp(data["mask"][:, :1], used)
+    wanted = WindowedNCCLoss()(warp(data["image"][:, :1], used), data["image"][:, 1:], common)
+    assert loss.figures["similarity"] == pytest.approx(float(wanted), abs=1e-6)
+    assert loss.figures["smoothness"] == pytest.approx(float(CurvatureLoss()(used)))
+    points = KeypointDistanceLoss()(used, data["points_fixed"][:, 0], data["points_moving"][:, 0])
+    assert total == pytest.approx(float(wanted) + 5 * loss.figures["smoothness"] + float(points), rel=1e-5)
