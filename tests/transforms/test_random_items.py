@@ -89,7 +89,9 @@ def test_labels_go_with_the_image_and_all_channels_alike(spatial) -> None:
 
 @pytest.mark.parametrize(("target", "channels"), [("image", 1), ("labels", 1), ("both", 2)])
 def test_targets(target, channels) -> None:
-    item = labelled_augmentation(2, target, patch_size=16)(record((40, 48), 1))
+    data = record((40, 48), 1)
+    data["image"] += torch.rand_like(data["image"])
+    item = labelled_augmentation(2, target, patch_size=16)(data)
     assert item["image"].shape == (1, 16, 16)
     assert item["label"].shape == (channels, 16, 16)
     assert torch.equal(item["label"][:1], item["image"]) == (target != "labels")
