@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from custom_components.engines.training_pairs import SIDES, stacked
 from custom_components.errors import InputError
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.transforms.random_view import RandomView
@@ -69,8 +70,8 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         which, backwards = divmod(int(order[index]), 2)
         chance = np.random.RandomState([self.seed, self.epoch, index])
         data = self.pairs[which]
-        sides = ("fixed", "moving") if backwards else ("moving", "fixed")
-        image, mask = (stacked(data, name, bool(backwards)) for name in ("working", "mask"))
+        sides = SIDES[::-1] if backwards else SIDES
+        image, mask = (stacked(data, name, sides) for name in ("working", "mask"))
         shape = (image.shape[1], image.shape[2])
         chosen = [self._drawn(found.get(data["pair"].id, PointPairs.empty()), chance) for found in self.matches]
         item = {"image": image, "mask": mask}
@@ -92,12 +93,6 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
         short = self.points - len(part)
         filler = PointPairs(torch.zeros(short, 2), torch.zeros(short, 2), torch.zeros(short))
         return PointPairs.concatenate([part, filler]), (torch.arange(self.points) < len(part)).float()
-
-
-def stacked(data: Mapping[Any, Any], name: str, backwards: bool) -> Tensor:
-    """(2, H, W), moving and fixed, or with ``backwards`` the other way round, of "working" images or of "mask"s."""
-    sides = ("fixed", "moving") if backwards else ("moving", "fixed")
-    return torch.cat([torch.as_tensor(data[f"{name}_{side}"]).as_subclass(Tensor).float() for side in sides])
 
 
 def turned(item: Mapping[str, Tensor], shape: tuple[int, int], way: int) -> dict[str, Tensor]:

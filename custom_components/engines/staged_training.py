@@ -23,8 +23,9 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler, TensorBoardStatsHandler
 from torch import Tensor, nn
 
-from custom_components.engines.keypoint_pairs import KeypointPairs, stacked
+from custom_components.engines.keypoint_pairs import KeypointPairs
 from custom_components.engines.pair_evaluator import images_of
+from custom_components.engines.training_pairs import SIDES, stacked
 from custom_components.errors import InputError
 from custom_components.fields import smooth
 from custom_components.handlers.stop import StopWhenFlat
@@ -257,7 +258,7 @@ class StagedTraining:
         fields = {}
         for data in self.pairs:
             for backwards in (False, True):
-                image = stacked(data, "working", backwards)[None].to(self.device)
+                image = stacked(data, "working", SIDES[::-1] if backwards else SIDES)[None].to(self.device)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                     found = network(image)
                 fields[data["pair"].id, backwards] = smooth(found.float(), smoothing)[0].half().cpu()

@@ -14,7 +14,8 @@ from custom_components.engines.pair_evaluator import Data, reason_of
 from custom_components.errors import InputError
 from custom_components.pairs import Pair, select_pairs
 
-KEPT = ("pair", *(f"{name}_{side}" for name in ("working", "mask", "labels") for side in ("moving", "fixed")))
+SIDES = ("moving", "fixed")
+KEPT = ("pair", *(f"{name}_{side}" for name in ("working", "mask", "labels") for side in SIDES))
 Record = dict[str, Tensor]
 
 
@@ -49,13 +50,18 @@ def training_pairs(
     return Dataset(read)
 
 
+def stacked(data: Data, name: str, sides: Sequence[str] = SIDES) -> Tensor:
+    """(len(sides), *spatial) float32 of the "working" images, "mask"s or "labels" of a prepared pair."""
+    return torch.cat([torch.as_tensor(data[f"{name}_{side}"]).as_subclass(Tensor).float() for side in sides])
+
+
 def stacked_pairs(pairs: Dataset) -> list[Record]:
     """``image`` (2, *spatial), moving and fixed, and ``labels`` (2, *spatial) where both have them.
 
     Args:
         pairs: as ``training_pairs`` gives.
     """
-    return [_record(data, ("moving", "fixed")) for data in pairs]
+    return [_record(data, SIDES) for data in pairs]
 
 
 def single_images(pairs: Dataset) -> list[Record]:
@@ -66,14 +72,11 @@ def single_images(pairs: Dataset) -> list[Record]:
     """
     found: dict[Path, Record] = {}
     for data in pairs:
-        for side in ("moving", "fixed"):
+        for side in SIDES:
             found.setdefault(getattr(data["pair"], side), _record(data, (side,)))
     return list(found.values())
 
 
 def _record(data: Data, sides: Sequence[str]) -> Record:
     names = {"image": "working"} | ({"labels": "labels"} if all(f"labels_{side}" in data for side in sides) else {})
-    return {
-        key: torch.cat([torch.as_tensor(data[f"{name}_{side}"]).as_subclass(Tensor) for side in sides])
-        for key, name in names.items()
-    }
+    return {key: stacked(data, name, sides) for key, name in names.items()}

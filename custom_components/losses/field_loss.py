@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,7 +27,7 @@ class FieldLoss(nn.Module):
         classes: labels 0 to classes - 1, for S.
 
     Attributes:
-        figures: the terms of the last call, for the training's curve.
+        figures: the terms of the last call.
 
     Raises:
         InputError: supervision without classes.
@@ -79,11 +77,6 @@ class FieldLoss(nn.Module):
             loss = loss + self.supervision * overlap
             self.figures["supervision"] = overlap.item()
         return loss
-
-    def figures_of(self, output: Any) -> dict[str, float]:
-        """The loss and its terms, for the handlers of a trainer whose loss this is."""
-        item = output[0] if isinstance(output, list) else output
-        return {"loss": float(item["loss"]), **self.figures}
 
 
 def _one_hot(labels: Tensor, classes: int) -> Tensor:

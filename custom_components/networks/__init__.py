@@ -5,8 +5,7 @@ from __future__ import annotations
 from custom_components.networks.affine import AffineNet, PatchAffineNet, theta_to_matrix
 from custom_components.networks.cost_volume import cost_volume
 from custom_components.networks.diffeomorphic import Diffeomorphic
-from custom_components.networks.extractor_file import load_extractor
-from custom_components.networks.feature_encoder import FeatureEncoder, encoder_of
+from custom_components.networks.feature_encoder import FeatureEncoder, frozen
 from custom_components.networks.mask_flownet import MaskFlownetS
 from custom_components.networks.patch_unet import NetworkPyramid, PatchUNet
 from custom_components.networks.strided_unet import StridedUNet, registration_unet
@@ -21,8 +20,7 @@ __all__ = [
     "PatchUNet",
     "StridedUNet",
     "cost_volume",
-    "encoder_of",
-    "load_extractor",
+    "frozen",
     "registration_unet",
     "theta_to_matrix",
 ]

@@ -84,9 +84,3 @@ def frozen(network: nn.Module) -> nn.Module:
     for parameter in network.parameters():  # the method of the same name does not take TorchScript
         parameter.requires_grad_(False)
     return network.eval()
-
-
-def encoder_of(network: nn.Module) -> nn.Module:
-    """The ``encoder`` of a trained ``StridedUNet``; a network without one is an extractor already."""
-    encoder = getattr(network, "encoder", network)
-    return encoder if isinstance(encoder, nn.Module) else network

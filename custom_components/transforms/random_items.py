@@ -29,7 +29,7 @@ class RandomItems(Dataset[Any]):
 
     def __init__(self, records: Sequence[Any], transform: Compose, length: int | None = None, seed: int = 0) -> None:
         if len(records) == 0:
-            raise InputError("nothing to train on: give --images TABLE.csv or --pairs TABLE.csv, and --status")
+            raise InputError("nothing to train on: give --pairs TABLE.csv")
         self.records = records
         self.transform = transform
         self.length = length or len(records)

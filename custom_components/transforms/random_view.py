@@ -58,9 +58,8 @@ class RandomView(Randomizable):
         draw = self.R.uniform(size=2)
         if "field" in item and draw[0] < self.second:
             matrix = self._part(item["mask"][1], self.zoom)
-            place = torch.from_numpy(matrix).float()
-            positions = identity_grid(shape) * place[[0, 1], [0, 1]].view(2, 1, 1) + place[:2, 2].view(2, 1, 1)
-            return viewed(plain, matrix, self.zoom * sample(item["field"][None], positions[None]))
+            positions = identity_grid(shape) + affine_to_ddf(matrix, shape)
+            return viewed(plain, matrix, self.zoom * sample(item["field"][None], positions))
         if self.field is not None and draw[1] < self.bent:
             self.field.set_random_state(state=self.R)
             return viewed(plain, np.eye(3), self.field(max(shape))[:, :, : shape[0], : shape[1]])

@@ -14,8 +14,9 @@ from monai.bundle import ckpt_export, run, verify_net_in_out
 from monai.utils import set_determinism
 from scipy.ndimage import gaussian_filter
 
+from custom_components.extractors import load_extractor
 from custom_components.fields import index_to_physical, read_displacement
-from custom_components.networks import load_extractor, registration_unet
+from custom_components.networks import registration_unet
 from custom_components.pairs import write_image
 from custom_components.states import read_state, with_weights
 

@@ -15,8 +15,8 @@ from monai.utils import set_determinism
 from torch import nn
 
 from custom_components.engines import StagedTraining, TrainingStage
-from custom_components.engines.keypoint_pairs import stacked
 from custom_components.engines.staged_training import _constant, _half_cosine
+from custom_components.engines.training_pairs import SIDES, stacked
 from custom_components.errors import InputError
 from custom_components.fields import smooth
 from custom_components.losses import GuidedLoss
@@ -211,7 +211,7 @@ def test_a_stage_with_a_view_sees_second_looks_after_the_first_pass_of_its_start
     network.load_state_dict(read_state(start, "start"))
     assert len(seen) == 6
     for backwards in (False, True):
-        image = stacked(data[1], "working", backwards)
+        image = stacked(data[1], "working", SIDES[::-1] if backwards else SIDES)
         with torch.no_grad():
             wanted = smooth(network(image[None]), 2.0)[0]
         assert torch.allclose(seen[float(image[0, 0, 0])], wanted, atol=1e-2)

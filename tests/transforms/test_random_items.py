@@ -55,7 +55,7 @@ def test_the_length_of_an_epoch(length, most) -> None:
 
 
 def test_nothing_to_train_on_is_refused() -> None:
-    with pytest.raises(InputError, match=r"give --images TABLE\.csv or --pairs"):
+    with pytest.raises(InputError, match=r"give --pairs TABLE\.csv"):
         RandomItems([], Compose([]))
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from custom_components.errors import InputError
+from custom_components.extractors import load_extractor
 from custom_components.losses import DeepSimLoss, similarity_named
 from custom_components.losses.named import NAMES
-from custom_components.networks import FeatureEncoder, StridedUNet, load_extractor
+from custom_components.networks import FeatureEncoder, StridedUNet
 
 
 @pytest.mark.parametrize("spatial", [(24, 32), (16, 16, 24)])
