@@ -5,7 +5,8 @@
         --options "max_epochs=40 patch_size=256 classes=2"
 
 A method is ``similarity:lambda``, with ``+sup`` supervised by the label maps too, ``deepsim-NAME`` with
-``=EXTRACTOR``; no registration, ``none``, is always in the table. Options go to the bundle's train.yaml and, as far as
+``=EXTRACTOR``; ``syn`` is ANTs' without training, ``syn-NAME=EXTRACTOR`` with features too, for which ANTsPy must be
+there. No registration, ``none``, is always in the table. Options go to the bundle's train.yaml and, as far as
 it has them, to evaluate.yaml. Trainings and registrations that are done are passed over, so the command may be stopped
 and repeated. Writes similarities.md and .csv.
 """
@@ -42,11 +43,13 @@ class Method:
 
     Attributes:
         name: in the table.
-        overrides: of train.yaml.
+        overrides: of train.yaml, or of evaluate.yaml where nothing is trained.
+        trained: whether there is a network.
     """
 
     name: str
     overrides: Mapping[str, Any]
+    trained: bool = True
 
 
 def method_of(text: str) -> Method:
@@ -55,6 +58,9 @@ def method_of(text: str) -> Method:
     Raises:
         InputError: not of this form.
     """
+    classical = re.fullmatch(r"(syn(?:-\w+)?)(?:=(.+))?", text)
+    if classical is not None:
+        return Method(classical[1], {"extractor": classical[2]}, trained=False)
     found = re.fullmatch(r"([a-z]+)(-\w+)?(\+sup)?:([0-9.e-]+)(?:=(.+))?", text)
     if found is None:
         raise InputError(f"method '{text}' is not of the form similarity[-name][+sup]:lambda[=extractor]")
@@ -124,17 +130,19 @@ def train_and_register(
 ) -> pd.DataFrame:
     """One method with one seed, from training to Dice."""
     root = to / f"{method.name}_{seed}"
-    model, out = root / "models" / "model.pt", root / "out"
-    if not model.exists():
-        config = CONFIGS / "train.yaml"
-        overrides = {"status": "training", **options, **method.overrides}
-        run(config_file=str(config), pairs=table, bundle_root=str(root), seed=seed, **overrides)
-    config = CONFIGS / "evaluate.yaml"
-    known = {key: value for key, value in options.items() if key in keys_of(config)}
-    run(
-        config_file=str(config), pairs=table, status=status, weights=str(model), output_dir=str(out),
-        report=False, resume=True, **known,
-    )  # fmt: skip
+    model = root / "models" / "model.pt"
+    configs = [str(CONFIGS / "evaluate.yaml")]
+    overrides: dict[str, Any] = {key: value for key, value in options.items() if key in keys_of(Path(configs[0]))}
+    if not method.trained:
+        configs.append(str(CONFIGS / "syn.yaml"))
+        overrides |= method.overrides
+    else:
+        overrides["weights"] = str(model)
+        if not model.exists():
+            train = {"status": "training", **options, **method.overrides}
+            run(config_file=str(CONFIGS / "train.yaml"), pairs=table, bundle_root=str(root), seed=seed, **train)
+    out = root / status
+    run(config_file=configs, pairs=table, status=status, output_dir=str(out), report=False, resume=True, **overrides)
     return registered(out, pairs).assign(method=method.name, seed=seed)
 
 
@@ -212,7 +220,7 @@ def similarities(
         raise InputError(f"neither train.yaml nor evaluate.yaml has the key '{sorted(unknown)[0]}'")
     tables = [unregistered(chosen).assign(method=NONE, seed=0)]
     for method in [method_of(text) for text in methods.split()]:
-        for seed in range(seeds):
+        for seed in range(seeds if method.trained else 1):
             tables.append(train_and_register(method, seed, pairs, status, folder, given, chosen))
     rows = pd.concat(tables, ignore_index=True)
     text = markdown(rows)

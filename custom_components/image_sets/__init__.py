@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from custom_components.image_sets.brains import brain_labels, brain_mri, brain_oasis, brain_slabs
 from custom_components.image_sets.folder import folder
 from custom_components.image_sets.microscopy import membrane, phc_u373, platelet_em
 from custom_components.image_sets.writing import Item, neighbours, ordered_pairs, write_set
 
 __all__ = [
     "Item",
+    "brain_labels",
+    "brain_mri",
+    "brain_oasis",
+    "brain_slabs",
     "folder",
     "membrane",
     "neighbours",

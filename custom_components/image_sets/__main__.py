@@ -11,11 +11,13 @@ import sys
 import fire
 
 from custom_components.errors import InputError
+from custom_components.image_sets.brains import brain_labels, brain_mri, brain_oasis, brain_slabs
 from custom_components.image_sets.folder import folder
 from custom_components.image_sets.microscopy import membrane, phc_u373, platelet_em
 
 if __name__ == "__main__":
     try:
-        fire.Fire({function.__name__: function for function in (folder, membrane, phc_u373, platelet_em)})
+        sets = (folder, membrane, phc_u373, platelet_em, brain_slabs, brain_labels, brain_oasis, brain_mri)
+        fire.Fire({function.__name__: function for function in sets})
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from custom_components.errors import InputError
-from custom_components.image_sets.writing import neighbours, ordered_pairs
-from custom_components.pairs import atomic_path
+from custom_components.image_sets.writing import neighbours, ordered_pairs, write_table
 from custom_components.pairs.images import MEDICAL, PICTURES, TIFF, suffix_of
 
 
@@ -44,8 +41,5 @@ def folder(images: str, to: str, labels: str | None = None, reach: int | None = 
             row = {"id": f"{moving}_to_{fixed}", "moving": names[moving], "fixed": names[fixed], "status": status}
             if labels is not None:
                 row |= {"moving_labels": maps[moving], "fixed_labels": maps[fixed]}
-            rows.append({key: str(v.resolve()) if isinstance(v, Path) else v for key, v in row.items()})
-    with atomic_path(Path(to)) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
-    counts = pd.Series([row["status"] for row in rows]).value_counts(sort=False)
-    return f"{to}: " + ", ".join(f"{count} {status} pairs" for status, count in counts.items())
+            rows.append({key: str(v.resolve()) if isinstance(v, Path) else str(v) for key, v in row.items()})
+    return write_table(rows, to)

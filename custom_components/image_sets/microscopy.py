@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tifffile
 
 from custom_components.errors import InputError
-from custom_components.image_sets.writing import Item, neighbours, write_set
+from custom_components.image_sets.writing import Item, neighbours, required, write_set
 from custom_components.pairs import read_image
 
 REACH = 2  # a training pair is at most so many slices or frames apart, as in DeepSim
@@ -19,12 +19,6 @@ Labels = npt.NDArray[np.uint8]
 
 def _pairs(names: Sequence[str], status: str) -> list[tuple[str, str]]:
     return neighbours(names, REACH if status == "training" else 0)
-
-
-def _required(path: Path) -> Path:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; is the source the folder that the download unpacks to?")
-    return path
 
 
 def membrane(source: str, to: str) -> str:
@@ -41,7 +35,7 @@ def membrane(source: str, to: str) -> str:
         for number in range(30):
             name = f"{number:02d}"
             image, labels = (
-                read_image(_required(Path(source) / k / f"{name}.png")).numpy() for k in ("images", "labels")
+                read_image(required(Path(source) / k / f"{name}.png")).numpy() for k in ("images", "labels")
             )
             status = "training" if number < 18 else "validation" if number < 22 else "evaluation"
             yield Item(name, image[:1], 1 + (labels[:1] > 127).astype(np.uint8), status)
@@ -70,7 +64,7 @@ def phc_u373(source: str, to: str) -> str:
                 number = int(frame.stem[1:])
                 if sequence == "02" and 50 <= number < 60:
                     continue
-                file = _required(Path(source) / f"{sequence}_ST" / "SEG" / f"man_seg{frame.stem[1:]}.tif")
+                file = required(Path(source) / f"{sequence}_ST" / "SEG" / f"man_seg{frame.stem[1:]}.tif")
                 image, labels = (tifffile.imread(path)[4:516, 4:692] for path in (frame, file))
                 status = "training" if sequence == "01" else "validation" if number < 50 else "evaluation"
                 yield Item(f"{sequence}_{frame.stem[1:]}", image[None], (labels[None] > 0).astype(np.uint8), status)
@@ -92,7 +86,7 @@ def platelet_em(source: str, to: str) -> str:
     def items() -> Iterator[Item]:
         for count in ("50", "24"):
             images, labels = (
-                tifffile.imread(_required(Path(source) / f"{count}-{kind}.tif")) for kind in ("images", "semantic")
+                tifffile.imread(required(Path(source) / f"{count}-{kind}.tif")) for kind in ("images", "semantic")
             )
             if images.ndim != 3 or images.shape != labels.shape:
                 raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,32 @@ def write_set(
         for status, group in names.items()
         for moving, fixed in pairs_of(group, status)
     ]  # fmt: skip
-    with atomic_path(folder / "pairs.csv") as temporary:
+    return write_table(rows, folder / "pairs.csv")
+
+
+def write_table(rows: Sequence[Mapping[str, str]], to: str | Path) -> str:
+    """Write a pair table whole or not at all.
+
+    Returns:
+        How many pairs there are of each status.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if not rows:
+        raise InputError(f"{to}: there are no pairs to write")
+    with atomic_path(Path(to)) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
     counts = pd.Series([row["status"] for row in rows]).value_counts(sort=False)
-    return f"{folder / 'pairs.csv'}: " + ", ".join(f"{count} {status} pairs" for status, count in counts.items())
+    return f"{to}: " + ", ".join(f"{count} {status} pairs" for status, count in counts.items())
+
+
+def required(path: Path) -> Path:
+    """The file itself.
+
+    Raises:
+        InputError: it is missing.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; is the source the folder that the download unpacks to?")
+    return path

@@ -15,6 +15,7 @@ from custom_components.inferers.network_field import NetworkField
 from custom_components.inferers.patch_pyramid import PatchPyramid
 from custom_components.inferers.result import Estimate, PairImages, Registration, Stage, Step
 from custom_components.inferers.rotation_search import RotationSearch
+from custom_components.inferers.syn import SyN
 
 __all__ = [
     "AffineAlignment",
@@ -35,4 +36,5 @@ __all__ = [
     "SplineInterpolation",
     "Stage",
     "Step",
+    "SyN",
 ]
