@@ -9,9 +9,11 @@ from torch import nn
 
 from custom_components.errors import InputError
 from custom_components.networks.feature_encoder import FeatureEncoder, frozen
+from custom_components.networks.vgg_features import VGGFeatures
 from custom_components.states import fill, read_state, with_weights
 
 PREFIX = "encoder."
+VGG = "features.0.weight"
 KERNEL = 4  # of the strided convolutions, by which the stages are recognised
 
 
@@ -19,8 +21,8 @@ def load_extractor(file: str | Path | None) -> nn.Module | None:
     """The extractor in a file, frozen and in evaluation mode, its sizes read from the weights.
 
     Args:
-        file: weights of a ``StridedUNet`` or of its ``FeatureEncoder``, or a TorchScript file (.ts) whose module
-            returns a list of feature maps; None gives None, for losses that need no extractor.
+        file: weights of a ``StridedUNet`` or of its ``FeatureEncoder``, torchvision's of ``vgg16``, or a TorchScript
+            file (.ts) whose module returns a list of feature maps; None gives None, for losses that need no extractor.
 
     Raises:
         InputError: the file is missing, or holds no such network.
@@ -30,6 +32,11 @@ def load_extractor(file: str | Path | None) -> nn.Module | None:
     if Path(file).suffix == ".ts":
         return frozen(with_weights(nn.Identity(), None, file))
     state = read_state(file, str(file))
+    if VGG in state:
+        with torch.device("meta"):
+            vgg = VGGFeatures()
+        fill(vgg.to_empty(device="cpu"), str(file), state)
+        return frozen(vgg)
     if any(name.startswith(PREFIX) for name in state):
         state = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
     strided = [value for name, value in state.items() if name.endswith("weight") and value.shape[2:3] == (KERNEL,)]

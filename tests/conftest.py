@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
+
+from custom_components.pairs import write_image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -42,3 +46,25 @@ def schemas() -> Path:
     """Folder of MONAI's `meta_schema_*.json` files; set WARPZOO_SCHEMAS to say where it is."""
     default = REPOSITORY.parent / "shared" / "tools" / "schemas"
     return folder_or_skip("WARPZOO_SCHEMAS", default, "metadata schemas")
+
+
+@pytest.fixture
+def labelled_table(tmp_path: Path) -> Path:
+    """A pair table of small images with label maps, one or two voxels apart."""
+    lines = ["id,moving,fixed,moving_labels,fixed_labels,status"]
+    for number in range(3):
+        image = gaussian_filter(np.random.default_rng(0).normal(size=(48, 56)), 3)
+        image = np.roll((image - image.min()) / np.ptp(image), number, axis=1)
+        for kind, array in (("image", 255 * image), ("labels", 1 + (image > 0.5))):
+            write_image(tmp_path / f"{kind}{number}.png", array.astype(np.uint8)[None])
+    for moving, fixed, status in (
+        (0, 1, "training"),
+        (1, 0, "training"),
+        (1, 2, "evaluation"),
+        (0, 2, "evaluation"),
+        (2, 1, "validation"),
+    ):
+        files = [f"{kind}{number}.png" for kind in ("image", "labels") for number in (moving, fixed)]
+        lines.append(",".join([f"{moving}{fixed}", *files, status]))
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    return tmp_path / "pairs.csv"

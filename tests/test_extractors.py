@@ -11,7 +11,7 @@ from custom_components.errors import InputError
 from custom_components.extractors import load_extractor
 from custom_components.losses import DeepSimLoss, similarity_named
 from custom_components.losses.named import NAMES
-from custom_components.networks import FeatureEncoder, StridedUNet
+from custom_components.networks import FeatureEncoder, StridedUNet, VGGFeatures
 
 
 @pytest.mark.parametrize("spatial", [(24, 32), (16, 16, 24)])
@@ -32,6 +32,22 @@ def test_sizes_are_read_from_the_weights(spatial, normalised, tmp_path: Path) ->
         found = extractor(image)
         assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, wanted, strict=True))
         assert float(DeepSimLoss(extractor)(image, image)) == pytest.approx(0, abs=1e-5)
+
+
+def test_vgg_comes_from_torchvision_s_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = VGGFeatures()
+    shapes = {name: tuple(value.shape[:2]) for name, value in network.state_dict().items() if value.ndim == 4}
+    assert shapes == {f"features.{k}.weight": v for k, v in {
+        0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256),
+    }.items()}  # fmt: skip
+    torch.save(network.state_dict() | {"classifier.0.bias": torch.zeros(4096)}, tmp_path / "vgg16.pth")
+    extractor, image = load_extractor(tmp_path / "vgg16.pth"), torch.rand(2, 1, 24, 33)
+    found = extractor(image)
+    assert [tuple(level.shape) for level in found] == [(2, 64, 24, 33), (2, 128, 12, 16), (2, 256, 6, 8)]
+    assert all(float(level.min()) == 0 for level in found)  # after the activation
+    by_hand = torch.relu(network.features[0](image.repeat(1, 3, 1, 1)))
+    assert torch.allclose(found[0], torch.relu(network.features[2](by_hand)), atol=1e-6)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ class NMILoss(nn.Module):
         bins: over ``value_range``.
         value_range: grey values of the first and the last bin's centre; those beyond it count as them.
         share: of the voxels, drawn anew in every call from PyTorch's global generator; 1 takes all.
+        minimum: voxels that are drawn at least, where there are so many: thousands in a joint histogram of 64 x 64 bins
+            are noise, with which nothing was learned from images of 200 x 200.
 
     Raises:
         InputError: fewer than two bins, an empty range, or a share that is not in (0, 1].
@@ -32,14 +34,16 @@ class NMILoss(nn.Module):
 
     centres: Tensor
 
-    def __init__(self, bins: int = 64, value_range: tuple[float, float] = (0.0, 1.0), share: float = 0.1) -> None:
+    def __init__(
+        self, bins: int = 64, value_range: tuple[float, float] = (0.0, 1.0), share: float = 0.1, minimum: int = 65536
+    ) -> None:
         super().__init__()
         low, high = value_range
         if bins < 2 or low >= high or not 0 < share <= 1:
             raise InputError(
                 f"NMI needs two bins, a range and a share in (0, 1], got {bins}, {(low, high)} and {share}"
             )
-        self.low, self.high, self.share = float(low), float(high), share
+        self.low, self.high, self.share, self.minimum = float(low), float(high), share, minimum
         width = (self.high - self.low) / (bins - 1)
         self.deviation = width / FULL_WIDTH
         self.register_buffer("centres", torch.linspace(self.low, self.high, bins), persistent=False)
@@ -55,8 +59,8 @@ class NMILoss(nn.Module):
         check_pair(warped, fixed, mask)
         first, second = warped.flatten(1), fixed.flatten(1)
         weight = torch.ones_like(second) if mask is None else mask.flatten(1).to(second)
-        if self.share < 1:
-            count = max(round(self.share * first.shape[1]), 1)
+        count = max(round(self.share * first.shape[1]), self.minimum)
+        if count < first.shape[1]:
             drawn = torch.randperm(first.shape[1], device=first.device)[:count]
             first, second, weight = first[:, drawn], second[:, drawn], weight[:, drawn]
         x, y = self._memberships(first), self._memberships(second) * weight[..., None]

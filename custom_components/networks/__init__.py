@@ -8,7 +8,10 @@ from custom_components.networks.diffeomorphic import Diffeomorphic
 from custom_components.networks.feature_encoder import FeatureEncoder, frozen
 from custom_components.networks.mask_flownet import MaskFlownetS
 from custom_components.networks.patch_unet import NetworkPyramid, PatchUNet
-from custom_components.networks.strided_unet import StridedUNet, registration_unet
+from custom_components.networks.registration import registration_network
+from custom_components.networks.strided_unet import StridedUNet
+from custom_components.networks.trans_morph import TransMorph
+from custom_components.networks.vgg_features import VGGFeatures
 
 __all__ = [
     "AffineNet",
@@ -19,8 +22,10 @@ __all__ = [
     "PatchAffineNet",
     "PatchUNet",
     "StridedUNet",
+    "TransMorph",
+    "VGGFeatures",
     "cost_volume",
     "frozen",
-    "registration_unet",
+    "registration_network",
     "theta_to_matrix",
 ]

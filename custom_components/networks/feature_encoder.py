@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from custom_components.errors import InputError
 
-ACTIVATION = ("leakyrelu", {"negative_slope": 0.2})
+SLOPE = 0.2  # of LeakyReLU where it is negative
+ACTIVATION = ("leakyrelu", {"negative_slope": SLOPE})
 
 
 def convolution(spatial_dims: int, inputs: int, outputs: int, **options: Any) -> Convolution:

@@ -10,9 +10,7 @@ from monai.networks.blocks import Convolution
 from monai.networks.layers.factories import Dropout
 from torch import Tensor, nn
 
-from custom_components import switches
-from custom_components.networks.diffeomorphic import Diffeomorphic
-from custom_components.networks.feature_encoder import FeatureEncoder, convolution
+from custom_components.networks.feature_encoder import SLOPE, FeatureEncoder, convolution
 from custom_components.networks.sizes import check_sides
 
 
@@ -23,8 +21,9 @@ class StridedUNet(nn.Module):
     and joined with it, at last with the image itself; the head is two more such convolutions and a linear one.
 
     Source: Czolbe et al., "DeepSim", MIDL 2021 and Medical Image Analysis 2023, and its public code: with skip
-    connections the segmentation and the registration network, without them the autoencoder. Difference: any size goes
-    through, as levels are enlarged to the size that they had.
+    connections the segmentation and the registration network, without them the autoencoder. Differences: any size goes
+    through, as levels are enlarged to the size that they had; convolutions begin as He et al. (ICCV 2015) have it, since
+    with PyTorch's own start the signal fades from layer to layer and a registration lay still for its first 300 steps.
 
     Args:
         spatial_dims: 2 or 3.
@@ -77,6 +76,9 @@ class StridedUNet(nn.Module):
         width = widths[-1] + (in_channels if skips else 0)
         self.head = nn.Sequential(convolution(spatial_dims, width, width), convolution(spatial_dims, width, width))
         self.out = Convolution(spatial_dims, width, out_channels, kernel_size=out_kernel, conv_only=True)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, a=SLOPE)
         if out_deviation is not None:
             nn.init.normal_(self.out.conv.weight, std=out_deviation)
             nn.init.zeros_(self.out.conv.bias)
@@ -99,26 +101,3 @@ class StridedUNet(nn.Module):
                 x = torch.cat([x, above], dim=1)
         result: Tensor = self.out(self.head(x))
         return torch.sigmoid(result) if self.bounded else result
-
-
-def registration_unet(
-    spatial_dims: int = 2,
-    channels: Sequence[int] = (64, 128, 256),
-    diffeomorphic: bool | str = False,
-    normalised: bool = True,
-    dropout: float = 0.5,
-) -> nn.Module:
-    """The registration network of the source: moving and fixed in, displacement field in voxels out.
-
-    Args:
-        spatial_dims: 2 or 3.
-        channels: see ``StridedUNet``; so are ``normalised`` and ``dropout``.
-        diffeomorphic: the output is integrated as a velocity, see ``Diffeomorphic``; the source's is not.
-        normalised: see above.
-        dropout: see above.
-    """
-    network = StridedUNet(
-        spatial_dims, 2, spatial_dims, channels,
-        normalised=normalised, dropout=dropout, out_kernel=3, out_deviation=1e-5,
-    )  # fmt: skip
-    return Diffeomorphic(network) if switches.on(diffeomorphic, "diffeomorphic") else network

@@ -13,6 +13,7 @@ from custom_components.transforms.dictionary import (
     StainGreyd,
     WorkingSized,
 )
+from custom_components.transforms.disturbance import Disturbedd
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask
 from custom_components.transforms.labelled_augmentation import labelled_augmentation
 from custom_components.transforms.random_items import RandomItems
@@ -24,6 +25,7 @@ __all__ = [
     "AugmentedPairs",
     "CommonPadd",
     "DenseSIFT",
+    "Disturbedd",
     "GreyScaled",
     "RandPairAugmentd",
     "RandomField",

@@ -20,6 +20,7 @@ from monai.bundle.config_item import ConfigComponent
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in ROOT.glob("bundles/*/configs/metadata.json"))
 CONFIGS = sorted(path for path in ROOT.glob("bundles/*/configs/*") if path.suffix in {".yaml", ".yml"})
+OVERLAYS = {"syn.yaml": "evaluate.yaml", "disturbed.yaml": "evaluate.yaml", "sections.yaml": "train_autoencoder.yaml"}
 FRAGMENTS = sorted(ROOT.glob("configs/**/*.yaml"))
 
 each_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
@@ -27,9 +28,9 @@ each_config = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.r
 
 
 def _parse(config: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigParser:
-    """Parse as `monai.bundle run` does from the root; an overlay `multi_gpu_x` is read on top of its `x`."""
+    """Parse as `monai.bundle run` does from the root; an overlay is read on top of what it changes."""
     monkeypatch.chdir(ROOT)  # paths of `%` references are relative to the current folder
-    base = config.with_name(config.name.removeprefix("multi_gpu_"))
+    base = config.with_name(OVERLAYS.get(config.name, config.name.removeprefix("multi_gpu_")))
     parser = ConfigParser()
     parser.read_config(list(dict.fromkeys([str(base), str(config)])))
     parser.read_meta(str(config.with_name("metadata.json")))

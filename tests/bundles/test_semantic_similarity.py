@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from custom_components.extractors import load_extractor
 from custom_components.fields import index_to_physical, read_displacement
-from custom_components.networks import registration_unet
+from custom_components.networks import registration_network
 from custom_components.pairs import write_image
 from custom_components.states import read_state, with_weights
 
@@ -91,7 +91,7 @@ def test_every_named_similarity_trains(table, name):
     run(config_file=f"{CONFIGS}/train.yaml", similarity=name, batch_size=1, diffeomorphic=True, **options(table))
     state = read_state(table.parent / "mine" / "models" / "model.pt", "model")
     dimensions = options(table)["spatial_dims"]
-    network = registration_unet(dimensions, [32, 64, 128], diffeomorphic=True)
+    network = registration_network("unet", dimensions, (16, 32, 64), diffeomorphic=True)
     network.load_state_dict(state)
     assert all(torch.isfinite(value).all() for value in state.values())
 
@@ -107,7 +107,7 @@ def test_monais_tools_take_the_network_and_the_export_equals_it(tmp_path, monkey
     monkeypatch.chdir(ROOT)
     files = {"meta_file": f"{CONFIGS}/metadata.json", "config_file": f"{CONFIGS}/inference.yaml"}
     verify_net_in_out("network_def", **files)
-    network = registration_unet(2, [32, 64, 128])
+    network = registration_network("unet", 2, (16, 32, 64))
     torch.save(network.state_dict(), tmp_path / "model.pt")
     ckpt_export("network_def", str(tmp_path / "model.ts"), str(tmp_path / "model.pt"), **files)
     exported, image = with_weights(torch.nn.Identity(), None, tmp_path / "model.ts"), torch.rand(1, 2, 130, 150)

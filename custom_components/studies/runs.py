@@ -1,0 +1,75 @@
+"""One training and the registrations with it, or the registrations alone, as rows of Dice, folding and time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from monai.bundle import run
+
+from custom_components.errors import InputError
+from custom_components.metrics import dice_per_label
+from custom_components.pairs import Pair, read_image
+from custom_components.studies.methods import CONFIGS, Method, keys_of
+
+
+def unregistered(pairs: Sequence[Pair]) -> pd.DataFrame:
+    """Dice of the label maps as they lie over each other, a row a pair."""
+    rows = []
+    for pair in pairs:
+        if pair.moving_labels is None or pair.fixed_labels is None:
+            raise InputError(f"pair {pair.id}: both label maps are needed")
+        maps = [read_image(file)[0].numpy().astype(np.int64) for file in (pair.moving_labels, pair.fixed_labels)]
+        rows.append(
+            {"pair": pair.id, "folding": 0.0, "deviation": 0.0, "seconds": 0.0, **_columns(dice_per_label(*maps))}
+        )
+    return pd.DataFrame(rows)
+
+
+def registered(folder: Path, pairs: Sequence[Pair]) -> pd.DataFrame:
+    """What evaluate.yaml left in ``folder``, a row a pair.
+
+    Raises:
+        InputError: a pair failed, or has no label maps.
+    """
+    rows = []
+    for pair in pairs:
+        metrics = json.loads((folder / pair.id / "metrics.json").read_text())
+        if "dice" not in metrics:
+            raise InputError(f"{folder / pair.id}: no Dice; {metrics.get('reason') or 'label maps are missing'}")
+        rows.append(
+            {
+                "pair": pair.id, "folding": metrics["folding_share"], "deviation": metrics["log_jacobian_deviation"],
+                "seconds": metrics["seconds"]["total"], **_columns(metrics["dice"]),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _columns(dice: Mapping[Any, float]) -> dict[str, float]:
+    return {f"dice_{label}": value for label, value in dice.items()} | {"dice": float(np.mean(list(dice.values())))}
+
+
+def train_and_register(
+    method: Method, seed: int, table: str, status: str, to: Path, options: Mapping[str, Any], pairs: Sequence[Pair]
+) -> pd.DataFrame:
+    """One method with one seed, from training to Dice."""
+    root = to / f"{method.name}_{seed}"
+    model = root / "models" / "model.pt"
+    configs = [str(CONFIGS / "evaluate.yaml")]
+    overrides: dict[str, Any] = {key: value for key, value in options.items() if key in keys_of(Path(configs[0]))}
+    if not method.trained:
+        configs.append(str(CONFIGS / "syn.yaml"))
+        overrides |= method.overrides
+    else:
+        overrides["weights"] = str(model)
+        if not model.exists():
+            train = {"status": "training", **options, **method.overrides}
+            run(config_file=str(CONFIGS / "train.yaml"), pairs=table, bundle_root=str(root), seed=seed, **train)
+    out = root / status
+    run(config_file=configs, pairs=table, status=status, output_dir=str(out), report=False, resume=True, **overrides)
+    return registered(out, pairs).assign(method=method.name, seed=seed)
