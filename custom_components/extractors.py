@@ -1,15 +1,21 @@
-"""Feature extractors from files."""
+"""Feature extractors from files, and as TorchScript for other tools.
+
+python -m custom_components.extractors --weights runs/mine/models/autoencoder.pt --to autoencoder.ts
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import fire
 import torch
 from torch import nn
 
 from custom_components.errors import InputError
 from custom_components.networks.feature_encoder import FeatureEncoder, frozen
 from custom_components.networks.vgg_features import VGGFeatures
+from custom_components.pairs import atomic_path
 from custom_components.states import fill, read_state, with_weights
 
 PREFIX = "encoder."
@@ -51,3 +57,31 @@ def load_extractor(file: str | Path | None) -> nn.Module | None:
         )
     fill(network.to_empty(device="cpu"), str(file), state)
     return frozen(network)
+
+
+def export(weights: str, to: str) -> str:
+    """Write the extractor of a file as TorchScript that returns the list of its feature maps, finest first.
+
+    Args:
+        weights: see ``load_extractor``.
+        to: the file to write, .ts or .pt.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: see ``load_extractor``.
+    """
+    extractor = load_extractor(weights)
+    assert extractor is not None
+    scripted = extractor if isinstance(extractor, torch.jit.ScriptModule) else torch.jit.script(extractor)
+    with atomic_path(Path(to)) as temporary:
+        torch.jit.save(scripted, str(temporary))
+    return f"{to}: image (B, 1, ...) -> list of feature maps"
+
+
+if __name__ == "__main__":
+    try:
+        fire.Fire(export)
+    except InputError as error:
+        sys.exit(f"error: {error}")

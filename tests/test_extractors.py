@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from custom_components.errors import InputError
-from custom_components.extractors import load_extractor
+from custom_components.extractors import export, load_extractor
 from custom_components.losses import DeepSimLoss, similarity_named
 from custom_components.losses.named import NAMES
 from custom_components.networks import FeatureEncoder, StridedUNet, VGGFeatures
@@ -48,6 +48,18 @@ def test_vgg_comes_from_torchvision_s_weights(tmp_path: Path) -> None:
     assert all(float(level.min()) == 0 for level in found)  # after the activation
     by_hand = torch.relu(network.features[0](image.repeat(1, 3, 1, 1)))
     assert torch.allclose(found[0], torch.relu(network.features[2](by_hand)), atol=1e-6)
+
+
+def test_the_export_gives_the_same_list(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, image = StridedUNet(2, 1, 1, channels=(4, 6), skips=False).eval(), torch.rand(1, 1, 24, 32)
+    torch.save(network.state_dict(), tmp_path / "unet.pt")
+    assert str(tmp_path / "a.ts") in export(str(tmp_path / "unet.pt"), str(tmp_path / "a.ts"))
+    found = torch.jit.load(tmp_path / "a.ts")(image)
+    assert isinstance(found, list)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, network.encoder(image), strict=True))
+    export(str(tmp_path / "a.ts"), str(tmp_path / "b.ts"))
+    assert (tmp_path / "b.ts").exists()
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ class StridedUNet(nn.Module):
 
     Source: Czolbe et al., "DeepSim", MIDL 2021 and Medical Image Analysis 2023, and its public code: with skip
     connections the segmentation and the registration network, without them the autoencoder. Differences: any size goes
-    through, as levels are enlarged to the size that they had; convolutions begin as He et al. (ICCV 2015) have it, since
-    with PyTorch's own start the signal fades from layer to layer and a registration lay still for its first 300 steps.
+    through, as levels are enlarged to the size that they had; convolutions begin as in He et al., ICCV 2015, since with
+    PyTorch's own start the signal fades from layer to layer and a registration lay still for its first 300 steps.
 
     Args:
         spatial_dims: 2 or 3.

@@ -362,4 +362,6 @@ def _carry_labels(
     warped = resample(labels, moving_matrix, forward, spatial, fixed_matrix, 0, 0.0)
     write_image(folder / f"warped_labels{output_suffix(pair.moving_labels, None)}", warped, fixed_matrix)
     if pair.fixed_labels is not None:
-        metrics["dice"] = dice_per_label(warped[0], native_array(read_image(pair.fixed_labels))[0])
+        fixed_labels = native_array(read_image(pair.fixed_labels))
+        metrics["dice"] = dice_per_label(warped[0], fixed_labels[0])
+        metrics["label_accuracy"] = float((warped == fixed_labels).mean())

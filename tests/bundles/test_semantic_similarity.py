@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,39 @@ def test_every_named_similarity_trains(table, name):
     assert all(torch.isfinite(value).all() for value in state.values())
 
 
+@pytest.mark.parametrize("features", ["autoencoder", "segmentation"])
+def test_features_are_evaluated_on_images_of_their_own(table, features):
+    given = options(table, channels=[4, 4], **({"classes": 3} if features == "segmentation" else {}))
+    run(config_file=f"{CONFIGS}/train_{features}.yaml", items=2, patch_size=16, **given)
+    model, out = table.parent / "mine" / "models" / f"{features}.pt", table.parent / "features"
+    given = {key: value for key, value in given.items() if key not in ("max_epochs", "bundle_root")}
+    run(config_file=f"{CONFIGS}/evaluate_{features}.yaml", weights=str(model), output_dir=str(out), **given)
+    name = "mse" if features == "autoencoder" else "dice"
+    value = float((out / "metrics.csv").read_text().split(",")[1])
+    assert 0 < value < 1
+    rows = (out / f"{name}_raw.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2  # each image once
+    assert len(rows[0].split(",")) == 2 + (1 if name == "mse" else 2)  # classes without the background
+
+
+@pytest.mark.parametrize("table", [(48, 56)], indirect=True)
+def test_features_of_stained_sections(table):
+    configs = [f"{CONFIGS}/train_autoencoder.yaml", f"{CONFIGS}/sections.yaml"]
+    run(config_file=configs, items=2, patch_size=32, channels=[4, 4], **options(table, working_size=64))
+    assert load_extractor(table.parent / "mine" / "models" / "autoencoder.pt") is not None
+
+
+@pytest.mark.parametrize("table", [(72, 80)], indirect=True)
+@pytest.mark.parametrize("backbone", ["voxelmorph", "transmorph"])
+def test_other_backbones_by_config(table, backbone):
+    given = options(table, backbone=backbone, channels=[8, 8])
+    run(config_file=f"{CONFIGS}/train.yaml", similarity="mse", batch_size=1, **given)
+    model, out = table.parent / "mine" / "models" / "model.pt", table.parent / "out"
+    given = {key: value for key, value in given.items() if key not in ("max_epochs", "bundle_root")}
+    run(config_file=f"{CONFIGS}/inference.yaml", weights=str(model), output_dir=str(out), report=False, **given)
+    assert json.loads((out / "01" / "metrics.json").read_text())["status"] == "ok"
+
+
 def test_a_training_without_extractor_says_what_to_give(table):
     with pytest.raises(RuntimeError) as caught:
         run(config_file=f"{CONFIGS}/train.yaml", **options(table))
@@ -113,3 +148,21 @@ def test_monais_tools_take_the_network_and_the_export_equals_it(tmp_path, monkey
     exported, image = with_weights(torch.nn.Identity(), None, tmp_path / "model.ts"), torch.rand(1, 2, 130, 150)
     with torch.no_grad():
         assert torch.allclose(exported(image), network.eval()(image), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", [(48, 56)], indirect=True)
+def test_two_processes_train_one_model(table):
+    root = table.parent / "mine"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1", "--nproc_per_node=2"]
+    command += ["-m", "monai.bundle", "run", "--config_file"]
+    command += [f"['{CONFIGS}/train.yaml','{CONFIGS}/multi_gpu_train.yaml']", "--pairs", str(table), "--items", "4"]
+    command += ["--similarity", "mse", "--batch_size", "1", "--bundle_root", str(root), "--max_epochs"]
+    for epochs in ("1", "2"):  # the second run goes on after the first
+        done = subprocess.run([*command, epochs], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert (done.stdout + done.stderr).count("going on after epoch 1 of 2") == 1
+    rows = (root / "models" / "registration" / "curve.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2"]
+    state = read_state(root / "models" / "model.pt", "model")
+    registration_network("unet", 2, (16, 32, 64)).load_state_dict(state)

@@ -148,6 +148,7 @@ def test_annotations_and_labels_travel_along(make_case, tmp_path):
     np.testing.assert_allclose(corner, [26.0, 26.0], atol=1e-3)
     assert (read_image(case.folder / "warped_labels.png").numpy() == truth).all()
     assert list(metrics["dice"].values()) == [1.0]
+    assert metrics["label_accuracy"] == 1
 
 
 def test_sixteen_bit_tiff_keeps_its_dtype(make_case, tmp_path):
