@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 Axes = Any
+WIDTH = 1.7  # inches of a picture
 COLUMNS = 3  # of a figure with a panel for each class
 
 
@@ -122,7 +123,7 @@ def picture_rows(pictures: Sequence[Sequence[np.ndarray[Any, Any]]], titles: Seq
     """
     columns = max(map(len, pictures))
     height, width = pictures[0][0].shape[:2]
-    figure = Figure(figsize=(2.4 * columns, (2.4 * height / width + 0.3) * len(pictures)), layout="constrained")
+    figure = Figure(figsize=(WIDTH * columns, (WIDTH * height / width + 0.25) * len(pictures)), layout="constrained")
     axes = figure.subplots(len(pictures), columns, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()

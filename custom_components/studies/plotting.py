@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+import yaml
 from matplotlib.figure import Figure
 
 from custom_components.errors import InputError
@@ -39,7 +40,7 @@ class StudyFigures:
         status: of the rows that the study judged by.
         sample: id of the pair that is shown; None takes the first.
         extractors: name -> weights, whose feature maps of the sample's fixed image are shown.
-        classes: label -> name.
+        classes: label -> name. Both may be a mapping in YAML, as the command line gives what holds a path.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class StudyFigures:
         tuning: str | None = None,
         status: str = "evaluation",
         sample: str | None = None,
-        extractors: Mapping[str, str] | None = None,
-        classes: Mapping[int, str] | None = None,
+        extractors: Mapping[str, str] | str | None = None,
+        classes: Mapping[int, str] | str | None = None,
     ) -> None:
         self.study = Path(study)
         self.pairs = pairs
@@ -59,8 +60,8 @@ class StudyFigures:
         self.tuning = None if tuning is None else Path(tuning)
         self.status = status
         self.sample = sample
-        self.extractors = dict(extractors or {})
-        self.classes = {int(key): str(value) for key, value in (classes or {}).items()}
+        self.extractors = _mapping(extractors)
+        self.classes = {int(key): str(value) for key, value in _mapping(classes).items()}
 
     def run(self) -> list[str]:
         """Write the figures; the names of their files.
@@ -119,11 +120,11 @@ class StudyFigures:
         return known[self.sample] if self.sample is not None else chosen[0]
 
     def _samples(self, rows: pd.DataFrame, pair: Pair) -> Figure:
-        """Fixed and moving image, then each method's first seed: warped image, grid, difference."""
+        """A column of fixed and moving image, then one for each method's first seed: warped image, grid, difference."""
         images = ReadPaird(volumes=True)({"pair": pair})
         to_physical = [images[side].meta["index_to_physical"] for side in ("fixed", "moving")]
         fixed, moving = (_slice(np.asarray(images[side])) for side in ("fixed", "moving"))
-        lines = [[fixed, moving, np.abs(stretch(fixed) - stretch(moving))]]
+        columns: list[list[Array]] = [[fixed, moving, np.abs(stretch(fixed) - stretch(moving))]]
         titles = [["fixed", "moving", "difference"]]
         scores = rows[rows["pair"] == pair.id].groupby("method")["dice"].mean()
         for method in dict.fromkeys(rows["method"]):
@@ -136,9 +137,9 @@ class StudyFigures:
             ddf = image_to_ddf(read_displacement(files[0]), to_physical[0], to_physical[1], images["fixed"].shape[1:])
             field = ddf[0].double().numpy()
             grid = deformation_grid(to_rgb(fixed[None]), field if len(field) == 2 else in_plane(field)[0])
-            lines.append([warped, grid, np.abs(stretch(fixed) - stretch(warped))])
-            titles.append([f"{method}, Dice {scores.get(method, float('nan')):.3f}", "grid", "difference"])
-        return figures.picture_rows(lines, titles)
+            columns.append([warped, grid, np.abs(stretch(fixed) - stretch(warped))])
+            titles.append([f"{method} {scores.get(method, float('nan')):.3f}", "", ""])
+        return figures.picture_rows(*([list(row) for row in zip(*part, strict=True)] for part in (columns, titles)))
 
     def _features(self, file: str, pair: Pair) -> Figure:
         extractor = load_extractor(file)
@@ -152,6 +153,10 @@ class StudyFigures:
             lines.append([_slice(features[0, channel : channel + 1].numpy()) for channel in strongest.tolist()])
             titles.append([f"level {level}, channel {channel}" for channel in strongest.tolist()])
         return figures.picture_rows(lines, titles)
+
+
+def _mapping(given: Mapping[Any, str] | str | None) -> dict[Any, str]:
+    return dict((yaml.safe_load(given) if isinstance(given, str) else given) or {})
 
 
 def _slice(image: Array) -> npt.NDArray[np.float32]:

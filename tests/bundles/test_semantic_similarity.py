@@ -18,13 +18,16 @@ from scipy.ndimage import gaussian_filter
 
 from custom_components.extractors import load_extractor
 from custom_components.fields import index_to_physical, read_displacement
+from custom_components.image_sets import brain_slabs
 from custom_components.networks import registration_network
-from custom_components.pairs import write_image
+from custom_components.pairs import select_pairs, write_image
 from custom_components.states import read_state, with_weights
+from custom_components.studies import registered, unregistered
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = "bundles/semantic_similarity/configs"
 CPU: dict[str, Any] = {"device": "$torch.device('cpu')"}
+RELEASED = (("model", 2, (16, 32, 64)), ("membrane", 2, (16, 32, 64)), ("volume", 3, (8, 16, 32)))
 SPATIAL = [(48, 56), (32, 40, 40)]
 
 
@@ -135,6 +138,28 @@ def test_a_training_without_extractor_says_what_to_give(table):
     with pytest.raises(RuntimeError) as caught:
         run(config_file=f"{CONFIGS}/train.yaml", **options(table))
     assert "give --extractor WEIGHTS.pt" in str(caught.value.__cause__)
+
+
+def test_the_released_weights_fit():
+    models = ROOT / "bundles" / "semantic_similarity" / "models"
+    for name, dimensions, channels in RELEASED:
+        with_weights(registration_network("unet", dimensions, channels, dropout=0.0), models / f"{name}.pt")
+    for name, dimensions in (("slice", 2), ("membrane", 2), ("sections", 2), ("volume", 3)):
+        for features in ("autoencoder", "segmentation") if name != "sections" else ("autoencoder",):
+            extractor = load_extractor(models / f"{name}_{features}.pt")
+            assert len(extractor(torch.rand(1, 1, *(32,) * dimensions))) == 3
+
+
+def test_the_released_network_aligns_real_brain_slices(shared_data, tmp_path, monkeypatch):
+    if not (shared_data / "brain_slabs").is_dir():
+        pytest.skip(f"brain slabs not found at {shared_data / 'brain_slabs'}")
+    monkeypatch.chdir(ROOT)
+    brain_slabs(str(shared_data / "brain_slabs"), str(tmp_path / "set"), axial=9)
+    pairs = select_pairs(tmp_path / "set" / "pairs.csv", status="validation")
+    files = {"pairs": str(tmp_path / "set" / "pairs.csv"), "status": "validation", "output_dir": str(tmp_path / "out")}
+    run(config_file=f"{CONFIGS}/evaluate.yaml", black=0, report=False, **files, **CPU)
+    gain = registered(tmp_path / "out", pairs)["dice"] - unregistered(pairs)["dice"]
+    assert gain.min() > 0.03
 
 
 @pytest.mark.slow

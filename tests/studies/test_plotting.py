@@ -45,7 +45,7 @@ def test_every_figure_of_a_study(labelled_table, monkeypatch) -> None:
     run(config_file="bundles/semantic_similarity/configs/tune.yaml", **tune, **where)
     run(
         config_file="bundles/semantic_similarity/configs/plot.yaml", study=str(folder), pairs=str(labelled_table),
-        tuning=str(folder / "tune"), extractors={"ae": str(extractor)}, classes={1: "dark", 2: "bright"}, sample="02",
+        tuning=str(folder / "tune"), extractors=f"{{ae: {extractor}}}", classes={1: "dark", 2: "bright"}, sample="02",
     )  # fmt: skip
     names = {path.stem for path in (folder / "figures").glob("*.png")}
     assert names == {
