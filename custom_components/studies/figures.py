@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 Axes = Any
@@ -21,6 +22,8 @@ def _axes(panels: int, width: float = 4.2, height: float = 3.4) -> tuple[Figure,
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for empty in axes[panels:]:
         empty.remove()
+    for axis in axes[:panels]:
+        axis.set_prop_cycle(color=colormaps["tab20"].colors)  # more methods than the ten colours of the default
     return figure, list(axes[:panels])
 
 
