@@ -23,7 +23,9 @@ def _axes(panels: int, width: float = 4.2, height: float = 3.4) -> tuple[Figure,
     for empty in axes[panels:]:
         empty.remove()
     for axis in axes[:panels]:
-        axis.set_prop_cycle(color=colormaps["tab20"].colors)  # more methods than the ten colours of the default
+        axis.set_prop_cycle(
+            color=[colormaps["tab20"](index) for index in range(20)]
+        )  # more methods than the ten colours of the default
     return figure, list(axes[:panels])
 
 
