@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,8 @@ def fact_sheet(m: Metrics) -> list[tuple[str, str]]:
         (percent(m["folding_share"]), "folded tissue"),
         (f"{inverse:.3f} px" if inverse >= 5e-4 else "< 0.001 px", "inverse error"),
     ]
+    if m.get("dice"):
+        facts.append((f"{fmean(m['dice'].values()):.3f}", "mean Dice of the labels"))
     if m.get("landmarks"):
         marks = m["landmarks"]
         facts += [

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from custom_components.outputs import write_failure
-from custom_components.outputs.report import percent, stage_rows, verdict
+from custom_components.outputs.report import fact_sheet, percent, stage_rows, verdict
 
 SCRIPT = """<script>
 addEventListener("load",()=>{
@@ -196,3 +196,12 @@ def test_a_real_browser_shows_every_picture_and_the_slider_works(html, tmp_path)
     shot = np.asarray(Image.open(picture).convert("RGB"))
     assert shot.shape[:2] == (2000, 1200)
     assert shot.std() > 10  # not a blank page
+
+
+@pytest.mark.parametrize("dice", [None, {"1": 0.5, "2": 0.75}])
+def test_the_mean_dice_stands_in_a_box_where_there_are_label_maps(dice) -> None:
+    metrics = {
+        "status": "ok", "matches": 0, "folding_share": 0.0, "unit": "pixel", "residual_median_physical": 0.0,
+        "inverse_error": {"median": 0.0}, "dice": dice,
+    }  # fmt: skip
+    assert (("0.625", "mean Dice of the labels") in fact_sheet(metrics)) == (dice is not None)
