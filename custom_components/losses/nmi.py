@@ -26,7 +26,7 @@ class NMILoss(nn.Module):
         value_range: grey values of the first and the last bin's centre; those beyond it count as them.
         share: of the voxels, drawn anew in every call from PyTorch's global generator; 1 takes all.
         minimum: voxels that are drawn at least, where there are so many: thousands in a joint histogram of 64 x 64 bins
-            are noise, with which nothing was learned from images of 200 x 200.
+            are noise.
 
     Raises:
         InputError: fewer than two bins, an empty range, or a share that is not in (0, 1].
