@@ -85,6 +85,10 @@ def _box(mask: npt.NDArray[np.bool_], grid: Matrix) -> Matrix:
     return result
 
 
+def _all_with_all(names: Sequence[str], status: str) -> list[tuple[str, str]]:
+    return ordered_pairs(names)
+
+
 def brain_slabs(source: str, to: str, axial: int | None = None) -> str:
     """16 real T1 slabs of 18 axial slices, from ANTs' tutorial of joint label fusion: ``ilistN.nii.gz``, ``slistN...``.
 
@@ -114,7 +118,7 @@ def brain_slabs(source: str, to: str, axial: int | None = None) -> str:
                 raise InputError(f"axial is 0 to {len(image) - 1}, got {axial}")
             yield Item(name, image[None, axial, ::-1], classes[None, axial, ::-1], status)  # the front of the head up
 
-    return write_set(items(), to, lambda names, status: ordered_pairs(names))
+    return write_set(items(), to, _all_with_all)
 
 
 def brain_labels(source: str, to: str, spacing: float = 2.5, contrast: str = "t1") -> str:
@@ -183,7 +187,7 @@ def brain_oasis(source: str, to: str, spacing: float = 2.5) -> str:
             classes = resampled(labels.astype(np.uint8), to_array, shape, order=0)
             yield Item(name, volume[None], classes[None], "evaluation", target)
 
-    return write_set(items(), to, lambda names, status: ordered_pairs(names))
+    return write_set(items(), to, _all_with_all)
 
 
 def brain_mri(source: str, to: str) -> str:

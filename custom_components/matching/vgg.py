@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from custom_components.errors import InputError
 from custom_components.matching.patch_descriptors import check_patches, describe_patches
 from custom_components.matching.point_descriptor import check_points
+from custom_components.networks.vgg_features import BLOCKS, vgg_layers
 from custom_components.states import fill, read_state
 
-BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions between poolings
 SIZE = 224  # pixels a side that VGG16 takes
 FEATURES = 4096
 
@@ -26,15 +26,8 @@ class VGG16Head(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        inputs = 3
-        for channels, count in BLOCKS:
-            for _ in range(count):
-                layers += [nn.Conv2d(inputs, channels, 3, padding=1), nn.ReLU(inplace=True)]
-                inputs = channels
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(nn.Linear(inputs * (SIZE // 32) ** 2, FEATURES), nn.ReLU(inplace=True))
+        self.features = nn.Sequential(*vgg_layers(BLOCKS))
+        self.classifier = nn.Sequential(nn.Linear(BLOCKS[-1][0] * (SIZE // 32) ** 2, FEATURES), nn.ReLU(inplace=True))
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, 224, 224) -> (B, 4096), not negative."""

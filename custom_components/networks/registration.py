@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from monai.networks.nets import VoxelMorphUNet
 from torch import Tensor, nn
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 from custom_components import switches
 from custom_components.errors import InputError
 from custom_components.networks.diffeomorphic import Diffeomorphic
+from custom_components.networks.small_start import DEVIATION, start_small
 from custom_components.networks.strided_unet import StridedUNet
 from custom_components.networks.trans_morph import TransMorph
 
 NAMES = ("unet", "voxelmorph", "transmorph")
-DEVIATION = 1e-5  # of the last convolution's weights at first, so that a training begins with no displacement
 
 
 class Padded(nn.Module):
@@ -74,8 +73,7 @@ def registration_network(
         width = channels[0]
         unet = VoxelMorphUNet(spatial_dims, 2, 2 * width, _pairwise(channels), (width, width))
         flow = next(m for m in reversed(list(unet.modules())) if isinstance(m, nn.Conv2d | nn.Conv3d))
-        nn.init.normal_(flow.weight, std=DEVIATION)
-        flow.bias = nn.Parameter(torch.zeros(spatial_dims))
+        start_small(flow, DEVIATION)
         network = Padded(unet, 2 ** len(channels))
     elif name == "transmorph":
         network = TransMorph(spatial_dims, width=channels[0])

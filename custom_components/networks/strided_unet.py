@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from custom_components.networks.feature_encoder import SLOPE, FeatureEncoder, convolution
 from custom_components.networks.sizes import check_sides
+from custom_components.networks.small_start import start_small
 
 
 class StridedUNet(nn.Module):
@@ -80,8 +81,7 @@ class StridedUNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, a=SLOPE)
         if out_deviation is not None:
-            nn.init.normal_(self.out.conv.weight, std=out_deviation)
-            nn.init.zeros_(self.out.conv.bias)
+            start_small(self.out.conv, out_deviation)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, *spatial) -> (B, out_channels, *spatial), linear or in [0, 1].

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from monai.bundle import run
 
 from custom_components.errors import InputError
 from custom_components.pairs import atomic_path, select_pairs
-from custom_components.studies.methods import CONFIGS, keys_of, options_of
-from custom_components.studies.runs import registered
+from custom_components.studies.methods import options_of
+from custom_components.studies.runs import known_to_evaluate, register
 
 KINDS = ("noise", "blur")
 
@@ -39,8 +38,7 @@ def noise_study(
     Raises:
         InputError: the study has no trained networks, or its pairs no label maps.
     """
-    config = CONFIGS / "evaluate.yaml"
-    known = {key: value for key, value in options_of(options).items() if key in keys_of(config)}
+    known = known_to_evaluate(options_of(options))
     chosen = select_pairs(pairs, status=status)
     tables = []
     for model in sorted(Path(study).glob("*/models/model.pt")):
@@ -50,12 +48,8 @@ def noise_study(
             continue
         for kind, amounts in zip(KINDS, (noise, blur), strict=True):
             for amount in amounts:
-                out = root / f"{kind}_{amount:g}"
-                run(
-                    config_file=[str(config), str(CONFIGS / "disturbed.yaml")], pairs=pairs, status=status,
-                    weights=str(model), output_dir=str(out), report=False, resume=True, **known, **{kind: amount},
-                )  # fmt: skip
-                rows = registered(out, chosen)
+                overrides = known | {"weights": str(model), kind: amount}
+                rows = register(pairs, status, root / f"{kind}_{amount:g}", overrides, chosen, "disturbed.yaml")
                 tables.append(rows.assign(method=method, seed=int(seed), kind=kind, amount=amount))
     if not tables:
         raise InputError(f"{study} has no METHOD_SEED/models/model.pt, or no amounts of noise or blur were given")

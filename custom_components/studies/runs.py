@@ -54,22 +54,40 @@ def _columns(dice: Mapping[Any, float]) -> dict[str, float]:
     return {f"dice_{label}": value for label, value in dice.items()} | {"dice": float(np.mean(list(dice.values())))}
 
 
+def register(
+    table: str, status: str, out: Path, options: Mapping[str, Any], pairs: Sequence[Pair], overlay: str | None = None
+) -> pd.DataFrame:
+    """evaluate.yaml, with an overlay perhaps, then ``registered``; what is done is passed over.
+
+    Args:
+        table: pair table.
+        status: of its rows.
+        out: folder of the results.
+        options: overrides of evaluate.yaml.
+        pairs: the rows themselves.
+        overlay: config that is read after evaluate.yaml, by its name.
+    """
+    configs = [str(CONFIGS / name) for name in ("evaluate.yaml", overlay) if name is not None]
+    run(config_file=configs, pairs=table, status=status, output_dir=str(out), report=False, resume=True, **options)
+    return registered(out, pairs)
+
+
+def known_to_evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that evaluate.yaml has; train.yaml has them all."""
+    keys = keys_of(CONFIGS / "evaluate.yaml")
+    return {key: value for key, value in options.items() if key in keys}
+
+
 def train_and_register(
     method: Method, seed: int, table: str, status: str, to: Path, options: Mapping[str, Any], pairs: Sequence[Pair]
 ) -> pd.DataFrame:
     """One method with one seed, from training to Dice."""
     root = to / f"{method.name}_{seed}"
     model = root / "models" / "model.pt"
-    configs = [str(CONFIGS / "evaluate.yaml")]
-    overrides: dict[str, Any] = {key: value for key, value in options.items() if key in keys_of(Path(configs[0]))}
-    if not method.trained:
-        configs.append(str(CONFIGS / "syn.yaml"))
-        overrides |= method.overrides
-    else:
-        overrides["weights"] = str(model)
-        if not model.exists():
-            train = {"status": "training", **options, **method.overrides}
-            run(config_file=str(CONFIGS / "train.yaml"), pairs=table, bundle_root=str(root), seed=seed, **train)
-    out = root / status
-    run(config_file=configs, pairs=table, status=status, output_dir=str(out), report=False, resume=True, **overrides)
-    return registered(out, pairs).assign(method=method.name, seed=seed)
+    overrides = known_to_evaluate(options)
+    if method.trained and not model.exists():
+        train = {"status": "training", **options, **method.overrides}
+        run(config_file=str(CONFIGS / "train.yaml"), pairs=table, bundle_root=str(root), seed=seed, **train)
+    overrides |= {"weights": str(model)} if method.trained else method.overrides
+    rows = register(table, status, root / status, overrides, pairs, None if method.trained else "syn.yaml")
+    return rows.assign(method=method.name, seed=seed)

@@ -18,7 +18,7 @@ class RandomItems(Dataset[Any]):
     A loader must not shuffle: its order would be another one after a resume.
 
     Args:
-        records: dictionaries of tensors, such as ``labelled_images`` gives.
+        records: dictionaries of tensors, such as ``single_images`` gives.
         transform: MONAI transforms, random ones among them.
         length: items an epoch; None is one a record. With more, records come again, with fewer a part is drawn.
         seed: see above.
