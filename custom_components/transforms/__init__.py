@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custom_components.transforms.augmentation import RandomPairAugmentation, RandPairAugmentd
 from custom_components.transforms.augmented_pairs import AugmentedPairs
+from custom_components.transforms.defects import RandomDefect
 from custom_components.transforms.dense_sift import DenseSIFT, dense_sift
 from custom_components.transforms.dictionary import (
     CommonPadd,
@@ -15,6 +16,7 @@ from custom_components.transforms.dictionary import (
 )
 from custom_components.transforms.disturbance import Disturbedd
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask
+from custom_components.transforms.known_pairs import RandKnownPaird
 from custom_components.transforms.labelled_augmentation import labelled_augmentation
 from custom_components.transforms.random_items import RandomItems
 from custom_components.transforms.random_view import RandomView
@@ -27,7 +29,9 @@ __all__ = [
     "DenseSIFT",
     "Disturbedd",
     "GreyScaled",
+    "RandKnownPaird",
     "RandPairAugmentd",
+    "RandomDefect",
     "RandomField",
     "RandomItems",
     "RandomLook",
