@@ -5,7 +5,14 @@ from __future__ import annotations
 from custom_components.studies.methods import CONFIGS, Method, keys_of, method_of, options_of
 from custom_components.studies.noise import noise_study
 from custom_components.studies.plotting import StudyFigures
-from custom_components.studies.runs import registered, train_and_register, unregistered
+from custom_components.studies.runs import (
+    evaluate,
+    known_to_evaluate,
+    registered,
+    train,
+    train_and_register,
+    unregistered,
+)
 from custom_components.studies.smoothness import SmoothnessGrid
 from custom_components.studies.tables import holm, markdown, significance
 
@@ -14,14 +21,17 @@ __all__ = [
     "Method",
     "SmoothnessGrid",
     "StudyFigures",
+    "evaluate",
     "holm",
     "keys_of",
+    "known_to_evaluate",
     "markdown",
     "method_of",
     "noise_study",
     "options_of",
     "registered",
     "significance",
+    "train",
     "train_and_register",
     "unregistered",
 ]

@@ -54,28 +54,53 @@ def _columns(dice: Mapping[Any, float]) -> dict[str, float]:
     return {f"dice_{label}": value for label, value in dice.items()} | {"dice": float(np.mean(list(dice.values())))}
 
 
-def register(
-    table: str, status: str, out: Path, options: Mapping[str, Any], pairs: Sequence[Pair], overlay: str | None = None
-) -> pd.DataFrame:
-    """evaluate.yaml, with an overlay perhaps, then ``registered``; what is done is passed over.
+def evaluate(
+    table: str, status: str | None, out: Path, options: Mapping[str, Any], overlay: Path | None = None,
+    configs: Path = CONFIGS,
+) -> None:  # fmt: skip
+    """evaluate.yaml, with an overlay perhaps; what is done is passed over.
 
     Args:
         table: pair table.
-        status: of its rows.
+        status: of its rows; None takes all.
         out: folder of the results.
         options: overrides of evaluate.yaml.
-        pairs: the rows themselves.
-        overlay: config that is read after evaluate.yaml, by its name.
+        overlay: config that is read after evaluate.yaml.
+        configs: folder of evaluate.yaml.
     """
-    configs = [str(CONFIGS / name) for name in ("evaluate.yaml", overlay) if name is not None]
-    run(config_file=configs, pairs=table, status=status, output_dir=str(out), report=False, resume=True, **options)
+    files = [str(file) for file in (configs / "evaluate.yaml", overlay) if file is not None]
+    run(config_file=files, pairs=table, status=status, output_dir=str(out), report=False, resume=True, **options)
+
+
+def register(
+    table: str, status: str, out: Path, options: Mapping[str, Any], pairs: Sequence[Pair], overlay: str | None = None
+) -> pd.DataFrame:
+    """``evaluate``, then ``registered`` of the pairs, which are the rows themselves; the overlay by its name."""
+    evaluate(table, status, out, options, None if overlay is None else CONFIGS / overlay)
     return registered(out, pairs)
 
 
-def known_to_evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
+def known_to_evaluate(options: Mapping[str, Any], configs: Path = CONFIGS) -> dict[str, Any]:
     """Those of the options that evaluate.yaml has; train.yaml has them all."""
-    keys = keys_of(CONFIGS / "evaluate.yaml")
+    keys = keys_of(configs / "evaluate.yaml")
     return {key: value for key, value in options.items() if key in keys}
+
+
+def train(root: Path, seed: int, table: str, options: Mapping[str, Any], configs: Path = CONFIGS) -> Path:
+    """train.yaml with the table's rows of status "training", unless that is done; returns the model's file.
+
+    Args:
+        root: the run's bundle_root.
+        seed: of the run.
+        table: pair table.
+        options: overrides of train.yaml.
+        configs: folder of train.yaml.
+    """
+    model = root / "models" / "model.pt"
+    if not model.exists():
+        overrides = {"status": "training", **options}
+        run(config_file=str(configs / "train.yaml"), pairs=table, bundle_root=str(root), seed=seed, **overrides)
+    return model
 
 
 def train_and_register(
@@ -83,11 +108,10 @@ def train_and_register(
 ) -> pd.DataFrame:
     """One method with one seed, from training to Dice."""
     root = to / f"{method.name}_{seed}"
-    model = root / "models" / "model.pt"
     overrides = known_to_evaluate(options)
-    if method.trained and not model.exists():
-        train = {"status": "training", **options, **method.overrides}
-        run(config_file=str(CONFIGS / "train.yaml"), pairs=table, bundle_root=str(root), seed=seed, **train)
-    overrides |= {"weights": str(model)} if method.trained else method.overrides
+    if method.trained:
+        overrides["weights"] = str(train(root, seed, table, {**options, **method.overrides}))
+    else:
+        overrides |= method.overrides
     rows = register(table, status, root / status, overrides, pairs, None if method.trained else "syn.yaml")
     return rows.assign(method=method.name, seed=seed)

@@ -1,0 +1,93 @@
+"""Diffeomorphic demons of ITK, a classical baseline on grey values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import itk
+import numpy as np
+import torch
+from torch import Tensor
+
+from custom_components.errors import InputError
+from custom_components.fields import compose_affine
+from custom_components.fields import warp as warp_image
+from custom_components.inferers.residual import with_residual
+from custom_components.inferers.result import Estimate, PairImages
+
+
+class DiffeomorphicDemons:
+    """ITK's diffeomorphic demons after the affine of the chain, from coarse to fine, 2-D or 3-D.
+
+    It compares grey values as they are: histograms are not matched.
+
+    Source: Vercauteren et al., "Diffeomorphic demons: efficient non-parametric image registration", NeuroImage 2009.
+
+    Args:
+        iterations: of the resolutions, coarsest first, each twice as fine as the one before.
+        smoothing: standard deviation of the Gaussian that smooths the field after each iteration, voxels of the
+            resolution; 0 leaves it.
+        minimum_jacobian: the field is smoothed locally until its Jacobian determinant is above this; None leaves it.
+        name: of the stage in the report.
+
+    Raises:
+        InputError: no iterations, or a number below zero.
+    """
+
+    def __init__(
+        self,
+        iterations: Sequence[int] = (100, 50, 25),
+        smoothing: float = 1.5,
+        minimum_jacobian: float | None = None,
+        name: str = "demons",
+    ) -> None:
+        self.iterations = [int(count) for count in iterations]
+        if not self.iterations or min(self.iterations) < 0:
+            raise InputError(f"iterations names a number for each resolution, such as [100, 50, 25], got {iterations}")
+        if smoothing < 0:
+            raise InputError(f"smoothing is a standard deviation in voxels, 0 or more, got {smoothing}")
+        self.smoothing = smoothing
+        self.minimum_jacobian = minimum_jacobian
+        self.name = name
+        # ITK loads a filter when it is first named, which takes seconds that are not the first pair's
+        self.filters: tuple[Any, Any] = (
+            itk.DiffeomorphicDemonsRegistrationFilter,
+            itk.MultiResolutionPDEDeformableRegistration,
+        )
+
+    @torch.no_grad()
+    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
+        """See ``Step``; a field that the chain found before, beyond its affine, is replaced."""
+        start = perf_counter()
+        nothing = images.fixed.new_zeros(1, len(images.shape), *images.shape)
+        moving = warp_image(images.moving, compose_affine(estimate.affine, nothing), padding_mode="border")
+        residual = self._residual(moving, images.fixed).to(images.fixed)
+        return with_residual(
+            estimate, residual, images, self.minimum_jacobian, self.name, start, {"resolutions": len(self.iterations)}
+        )
+
+    def _residual(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        """(1, D, *spatial) float32, voxels, from two images (1, 1, *spatial)."""
+        dimensions = fixed.ndim - 2
+        scalar = itk.Image[itk.F, dimensions]
+        types = (scalar, scalar, itk.Image[itk.Vector[itk.F, dimensions], dimensions])
+        demons, pyramid = self.filters[0][types].New(), self.filters[1][(*types, itk.F)].New()
+        demons.SetSmoothDisplacementField(self.smoothing > 0)
+        demons.SetStandardDeviations(self.smoothing)
+        pyramid.SetRegistrationFilter(demons)
+        pyramid.SetFixedImage(_itk_image(fixed, scalar))
+        pyramid.SetMovingImage(_itk_image(moving, scalar))
+        pyramid.SetNumberOfLevels(len(self.iterations))
+        pyramid.SetNumberOfIterations(self.iterations)
+        pyramid.Update()
+        # the vectors' components come x first, the channels of a ddf row (or slice) first
+        vectors = itk.array_from_image(pyramid.GetOutput())[..., ::-1]
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(vectors, -1, 0)))[None]
+
+
+def _itk_image(image: Tensor, kind: Any) -> Any:
+    """(1, 1, *spatial) in [0, 1] -> ITK's image of spacing 1, whose millimetres are voxels."""
+    # to 0..255: grey values that differ by less than 0.001 count as equal for ITK
+    return itk.image_from_array(np.ascontiguousarray(255 * image[0, 0].cpu().numpy(), np.float32), ttype=kind)
