@@ -86,7 +86,7 @@ def test_every_named_similarity_prefers_the_image_itself(name, spatial) -> None:
 
 
 def test_wrong_names_and_missing_features_are_refused() -> None:
-    with pytest.raises(InputError, match="similarity is mse, ncc, nmi, mind, deepsim, got 'l2'"):
+    with pytest.raises(InputError, match="similarity is mse, charbonnier, ncc, nmi, mind, deepsim, got 'l2'"):
         similarity_named("l2")
     with pytest.raises(InputError, match="give --extractor"):
         similarity_named("deepsim")

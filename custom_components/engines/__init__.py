@@ -7,7 +7,7 @@ from custom_components.engines.level_optimizers import level_optimizers, level_s
 from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
 from custom_components.engines.patch_trainer import GradientExchange, PatchTrainer
 from custom_components.engines.staged_training import StagedTraining, TrainingStage
-from custom_components.engines.training_pairs import single_images, stacked_pairs, training_pairs
+from custom_components.engines.training_pairs import records_of, single_images, stacked_pairs, training_pairs
 
 __all__ = [
     "GradientExchange",
@@ -22,6 +22,7 @@ __all__ = [
     "level_schedulers",
     "pair_dataset",
     "reason_of",
+    "records_of",
     "single_images",
     "stacked_pairs",
     "training_pairs",

@@ -77,6 +77,22 @@ def single_images(pairs: Dataset) -> list[Record]:
     return list(found.values())
 
 
+def records_of(pairs: Dataset, kind: str = "pairs") -> list[Record]:
+    """``stacked_pairs``, ``single_images``, or both after one another.
+
+    Args:
+        pairs: as ``training_pairs`` gives.
+        kind: "pairs", "images" or "both".
+
+    Raises:
+        InputError: another kind.
+    """
+    if kind not in ("pairs", "images", "both"):
+        raise InputError(f"records is pairs, images or both, got '{kind}'")
+    found = stacked_pairs(pairs) if kind != "images" else []
+    return found + (single_images(pairs) if kind != "pairs" else [])
+
+
 def _record(data: Data, sides: Sequence[str]) -> Record:
     names = {"image": "working"} | ({"labels": "labels"} if all(f"labels_{side}" in data for side in sides) else {})
     return {key: stacked(data, name, sides) for key, name in names.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custom_components.losses.affine_similarity import AffineSimilarityLoss
 from custom_components.losses.boundary import BoundaryLoss
+from custom_components.losses.charbonnier import CharbonnierLoss, FieldVariationLoss
 from custom_components.losses.curvature import CurvatureLoss
 from custom_components.losses.deep_sim import DeepSimLoss
 from custom_components.losses.diffusion import ForwardDiffusionLoss
@@ -17,6 +18,7 @@ from custom_components.losses.named import similarity_named
 from custom_components.losses.ngf import NGFLoss, normalised_gradient
 from custom_components.losses.nmi import NMILoss
 from custom_components.losses.patch_ncc import PatchNCCLoss
+from custom_components.losses.saliency_field import SaliencyFieldLoss
 from custom_components.losses.shrunken import ShrunkenLoss
 from custom_components.losses.structural_ncc import StructuralNCCLoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
@@ -24,10 +26,12 @@ from custom_components.losses.windowed_ncc import WindowedNCCLoss
 __all__ = [
     "AffineSimilarityLoss",
     "BoundaryLoss",
+    "CharbonnierLoss",
     "CurvatureLoss",
     "DeepSimLoss",
     "EndPointLoss",
     "FieldLoss",
+    "FieldVariationLoss",
     "ForwardDiffusionLoss",
     "GuidedLoss",
     "KeypointDistanceLoss",
@@ -36,6 +40,7 @@ __all__ = [
     "NGFLoss",
     "NMILoss",
     "PatchNCCLoss",
+    "SaliencyFieldLoss",
     "ShrunkenLoss",
     "StructuralNCCLoss",
     "WindowedNCCLoss",

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from torch import nn
 
 from custom_components.errors import InputError
+from custom_components.losses.charbonnier import CharbonnierLoss
 from custom_components.losses.deep_sim import DeepSimLoss
 from custom_components.losses.mind import MINDSSCLoss
 from custom_components.losses.nmi import NMILoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
 
-NAMES = ("mse", "ncc", "nmi", "mind", "deepsim")
+NAMES = ("mse", "charbonnier", "ncc", "nmi", "mind", "deepsim")
 WINDOW = 9  # voxels, of NCC
 
 
@@ -23,22 +24,26 @@ def similarity_named(
     levels: Sequence[int] | None = None,
     zero_mean: bool = False,
     extract_before_transform: bool = False,
+    gradient_weight: float = 0.0,
 ) -> nn.Module:
     """A loss of (warped, fixed) with the settings of Czolbe et al., "DeepSim".
 
     Args:
-        name: "mse", "ncc" (squared, windows of 9), "nmi", "mind" or "deepsim".
+        name: "mse", "charbonnier", "ncc" (squared, windows of 9), "nmi", "mind" or "deepsim".
         spatial_dims: 2 or 3.
         extractor: of "deepsim", see ``DeepSimLoss``; so are the others.
         levels: likewise.
         zero_mean: likewise.
         extract_before_transform: likewise.
+        gradient_weight: of "charbonnier", see ``CharbonnierLoss``.
 
     Raises:
         InputError: another name, or "deepsim" without an extractor.
     """
     if name == "mse":
         return nn.MSELoss()
+    if name == "charbonnier":
+        return CharbonnierLoss(gradient_weight)
     if name == "ncc":
         return WindowedNCCLoss(spatial_dims, WINDOW)
     if name == "nmi":

@@ -6,6 +6,9 @@ from custom_components.networks.affine import AffineNet, PatchAffineNet, theta_t
 from custom_components.networks.cost_volume import cost_volume
 from custom_components.networks.diffeomorphic import Diffeomorphic
 from custom_components.networks.feature_encoder import FeatureEncoder, frozen
+from custom_components.networks.flow_net import FlowNet
+from custom_components.networks.global_to_local import GlobalToLocal, joint_saliency_network
+from custom_components.networks.joint_saliency import JointSaliency
 from custom_components.networks.mask_flownet import MaskFlownetS
 from custom_components.networks.patch_unet import NetworkPyramid, PatchUNet
 from custom_components.networks.registration import registration_network
@@ -17,6 +20,9 @@ __all__ = [
     "AffineNet",
     "Diffeomorphic",
     "FeatureEncoder",
+    "FlowNet",
+    "GlobalToLocal",
+    "JointSaliency",
     "MaskFlownetS",
     "NetworkPyramid",
     "PatchAffineNet",
@@ -26,6 +32,7 @@ __all__ = [
     "VGGFeatures",
     "cost_volume",
     "frozen",
+    "joint_saliency_network",
     "registration_network",
     "theta_to_matrix",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from custom_components.networks.displaced import displaced
 
 
 class Diffeomorphic(nn.Module):
@@ -25,12 +25,6 @@ class Diffeomorphic(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, D, *spatial), voxels, fixed -> moving."""
         ddf: Tensor = self.network(image) / 2.0**self.steps
-        dimensions = ddf.size(1)
-        # grid_sample's units: a voxel is 2 / side, the last axis comes first
-        voxels = torch.tensor([2.0 / ddf.size(2 + axis) for axis in range(dimensions - 1, -1, -1)]).to(ddf)
-        identity = torch.eye(dimensions, dimensions + 1, dtype=ddf.dtype, device=ddf.device)[None]
-        grid = F.affine_grid(identity.expand(ddf.size(0), -1, -1), list(ddf.size()), align_corners=False)
         for _ in range(self.steps):
-            positions = grid + ddf.flip(1).movedim(1, -1) * voxels
-            ddf = ddf + F.grid_sample(ddf, positions, padding_mode="border", align_corners=False)
+            ddf = ddf + displaced(ddf, ddf)
         return ddf

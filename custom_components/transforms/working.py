@@ -18,6 +18,7 @@ from custom_components.errors import InputError
 from custom_components.fields import grid_change
 
 Matrix = npt.NDArray[np.float64]
+LEAST = {2: 64, 3: 32}  # voxels of a working image's longest side, by its dimensions
 
 
 def working_scale(
@@ -45,8 +46,9 @@ def working_scale(
         )
     if micrometres_per_pixel is None:
         assert working_size is not None
-        if working_size < 64:
-            raise InputError(f"working_size is {working_size} pixels; below 64 nothing can be matched")
+        least = LEAST[len(shapes[0])]
+        if working_size < least:
+            raise InputError(f"working_size is {working_size} voxels; below {least} nothing can be matched")
         return [min(1.0, working_size / max(max(shape) for shape in shapes))] * len(shapes)
     if micrometres_per_pixel <= 0:
         raise InputError(f"micrometres_per_pixel must be positive, got {micrometres_per_pixel}")

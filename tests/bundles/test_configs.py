@@ -20,17 +20,30 @@ from monai.bundle.config_item import ConfigComponent
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in ROOT.glob("bundles/*/configs/metadata.json"))
 CONFIGS = sorted(path for path in ROOT.glob("bundles/*/configs/*") if path.suffix in {".yaml", ".yml"})
-OVERLAYS = {"syn.yaml": "evaluate.yaml", "disturbed.yaml": "evaluate.yaml", "sections.yaml": "train_autoencoder.yaml"}
+OVERLAYS = {
+    "syn.yaml": "evaluate.yaml",
+    "demons.yaml": "evaluate.yaml",
+    "dis.yaml": "evaluate.yaml",
+    "disturbed.yaml": "evaluate.yaml",
+    "semantic_similarity/configs/sections.yaml": "train_autoencoder.yaml",
+    "joint_saliency/configs/sections.yaml": "train.yaml",
+}
 FRAGMENTS = sorted(ROOT.glob("configs/**/*.yaml"))
 
 each_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
 each_config = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.relative_to(ROOT / "bundles").as_posix())
 
 
+def _base_of(config: Path) -> str | None:
+    """The config that an overlay is read after; None for a whole config."""
+    names = (config.name, config.relative_to(ROOT / "bundles").as_posix())
+    return next((OVERLAYS[name] for name in names if name in OVERLAYS), None)
+
+
 def _parse(config: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigParser:
     """Parse as `monai.bundle run` does from the root; an overlay is read on top of what it changes."""
     monkeypatch.chdir(ROOT)  # paths of `%` references are relative to the current folder
-    base = config.with_name(OVERLAYS.get(config.name, config.name.removeprefix("multi_gpu_")))
+    base = config.with_name(_base_of(config) or config.name.removeprefix("multi_gpu_"))
     parser = ConfigParser()
     parser.read_config(list(dict.fromkeys([str(base), str(config)])))
     parser.read_meta(str(config.with_name("metadata.json")))
@@ -120,7 +133,7 @@ def test_metadata_names_the_tested_versions_and_logs_its_own(bundle):
 
 
 def test_run_is_the_entry_that_the_command_line_starts():
-    whole = [config for config in CONFIGS if not (config.name.startswith("multi_gpu_") or config.name in OVERLAYS)]
+    whole = [config for config in CONFIGS if not (config.name.startswith("multi_gpu_") or _base_of(config))]
     missing = [config.name for config in whole if "run" not in yaml.safe_load(config.read_text())]
     assert callable(monai.bundle.run)
     assert missing == []

@@ -1,0 +1,111 @@
+"""What a global-to-local network minimises: losses of its refined and its coarse field, weighted by joint saliency."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from custom_components.errors import InputError
+from custom_components.fields import warp
+from custom_components.losses.charbonnier import FieldVariationLoss
+from custom_components.losses.end_point import EndPointLoss
+
+WEIGHTINGS = ("none", "mismatch", "overlap")
+
+
+class SaliencyFieldLoss(nn.Module):
+    """``L(ddf) + coarse_weight * L(coarse)``, ``L = similarity + smoothness * R + truth * E``.
+
+    The similarity may be weighted by the joint saliency J, through which no gradient passes here: "mismatch" by
+    ``1 + strength * (1 - J)``, which pushes harder where structures disagree; "overlap" by ``1 - strength + strength *
+    J``, which leaves out what has no counterpart, Qin's original use. Only ratios of weights count. E is the distance
+    from a known displacement, for pairs that have one.
+
+    Source: the thesis on joint saliency, global to local, where only the refined field is judged and J is no
+    weight.
+
+    Args:
+        similarity: of (warped, fixed) and, for a weighting, a mask.
+        smoothness: weight of R.
+        regulariser: R of a ddf; None is ``FieldVariationLoss``.
+        coarse_weight: of the coarse field's loss.
+        weighting: "none", "mismatch" or "overlap".
+        strength: of the weighting; for "overlap" 0..1.
+        truth: weight of E, similarities a voxel.
+
+    Attributes:
+        figures: the terms of the refined field in the last call.
+
+    Raises:
+        InputError: another weighting, or a strength that it can't have.
+    """
+
+    def __init__(
+        self,
+        similarity: nn.Module,
+        smoothness: float = 0.1,
+        regulariser: nn.Module | None = None,
+        coarse_weight: float = 0.5,
+        weighting: str = "none",
+        strength: float = 1.0,
+        truth: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if weighting not in WEIGHTINGS:
+            raise InputError(f"weighting is {', '.join(WEIGHTINGS)}, got '{weighting}'")
+        if strength < 0 or (weighting == "overlap" and strength > 1):
+            raise InputError(f"the strength of a weighting is at least 0, of overlap at most 1; got {strength}")
+        self.similarity = similarity
+        self.smoothness = smoothness
+        self.regulariser = regulariser or FieldVariationLoss()
+        self.coarse_weight = coarse_weight
+        self.weighting = weighting
+        self.strength = strength
+        self.truth = truth
+        self.end_point = EndPointLoss()
+        self.figures: dict[str, float] = {}
+
+    def forward(self, prediction: Tensor, pair: Tensor) -> Tensor:
+        """Scalar.
+
+        Args:
+            prediction: (B, 2 D + 1, *spatial), as ``GlobalToLocal`` gives with ``every_stage``, or (B, D, *spatial), a
+                ddf alone, which has no coarse field and no weighting.
+            pair: (B, 2, *spatial) moving and fixed image, or (B, 2 + D + 1, *spatial), after them the known ddf and
+                its weight.
+
+        Raises:
+            InputError: the channels are not these, or ``truth`` is asked for where there is none.
+        """
+        dimensions = prediction.ndim - 2
+        if prediction.shape[1] not in (dimensions, 2 * dimensions + 1):
+            raise InputError(f"a prediction is a ddf, or ddf, coarse ddf and saliency; got {tuple(prediction.shape)}")
+        if self.truth and pair.shape[1] != 3 + dimensions:
+            raise InputError("truth needs pairs of known displacement")
+        ddf = prediction[:, :dimensions]
+        if prediction.shape[1] == dimensions:
+            return self._loss(ddf, pair, None)
+        weight = self._weight(prediction[:, -1:].detach())
+        loss = self._loss(ddf, pair, weight)
+        if not self.coarse_weight:
+            return loss
+        figures = self.figures
+        loss = loss + self.coarse_weight * self._loss(prediction[:, dimensions : 2 * dimensions], pair, weight)
+        self.figures = figures
+        return loss
+
+    def _weight(self, joint: Tensor) -> Tensor | None:
+        if self.weighting == "none":
+            return None
+        return 1 + self.strength * ((1 - joint) if self.weighting == "mismatch" else (joint - 1))
+
+    def _loss(self, ddf: Tensor, pair: Tensor, weight: Tensor | None) -> Tensor:
+        warped, fixed = warp(pair[:, :1], ddf, padding_mode="border"), pair[:, 1:2]
+        terms = {
+            "similarity": self.similarity(warped, fixed) if weight is None else self.similarity(warped, fixed, weight),
+            "roughness": self.smoothness * self.regulariser(ddf),
+        }
+        if self.truth:
+            terms["truth"] = self.truth * self.end_point(ddf, pair[:, 2:])
+        self.figures = {name: float(term.detach()) for name, term in terms.items()}
+        return torch.stack(list(terms.values())).sum()
