@@ -38,21 +38,29 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class _Landmarks:
+class Landmarks:
+    """Of one pair, pixels, with the diagonal of its fixed image."""
+
     moving: Floats
     fixed: Floats
     diagonal: float
 
     def score(self, warped: Floats) -> PairTRE:
+        """Errors of the moving landmarks after they were carried to ``warped`` (N, 2), (row, col)."""
         rows = min(len(self.moving), len(self.fixed))
         return pair_metrics(self.moving[:rows], warped[:rows], self.fixed[:rows], self.diagonal)
 
 
-def _landmarks(pair: Pair, fixed_shape: Sequence[int]) -> _Landmarks:
+def landmarks_of(pair: Pair, fixed_shape: Sequence[int]) -> Landmarks:
+    """Both landmark files of a pair.
+
+    Raises:
+        InputError: one is missing.
+    """
     if pair.moving_landmarks is None or pair.fixed_landmarks is None:
         raise InputError(f"pair {pair.id}: both landmark files are needed to compare; choose pairs with --status")
     diagonal = float(np.linalg.norm(fixed_shape))
-    return _Landmarks(read_points(pair.moving_landmarks), read_points(pair.fixed_landmarks), diagonal)
+    return Landmarks(read_points(pair.moving_landmarks), read_points(pair.fixed_landmarks), diagonal)
 
 
 def read_ours(folder: Path, moving: Floats) -> tuple[Floats, float, float]:
@@ -91,7 +99,7 @@ def score(pairs: Sequence[Pair], outputs: Path | None, baseline: str) -> list[Sc
     rows: dict[str, list[tuple[PairTRE, float, float]]] = {"ours": [], baseline: []}
     for pair in pairs:
         moving, fixed = np.asarray(read_image(pair.moving)), np.asarray(read_image(pair.fixed))
-        marks = _landmarks(pair, fixed.shape[1:])
+        marks = landmarks_of(pair, fixed.shape[1:])
         carried = carry(moving, fixed, marks.moving)
         rows[baseline].append((marks.score(carried.points), carried.folding, carried.seconds))
         if outputs is not None:
