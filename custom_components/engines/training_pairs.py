@@ -77,18 +77,21 @@ def single_images(pairs: Dataset) -> list[Record]:
     return list(found.values())
 
 
-def records_of(pairs: Dataset, kind: str = "pairs") -> list[Record]:
+def records_of(pairs: Dataset, kind: str = "pairs", spatial_dims: int = 2) -> list[Record]:
     """``stacked_pairs``, ``single_images``, or both after one another.
 
     Args:
         pairs: as ``training_pairs`` gives.
         kind: "pairs", "images" or "both".
+        spatial_dims: 2 or 3.
 
     Raises:
-        InputError: another kind.
+        InputError: another kind, or single volumes, which can't be bent.
     """
     if kind not in ("pairs", "images", "both"):
         raise InputError(f"records is pairs, images or both, got '{kind}'")
+    if kind != "pairs" and spatial_dims != 2:
+        raise InputError(f"single images are bent in two dimensions only: give --records pairs, got '{kind}'")
     found = stacked_pairs(pairs) if kind != "images" else []
     return found + (single_images(pairs) if kind != "pairs" else [])
 

@@ -37,7 +37,7 @@ class SaliencyFieldLoss(nn.Module):
         figures: the terms of the refined field in the last call.
 
     Raises:
-        InputError: another weighting, or a strength that it can't have.
+        InputError: another weighting, a strength that it can't have, or a similarity without weights.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class SaliencyFieldLoss(nn.Module):
             raise InputError(f"weighting is {', '.join(WEIGHTINGS)}, got '{weighting}'")
         if strength < 0 or (weighting == "overlap" and strength > 1):
             raise InputError(f"the strength of a weighting is at least 0, of overlap at most 1; got {strength}")
+        if weighting != "none" and isinstance(similarity, nn.MSELoss):
+            raise InputError("mse takes no weights; charbonnier does, and so do ncc and mind")
         self.similarity = similarity
         self.smoothness = smoothness
         self.regulariser = regulariser or FieldVariationLoss()
@@ -75,7 +77,7 @@ class SaliencyFieldLoss(nn.Module):
                 its weight.
 
         Raises:
-            InputError: the channels are not these, or ``truth`` is asked for where there is none.
+            InputError: the channels are not these, ``truth`` is asked for where there is none, or nothing has weight.
         """
         dimensions = prediction.ndim - 2
         if prediction.shape[1] not in (dimensions, 2 * dimensions + 1):
@@ -97,7 +99,10 @@ class SaliencyFieldLoss(nn.Module):
     def _weight(self, joint: Tensor) -> Tensor | None:
         if self.weighting == "none":
             return None
-        return 1 + self.strength * ((1 - joint) if self.weighting == "mismatch" else (joint - 1))
+        weight = 1 + self.strength * ((1 - joint) if self.weighting == "mismatch" else (joint - 1))
+        if not weight.any():
+            raise InputError("overlap needs joint saliency: stages forward or backward, or a strength below 1")
+        return weight
 
     def _loss(self, ddf: Tensor, pair: Tensor, weight: Tensor | None) -> Tensor:
         warped, fixed = warp(pair[:, :1], ddf, padding_mode="border"), pair[:, 1:2]

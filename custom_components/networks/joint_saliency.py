@@ -46,7 +46,7 @@ class JointSaliency(nn.Module):
         self.taps = _gaussian(sigma)
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
-        """(B, 1, *spatial) in 0..1, of two images (B, 1, *spatial) in 0..1; 0 where either is constant."""
+        """(B, 1, *spatial) in 0..1, of two images (B, 1, *spatial) in 0..1; 0 where one is constant, if not literal."""
         first, second = self.tensors(fixed), self.tensors(warped)
         difference = self.stretched(distance(first, second))
         if self.literal:

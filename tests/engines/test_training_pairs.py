@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from custom_components.engines import single_images, stacked_pairs, training_pairs
+from custom_components.engines import records_of, single_images, stacked_pairs, training_pairs
 from custom_components.errors import InputError
 from custom_components.pairs import select_pairs
 
@@ -92,3 +92,27 @@ def test_every_file_comes_once_as_a_single_image():
     records = single_images([prepared("a.png", "b.png"), prepared("b.png", "a.png"), prepared("c.png", "a.png")])
     assert [record["image"][0, 0, 0].item() for record in records] == [97.0, 98.0, 99.0]
     assert records[2]["labels"].shape == (1, 3, 4)
+
+
+def test_records_are_the_pairs_the_single_images_or_both_after_one_another():
+    pairs = [prepared("a.png", "b.png"), prepared("b.png", "a.png"), prepared("c.png", "a.png")]
+    values = {
+        kind: [record["image"][:, 0, 0].tolist() for record in records_of(pairs, kind)]
+        for kind in ("pairs", "images", "both")
+    }
+    assert values["pairs"] == [[97, 98], [98, 97], [99, 97]]
+    assert values["images"] == [[97], [98], [99]]
+    assert values["both"] == values["pairs"] + values["images"]
+    assert all("labels" in record for record in records_of(pairs, "both"))
+    assert [len(record["image"]) for record in records_of(pairs)] == [2, 2, 2]
+
+
+def test_records_of_no_pairs_are_none_and_another_kind_is_refused():
+    assert records_of([], "both") == []
+    with pytest.raises(InputError, match="records is pairs, images or both, got 'image'"):
+        records_of([], "image")
+
+
+def test_single_volumes_are_refused():
+    with pytest.raises(InputError, match="give --records pairs"):
+        records_of(training_pairs(None, lambda data: data), "both", spatial_dims=3)
