@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from custom_components.engines.field_records import field_records
 from custom_components.engines.keypoint_pairs import KeypointPairs
 from custom_components.engines.level_optimizers import level_optimizers, level_schedulers
 from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
@@ -18,6 +19,7 @@ __all__ = [
     "PatchTrainer",
     "StagedTraining",
     "TrainingStage",
+    "field_records",
     "level_optimizers",
     "level_schedulers",
     "pair_dataset",

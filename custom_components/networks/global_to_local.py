@@ -18,7 +18,7 @@ from custom_components.networks.registration import Padded, registration_network
 from custom_components.networks.small_start import DEVIATION, start_small
 
 STAGES = ("coarse", "local", "forward", "backward", "voxelmorph")
-GLOBAL = ("flownet", "regunet", "globalnet")
+GLOBAL = ("flownet", "regunet", "globalnet", "given")
 LOCAL = ("stack", "localnet")
 
 
@@ -38,6 +38,14 @@ class ConvolutionStack(nn.Sequential):
         super().__init__(*hidden, last)
         start_rectified(self)
         start_small(last.conv, DEVIATION)
+
+
+class GivenField(nn.Module):
+    """Takes the coarse field from the input, behind the images: the result of any other method, to be refined."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 2 + D, *spatial) moving, fixed, ddf -> the ddf (B, D, *spatial)."""
+        return image[:, 2:]
 
 
 class GlobalToLocal(nn.Module):
@@ -78,7 +86,7 @@ class GlobalToLocal(nn.Module):
         self.every_stage = every_stage
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 2, *spatial) moving and fixed -> (B, D, *spatial) ddf, voxels, fixed -> moving.
+        """(B, 2, *spatial) moving and fixed, or what ``coarse`` takes -> (B, D, *spatial) ddf, voxels, fixed -> moving.
 
         With ``every_stage`` (B, 2 D + 1, *spatial): the ddf, the coarse ddf, the joint saliency.
         """
@@ -125,7 +133,7 @@ def joint_saliency_network(
             "forward", with the saliency as an input; "backward", with gradients through it too. "voxelmorph" is the
             baseline, MONAI's network of the same widths.
         coarse: "flownet", the source's, see ``FlowNet``; "regunet", MONAI's ``RegUNet`` without its finest level;
-            "globalnet", MONAI's, an affine, for images of one size.
+            "globalnet", MONAI's, an affine, for images of one size; "given", see ``GivenField``.
         local: "stack", the source's, see ``ConvolutionStack``; "localnet", MONAI's.
         spatial_dims: 2 or 3.
         channels: of the coarse network's levels, finest first; MONAI's double the first from level to level.
@@ -173,6 +181,8 @@ def _coarse(name: str, spatial_dims: int, channels: Sequence[int], side: int | S
         size = [side] * spatial_dims if isinstance(side, int) else list(side)
         affine: nn.Module = GlobalNet(size, spatial_dims, 2, channels[0], depth)
         return affine
+    if name == "given":
+        return GivenField()
     raise InputError(f"coarse is {', '.join(GLOBAL)}, got '{name}'")
 
 

@@ -24,6 +24,8 @@ OVERLAYS = {
     "syn.yaml": "evaluate.yaml",
     "demons.yaml": "evaluate.yaml",
     "dis.yaml": "evaluate.yaml",
+    "refine.yaml": "evaluate.yaml",
+    "train_refine.yaml": "train.yaml",
     "disturbed.yaml": "evaluate.yaml",
     "semantic_similarity/configs/sections.yaml": "train_autoencoder.yaml",
     "joint_saliency/configs/sections.yaml": "train.yaml",
