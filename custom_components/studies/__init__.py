@@ -13,12 +13,14 @@ from custom_components.studies.runs import (
     train_and_register,
     unregistered,
 )
+from custom_components.studies.saliency_pictures import SaliencyPictures
 from custom_components.studies.smoothness import SmoothnessGrid
 from custom_components.studies.tables import holm, markdown, significance
 
 __all__ = [
     "CONFIGS",
     "Method",
+    "SaliencyPictures",
     "SmoothnessGrid",
     "StudyFigures",
     "evaluate",
