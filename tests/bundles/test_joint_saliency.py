@@ -162,6 +162,18 @@ def test_stained_sections(table):
 
 
 @flat
+def test_the_field_of_patch_nonrigid_is_refined(table):
+    small = {"working_size": 64, "local_channels": [8, 8]}
+    configs = [f"{CONFIGS}/train.yaml", f"{CONFIGS}/train_refine.yaml"]
+    models = train(table, configs, patch_size=32, **small)
+    state = read_state(models / "model.pt", "model")
+    assert all(name.startswith("local.") for name in state)  # the coarse field is given, not learned
+    configs = [f"{CONFIGS}/inference.yaml", f"{CONFIGS}/refine.yaml"]
+    metrics = register(table, configs, models / "model.pt", **small)
+    assert list(metrics["stages"])[:2] == ["patch pyramid", "network"]
+
+
+@flat
 def test_a_training_stopped_in_an_epoch_and_run_again_ends_with_the_same_model(table, monkeypatch, capsys):
     options = {"max_epochs": 2, "records": "both", "truth": 1.0, "seed": 3}
     whole = train(table, root="whole", **options)
