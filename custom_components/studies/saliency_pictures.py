@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class SaliencyPictures:
         preprocessing: from ``{"pair": Pair}`` to the keys of ``transforms.dictionary``.
         to: the PNG to write.
         status: of the table, only rows with this status.
-        ids: of the pairs; None takes the first ``number``.
+        ids: of the pairs, a list or divided by commas; None takes the first ``number``.
         number: see ``ids``.
 
     Raises:
@@ -46,7 +46,7 @@ class SaliencyPictures:
         preprocessing: Callable[[dict[Any, Any]], Mapping[Any, Any]],
         to: str,
         status: str | None = None,
-        ids: list[str] | None = None,
+        ids: Sequence[str] | str | None = None,
         number: int = 4,
     ) -> None:
         if not isinstance(network, GlobalToLocal) or not network.salient:
@@ -56,7 +56,8 @@ class SaliencyPictures:
         self.preprocessing = preprocessing
         self.to = Path(to)
         self.status = status
-        self.ids = None if ids is None else [str(name) for name in ids]
+        names = ids.split(",") if isinstance(ids, str) else ids
+        self.ids = None if names is None else [str(name).strip() for name in names]
         self.number = number
 
     @torch.no_grad()

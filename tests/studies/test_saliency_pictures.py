@@ -38,7 +38,7 @@ def network(stages: str = "backward") -> torch.nn.Module:
     return joint_saliency_network(stages, channels=(4, 4), local_channels=(4,))
 
 
-@pytest.mark.parametrize(("chosen", "rows"), [({"number": 2}, 2), ({"ids": ["c"]}, 1)])
+@pytest.mark.parametrize(("chosen", "rows"), [({"number": 2}, 2), ({"ids": ["c"]}, 1), ({"ids": "c, a"}, 2)])
 def test_a_row_of_eight_pictures_a_pair(table, chosen, rows) -> None:
     made = SaliencyPictures(str(table), network(), prepare, str(table.parent / "new" / "picture.png"), **chosen).run()
     with Image.open(made) as picture:
