@@ -47,10 +47,10 @@ class OpticalFlow:
         moving = warp_image(images.moving, compose_affine(estimate.affine, nothing), padding_mode="border")
         factor = max(self.least_size / max(images.shape), 1.0)
         shape = tuple(round(side * factor) for side in images.shape)
-        greys = [
+        first, second = (
             to_bytes(F.interpolate(image, shape, mode="bicubic", align_corners=False))
             for image in (images.fixed, moving)
-        ]
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*greys, None)
+        )
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
         residual = resize(flow_to_ddf(flow).to(images.fixed), images.shape)
         return with_residual(estimate, residual, images, self.minimum_jacobian, self.name, start, {})
