@@ -55,3 +55,16 @@ def test_folds_are_left_or_repaired() -> None:
     pair, start = images((30, 30)), Estimate.identity((30, 30))
     assert folding_share(DirectField(Rough())(pair, start).ddf) > 0.1
     assert folding_share(DirectField(Rough(), minimum_jacobian=0.1)(pair, start).ddf) == 0
+
+
+def test_a_given_field_goes_to_the_network_behind_the_images() -> None:
+    class Doubled(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            assert image.shape[1] == 4
+            return 2 * image[:, 2:]
+
+    image = torch.rand(1, 1, 20, 24)
+    start = Estimate.identity((20, 24))
+    before = Estimate(torch.full((1, 2, 20, 24), 1.5), start.affine, start.matches, start.dropped)
+    found = DirectField(Doubled(), given=True)(PairImages(image, image, image, image), before)
+    assert torch.allclose(found.ddf, torch.full((1, 2, 20, 24), 3.0))

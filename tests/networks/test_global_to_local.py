@@ -30,13 +30,16 @@ each_size = pytest.mark.parametrize("spatial", SPATIAL, ids=["2-D", "3-D"])
 
 
 def built(spatial: tuple[int, ...], **choice: Any) -> tuple[nn.Module, Tensor]:
-    """A small network and a batch for it; GlobalNet's images have sides of 16."""
+    """A small network and a batch for it; GlobalNet has images of sides of 16, a given field comes behind them."""
     torch.manual_seed(0)
     if choice.get("coarse") == "globalnet":
         spatial = (16,) * len(spatial)
         choice["side"] = 16
     network = joint_saliency_network(spatial_dims=len(spatial), **{**SMALL, **choice})
-    return network, torch.rand(2, 2, *spatial)
+    image = torch.rand(2, 2, *spatial)
+    if choice.get("coarse") == "given":
+        image = torch.cat([image, torch.full((2, len(spatial), *spatial), 1e-3)], dim=1)
+    return network, image
 
 
 @each_size
@@ -189,7 +192,7 @@ def test_options_reach_what_they_are_of() -> None:
     ("options", "message"),
     [
         ({"stages": "all"}, "stages is coarse, local, forward, backward, voxelmorph, got 'all'"),
-        ({"coarse": "unet"}, "coarse is flownet, regunet, globalnet, got 'unet'"),
+        ({"coarse": "unet"}, "coarse is flownet, regunet, globalnet, given, got 'unet'"),
         ({"local": "unet"}, "local is stack, localnet, got 'unet'"),
         ({"coarse": "globalnet"}, "globalnet takes images of one size only: give --side VOXELS"),
         ({"sigma": 0}, "sigma is a positive number of voxels"),
