@@ -36,7 +36,6 @@ from custom_components.fields import read_displacement
 from custom_components.outputs.writer import carry_points, is_done
 from custom_components.pairs import (
     Pair,
-    atomic_path,
     check_landmark_counts,
     check_pair,
     read_image,
@@ -52,6 +51,7 @@ from custom_components.studies import (
     registered,
     train,
     unregistered,
+    write_tables,
 )
 
 CONFIGS = Path("bundles/joint_saliency/configs")  # of train.yaml and evaluate.yaml
@@ -411,11 +411,7 @@ def defects(
     rows = pd.concat(tables, ignore_index=True)
     rows = rows.reindex(columns=[*ORDER, *sorted(set(rows) - set(ORDER))])
     text = markdown(rows, against, near)
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / "defects.csv") as temporary:
-        rows.to_csv(temporary, index=False)
-    with atomic_path(folder / "defects.md") as temporary:
-        temporary.write_text(text + "\n")
+    write_tables(folder, "defects", rows, text)
     return text
 
 

@@ -20,7 +20,7 @@ import fire
 import pandas as pd
 
 from custom_components.errors import InputError
-from custom_components.pairs import atomic_path, select_pairs
+from custom_components.pairs import select_pairs
 from custom_components.studies import (
     CONFIGS,
     keys_of,
@@ -29,6 +29,7 @@ from custom_components.studies import (
     options_of,
     train_and_register,
     unregistered,
+    write_tables,
 )
 
 NONE = "none"
@@ -63,11 +64,7 @@ def similarities(
             tables.append(train_and_register(method, seed, pairs, status, folder, given, chosen))
     rows = pd.concat(tables, ignore_index=True)
     text = markdown(rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / "similarities.csv") as temporary:
-        rows.to_csv(temporary, index=False)
-    with atomic_path(folder / "similarities.md") as temporary:
-        temporary.write_text(text + "\n")
+    write_tables(folder, "similarities", rows, text)
     return text
 
 

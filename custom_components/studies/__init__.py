@@ -15,7 +15,7 @@ from custom_components.studies.runs import (
 )
 from custom_components.studies.saliency_pictures import SaliencyPictures
 from custom_components.studies.smoothness import SmoothnessGrid
-from custom_components.studies.tables import holm, markdown, significance
+from custom_components.studies.tables import holm, markdown, significance, write_tables
 
 __all__ = [
     "CONFIGS",
@@ -36,4 +36,5 @@ __all__ = [
     "train",
     "train_and_register",
     "unregistered",
+    "write_tables",
 ]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
+
+from custom_components.pairs import atomic_path
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -57,3 +60,12 @@ def markdown(rows: pd.DataFrame) -> str:
         for row in significance(rows).itertuples()
     ]
     return "\n".join(lines)
+
+
+def write_tables(folder: Path, name: str, rows: pd.DataFrame, text: str) -> None:
+    """Write ``NAME.csv`` and ``NAME.md`` into a folder, made if absent, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / f"{name}.csv") as temporary:
+        rows.to_csv(temporary, index=False)
+    with atomic_path(folder / f"{name}.md") as temporary:
+        temporary.write_text(text + "\n")

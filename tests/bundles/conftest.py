@@ -9,8 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from custom_components.fields import index_to_physical
+from custom_components.pairs import write_image
 from custom_components.pairs.demo import write_demo_pair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,5 +35,30 @@ def demo_metrics(tmp_path: Path) -> Callable[[str], dict[str, Any]]:
         metrics: dict[str, Any] = json.loads((tmp_path / "out" / "demo" / "metrics.json").read_text())
         assert metrics["status"] == "ok"
         return metrics
+
+    return of
+
+
+@pytest.fixture
+def textured_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[int, ...]], Path]:
+    """Two images of one texture, one voxel apart, with label maps, and their pair table, by the size of the images."""
+
+    def of(spatial: tuple[int, ...]) -> Path:
+        suffix = ".png" if len(spatial) == 2 else ".nii.gz"
+        noise = gaussian_filter(np.random.default_rng(0).normal(size=spatial), 3)
+        noise = (noise - noise.min()) / np.ptp(noise)
+        for number in range(2):
+            image = np.roll(noise, number, axis=-1)
+            matrix = index_to_physical([1.0] * len(spatial))
+            for kind, array in (("image", 255 * image), ("labels", 1 + (image > 0.5))):
+                write_image(tmp_path / f"{kind}{number}{suffix}", array.astype(np.uint8)[None], matrix)
+        rows = [
+            f"{a}{b},image{a}{suffix},image{b}{suffix},labels{a}{suffix},labels{b}{suffix},training"
+            for a, b in ((0, 1), (1, 0))
+        ]
+        header = "id,moving,fixed,moving_labels,fixed_labels,status"
+        (tmp_path / "pairs.csv").write_text("\n".join([header, *rows]))
+        monkeypatch.chdir(ROOT)
+        return tmp_path / "pairs.csv"
 
     return of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,9 @@ import pytest
 import torch
 from monai.bundle import ckpt_export, run, verify_net_in_out
 from monai.utils import set_determinism
-from scipy.ndimage import gaussian_filter
 
-from custom_components.fields import index_to_physical, read_displacement
+from custom_components.fields import read_displacement
 from custom_components.networks import joint_saliency_network
-from custom_components.pairs import write_image
 from custom_components.states import read_state, with_weights
 from custom_components.transforms import RandomItems
 
@@ -32,25 +30,9 @@ both = pytest.mark.parametrize("table", SPATIAL, indirect=True, ids=["2-D", "3-D
 
 
 @pytest.fixture
-def table(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Two images of one texture, one voxel apart, with label maps, and the pair table."""
-    spatial = request.param
-    suffix = ".png" if len(spatial) == 2 else ".nii.gz"
-    noise = gaussian_filter(np.random.default_rng(0).normal(size=spatial), 3)
-    noise = (noise - noise.min()) / np.ptp(noise)
-    for number in range(2):
-        image = np.roll(noise, number, axis=-1)
-        matrix = index_to_physical([1.0] * len(spatial))
-        for kind, array in (("image", 255 * image), ("labels", 1 + (image > 0.5))):
-            write_image(tmp_path / f"{kind}{number}{suffix}", array.astype(np.uint8)[None], matrix)
-    rows = [
-        f"{a}{b},image{a}{suffix},image{b}{suffix},labels{a}{suffix},labels{b}{suffix},training"
-        for a, b in ((0, 1), (1, 0))
-    ]
-    header = "id,moving,fixed,moving_labels,fixed_labels,status"
-    (tmp_path / "pairs.csv").write_text("\n".join([header, *rows]))
-    monkeypatch.chdir(ROOT)
-    yield tmp_path / "pairs.csv"
+def table(request: pytest.FixtureRequest, textured_table: Callable[[tuple[int, ...]], Path]) -> Iterator[Path]:
+    """See ``textured_table``."""
+    yield textured_table(request.param)
     set_determinism(None)  # what the configs switch on
 
 
