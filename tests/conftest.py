@@ -29,6 +29,12 @@ def folder_or_skip(variable: str, default: Path | None, what: str) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """Random tensors are the same in every run and in any order of the tests; NumPy's take a seed where they are made."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the checkout."""

@@ -43,7 +43,7 @@ class Disturbedd(MapTransform):
             name = f"working_{key}"
             image = result[name]
             if self.blur:
-                image = GaussianFilter(image.ndim - 1, self.blur)(image[None])[0]
+                image = GaussianFilter(image.ndim - 1, self.blur, approx="sampled")(image[None])[0]
             if self.noise:
                 generator = torch.Generator().manual_seed(crc32(f"{result['pair'].id} {key}".encode()))
                 image = (image + self.noise * torch.randn(image.shape, generator=generator)).clamp(0, 1)
