@@ -31,7 +31,7 @@ def folder_or_skip(variable: str, default: Path | None, what: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def same_numbers() -> None:
-    """Random tensors are the same in every run and in any order of the tests; NumPy's take a seed where they are made."""
+    """Random tensors are the same in every run, in any order of the tests; NumPy's take a seed where they are made."""
     torch.manual_seed(0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from custom_components.losses.affine_similarity import AffineSimilarityLoss
 from custom_components.losses.boundary import BoundaryLoss
 from custom_components.losses.charbonnier import CharbonnierLoss, FieldVariationLoss
+from custom_components.losses.correspondence import CorrespondenceLoss
 from custom_components.losses.curvature import CurvatureLoss
 from custom_components.losses.deep_sim import DeepSimLoss
 from custom_components.losses.diffusion import ForwardDiffusionLoss
@@ -27,6 +28,7 @@ __all__ = [
     "AffineSimilarityLoss",
     "BoundaryLoss",
     "CharbonnierLoss",
+    "CorrespondenceLoss",
     "CurvatureLoss",
     "DeepSimLoss",
     "EndPointLoss",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custom_components.matching.cache import CachedMatcher, fingerprint
 from custom_components.matching.candidates import window_points
+from custom_components.matching.cotr import COTRMatcher
 from custom_components.matching.deep_keypoints import DeepKeypointMatcher, add_matches
 from custom_components.matching.learned import LearnedMatching
 from custom_components.matching.lightglue import LightGlueMatcher
@@ -17,6 +18,7 @@ from custom_components.matching.vgg import VGGPatchDescriptor
 from custom_components.matching.xfeat import XFeatMatcher
 
 __all__ = [
+    "COTRMatcher",
     "CachedMatcher",
     "DeepKeypointMatcher",
     "EncoderDescriptor",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custom_components.networks.affine import AffineNet, PatchAffineNet, theta_to_matrix
 from custom_components.networks.cost_volume import cost_volume
+from custom_components.networks.cotr import COTR, AskedTwice
 from custom_components.networks.diffeomorphic import Diffeomorphic
 from custom_components.networks.feature_encoder import FeatureEncoder, frozen
 from custom_components.networks.flow_net import FlowNet
@@ -17,7 +18,9 @@ from custom_components.networks.trans_morph import TransMorph
 from custom_components.networks.vgg_features import VGGFeatures
 
 __all__ = [
+    "COTR",
     "AffineNet",
+    "AskedTwice",
     "Diffeomorphic",
     "FeatureEncoder",
     "FlowNet",

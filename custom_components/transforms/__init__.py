@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custom_components.transforms.augmentation import RandomPairAugmentation, RandPairAugmentd
 from custom_components.transforms.augmented_pairs import AugmentedPairs
+from custom_components.transforms.correspondence_queries import CorrespondenceQueries
 from custom_components.transforms.defects import RandomDefect
 from custom_components.transforms.dense_sift import DenseSIFT, dense_sift
 from custom_components.transforms.dictionary import (
@@ -26,6 +27,7 @@ from custom_components.transforms.working import common_shape, pad_to, shrink, w
 __all__ = [
     "AugmentedPairs",
     "CommonPadd",
+    "CorrespondenceQueries",
     "DenseSIFT",
     "Disturbedd",
     "GreyScaled",

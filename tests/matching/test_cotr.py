@@ -1,0 +1,158 @@
+"""COTR's crops, with networks whose right answer is known in place of trained ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+
+from custom_components.errors import InputError
+from custom_components.matching import COTRMatcher
+from custom_components.matching.cotr import groups, scaled
+from custom_components.networks import COTR
+from custom_components.networks.cotr import from_canvas, to_canvas
+
+SIDE = 64
+
+
+class Finder(nn.Module):
+    """Answers a query by looking: where in the right image is the grey value pattern about it? Counts its calls."""
+
+    def __init__(self, reach: int = 10, radius: int = 4) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.reach, self.radius, self.crops = reach, radius, 0
+
+    def forward(self, image: Tensor, queries: Tensor) -> Tensor:
+        self.crops += len(image)
+        answers = torch.zeros_like(queries)
+        for number, (pair, points) in enumerate(zip(image, queries, strict=True)):
+            places = from_canvas(points, (SIDE, SIDE), second=False)
+            best = [self.find(pair[0], pair[1], place) for place in places]
+            answers[number] = to_canvas(torch.stack(best), (SIDE, SIDE), second=True)
+        return answers
+
+    def find(self, left: Tensor, right: Tensor, place: Tensor) -> Tensor:
+        whole = place.round().long()
+        pad, reach, radius = self.reach + self.radius, self.reach, self.radius
+        row, column = (whole.clamp(0, SIDE - 1) + pad).tolist()
+        a, b = (nn.functional.pad(part[None], [pad] * 4, mode="replicate")[0] for part in (left, right))
+        patch = a[row - radius : row + radius + 1, column - radius : column + radius + 1]
+        region = b[row - pad : row + pad + 1, column - pad : column + pad + 1]
+        costs = ((region.unfold(0, 2 * radius + 1, 1).unfold(1, 2 * radius + 1, 1) - patch) ** 2).sum(dim=(2, 3))
+        at = int(costs.argmin())
+        return place + torch.tensor([at // (2 * reach + 1) - reach, at % (2 * reach + 1) - reach])
+
+
+class Nowhere(nn.Module):
+    """Answers at random, so that nothing comes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, image: Tensor, queries: Tensor) -> Tensor:
+        return torch.rand_like(queries)
+
+
+def texture(height: int, width: int) -> Tensor:
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(height, width)), 4)
+    return torch.from_numpy((noise - noise.min()) / np.ptp(noise)).float()[None, None]
+
+
+def matcher(network: nn.Module, **settings) -> COTRMatcher:
+    return COTRMatcher(network, side=SIDE, **{"queries": 60} | settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(150, 150), (150, 201)])
+def test_a_shift_is_found_below_the_voxel_of_the_first_pass(shape) -> None:
+    image = texture(shape[0] + 20, shape[1] + 20)
+    moving, fixed = image[..., 8:-12, 3:-17], image[..., 3:-17, 8:-12]  # fixed (r, c) is moving (r - 5, c + 5)
+    pairs = matcher(Finder())(moving, fixed)
+    assert len(pairs) > 30
+    error = (pairs.moving - pairs.fixed - torch.tensor([-5.0, 5.0])).norm(dim=1)
+    # a voxel of the first pass is 2.3 to 3.1 of the image's, one of the last crop 0.5
+    assert error.median() < 0.5
+    assert pairs.score.max() <= 1
+    assert (pairs.score.diff() <= 0).all()
+
+
+def test_images_may_differ_in_size() -> None:
+    image = texture(170, 170)
+    pairs = matcher(Finder())(image[..., :150, :160], image)
+    error = (pairs.moving - pairs.fixed).norm(dim=1)
+    assert len(pairs) > 20
+    assert error.median() < 0.5
+
+
+def test_what_does_not_come_back_is_dropped() -> None:
+    assert len(matcher(Nowhere())(texture(150, 150), texture(150, 150))) <= 1
+
+
+def test_an_image_without_texture_gives_no_pairs() -> None:
+    assert len(matcher(Finder())(torch.zeros(1, 1, 150, 150), torch.zeros(1, 1, 150, 150))) == 0
+
+
+def test_the_best_pairs_are_kept() -> None:
+    image = texture(150, 150)
+    network = Finder()
+    everything = matcher(network)(image, image)
+    few = matcher(network, max_pairs=10)(image, image)
+    assert len(few) == 10
+    assert torch.equal(few.score, everything.score[:10])
+
+
+def test_near_queries_share_their_crops() -> None:
+    network = Finder()
+    found = matcher(network, zooms=[0.5], queries=200)(texture(150, 150), texture(150, 150))
+    assert len(found) > 100
+    assert network.crops < len(found)  # there and back
+
+
+def test_groups_hold_everything_once_and_nothing_far() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = 100 * torch.rand(80, 2, generator=generator)
+    second = first + 10 * torch.rand(80, 2, generator=generator)
+    second[7] = torch.nan
+    found = list(groups(first, second, 12.0))
+    assert sorted(torch.cat(found).tolist()) == list(range(80))
+    for group in found:
+        if len(group) > 1:
+            for points in (first, second):
+                assert (points[group] - points[group[0]]).abs().max() <= 12
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.3, (0.5, 1.5)])
+def test_resized_images_keep_their_places(scale) -> None:
+    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(60.0), indexing="ij")
+    resized = [scaled(part[None, None], scale) for part in (rows, columns)]
+    points = torch.tensor([[10.0, 20.0], [25.5, 31.25]])
+    inside = resized[0].inwards(points)
+    assert torch.allclose(resized[0].outwards(inside), points, atol=1e-4)
+    for axis in (0, 1):  # an image of its own coordinates, read at a voxel
+        voxel = inside.round().long()
+        value = resized[axis].image[0, 0, voxel[:, 0], voxel[:, 1]]
+        assert torch.allclose(value, resized[axis].outwards(voxel.float())[:, axis], atol=1e-3)
+
+
+def test_crops_stay_inside_and_small_images_are_filled_up() -> None:
+    image = scaled(torch.ones(1, 1, 40, 20), 1.0)
+    corners = image.corners(torch.tensor([[0.0, 0.0], [39.0, 19.0], [20.0, 10.0]]), 32)
+    assert corners.tolist() == [[0, 0], [8, 0], [4, 0]]
+    cut = image.cut(corners[1], 32)
+    assert cut.shape == (1, 32, 32)
+    assert cut.sum() == 32 * 20
+
+
+def test_a_network_of_random_weights_runs() -> None:
+    network = COTR(16, 4, 1, 16, 0.0, "basic", (1, 1, 1), (8, 8, 8), ("group", {"num_groups": 4}))
+    pairs = matcher(network, cycle=10.0, deviation=10.0)(texture(150, 150), texture(150, 150))
+    assert bool(pairs.moving.isfinite().all())
+
+
+def test_zooms_of_nothing_are_refused() -> None:
+    for zooms in ([], [0.5, 0.0]):
+        with pytest.raises(InputError, match="zooms above 0"):
+            matcher(Finder(), zooms=zooms)
