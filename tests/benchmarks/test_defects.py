@@ -14,16 +14,15 @@ from scipy.ndimage import gaussian_filter
 from benchmarks import defects as module
 from benchmarks.defects import (
     Method,
-    compared_with,
     defects,
     distance_to_defect,
     landmark_errors,
-    markdown,
     method_of,
     methods_of,
     reference_of,
     set_of,
 )
+from benchmarks.defects_table import compared_with, markdown
 from custom_components.errors import InputError
 from custom_components.fields import invert, lookup, warp
 from custom_components.outputs.writer import is_done
