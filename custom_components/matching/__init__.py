@@ -14,6 +14,7 @@ from custom_components.matching.point_descriptor import PointDescriptor, XFeatDe
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.matching.pyramid_descriptor import PyramidDescriptor
 from custom_components.matching.sift import SIFTMatcher
+from custom_components.matching.super_glue import SuperGlueMatcher, SuperPointDetector, SuperPointMatcher
 from custom_components.matching.vgg import VGGPatchDescriptor
 from custom_components.matching.xfeat import XFeatMatcher
 
@@ -30,6 +31,9 @@ __all__ = [
     "PointPairs",
     "PyramidDescriptor",
     "SIFTMatcher",
+    "SuperGlueMatcher",
+    "SuperPointDetector",
+    "SuperPointMatcher",
     "VGGPatchDescriptor",
     "XFeatDescriptor",
     "XFeatMatcher",

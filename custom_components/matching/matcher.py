@@ -51,6 +51,7 @@ def mutual_nearest(
     *,
     min_similarity: float = 0.0,
     max_displacement: float | None = None,
+    ratio: float | None = None,
 ) -> PointPairs:
     """Pairs whose descriptors are each other's nearest, by cosine similarity.
 
@@ -60,14 +61,19 @@ def mutual_nearest(
         min_similarity: pairs below this cosine are dropped.
         max_displacement: pairs farther apart than this many voxels are no candidates at all; for images that are
             already roughly aligned.
+        ratio: nearest over second nearest distance, of candidates of the fixed image, that a pair must stay below
+            (Lowe, IJCV 2004). None leaves this test out.
     """
     if len(moving.points) == 0 or len(fixed.points) == 0:
         return PointPairs.empty()
     similarity = moving.descriptors @ fixed.descriptors.T
     if max_displacement is not None:
-        similarity.masked_fill_(torch.cdist(moving.points, fixed.points) > max_displacement, -1.0)
+        similarity.masked_fill_(torch.cdist(moving.points, fixed.points) > max_displacement, -torch.inf)
     best, forward = similarity.max(dim=1)
     backward = similarity.argmax(dim=0)
     index = torch.arange(len(forward), device=forward.device)
     keep = (backward[forward] == index) & (best > min_similarity)
+    if ratio is not None and len(fixed.points) > 1:  # a single candidate has no rival
+        second = similarity.topk(2, dim=1).values[:, 1]
+        keep &= 1 - best < ratio**2 * (1 - second)  # the square of unit vectors' distance is 2 - 2 cosine
     return PointPairs(moving.points[keep], fixed.points[forward[keep]], best[keep])

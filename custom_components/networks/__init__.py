@@ -14,6 +14,8 @@ from custom_components.networks.mask_flownet import MaskFlownetS
 from custom_components.networks.patch_unet import NetworkPyramid, PatchUNet
 from custom_components.networks.registration import registration_network
 from custom_components.networks.strided_unet import StridedUNet
+from custom_components.networks.super_glue import SuperGlue
+from custom_components.networks.super_point import SuperPoint
 from custom_components.networks.trans_morph import TransMorph
 from custom_components.networks.vgg_features import VGGFeatures
 
@@ -31,6 +33,8 @@ __all__ = [
     "PatchAffineNet",
     "PatchUNet",
     "StridedUNet",
+    "SuperGlue",
+    "SuperPoint",
     "TransMorph",
     "VGGFeatures",
     "cost_volume",

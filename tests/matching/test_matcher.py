@@ -50,6 +50,26 @@ def test_mutual_nearest_equals_brute_force(seed: int, floor: float, limit: float
         assert score == pytest.approx(float(moving.descriptors[i] @ fixed.descriptors[j]), abs=1e-6)
 
 
+@pytest.mark.parametrize("limit", [None, 30.0])
+def test_the_ratio_test_compares_the_two_nearest_candidates(limit: float | None) -> None:
+    moving, fixed = keypoints(40, 0), keypoints(31, 100)
+    everything = mutual_nearest(moving, fixed, max_displacement=limit)
+    kept = mutual_nearest(moving, fixed, max_displacement=limit, ratio=0.8)
+    distance = torch.cdist(moving.descriptors, fixed.descriptors)
+    if limit is not None:
+        distance[torch.cdist(moving.points, fixed.points) > limit] = torch.inf
+    passed = {tuple(moving.points[i].tolist()) for i, row in enumerate(distance.tolist())
+              if sorted(row)[0] < 0.8 * sorted(row)[1]}  # fmt: skip
+    expected = [row for row in everything.moving.tolist() if tuple(row) in passed]
+    assert kept.moving.tolist() == expected
+    assert 0 < len(kept) < len(everything)
+
+
+def test_a_single_candidate_has_no_rival() -> None:
+    one = keypoints(1, 0)
+    assert len(mutual_nearest(one, one, ratio=0.5)) == 1
+
+
 def test_a_permutation_is_found_back() -> None:
     moving = keypoints(50, 0)
     order = torch.randperm(50, generator=torch.Generator().manual_seed(1))
