@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +65,7 @@ class LoFTRMatcher:
             InputError: the file is missing, holds no weights or those of another network.
         """
         if self._network is None:
-            config = copy.deepcopy(default_cfg)
+            config: dict[str, Any] = copy.deepcopy(default_cfg)
             config["match_coarse"]["thr"] = self.min_score
             config["coarse"]["temp_bug_fix"] = self.corrected_positions
             network = LoFTR(pretrained=None, config=config)
