@@ -14,12 +14,7 @@ from custom_components.fields import affine_residual, compose, compose_affine, l
 from custom_components.inferers.interpolation import Interpolation, SplineInterpolation
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.matcher import Matcher
-from custom_components.matching.outliers import (
-    isolation_forest,
-    local_affine,
-    merge_duplicates,
-    neighbour_consensus,
-)
+from custom_components.matching.outliers import filter_pairs, merge_duplicates
 from custom_components.matching.point_pairs import PointPairs
 
 
@@ -80,20 +75,17 @@ class HybridMatching:
         dropped = PointPairs.empty()
         for matcher in self.matchers:
             union = merge_duplicates(PointPairs.concatenate([union, matcher(warped, images.fixed)]))
-            forest = isolation_forest(union, contamination=self.contamination, seed=self.seed)
-            survivors = union.select(forest)
-            tolerance = self.tolerance * images.diagonal
-            agree = neighbour_consensus(survivors, tolerance=tolerance)
-            agree[agree.clone()] = local_affine(
-                survivors.select(agree), tolerance=tolerance, rounds=self.rounds, seed=self.seed
-            )
-            kept = survivors.select(agree)
-            dropped = PointPairs.concatenate([union.select(~forest), survivors.select(~agree)])
+            forest, passed = filter_pairs(
+                union, tolerance=self.tolerance * images.diagonal, contamination=self.contamination,
+                rounds=self.rounds, seed=self.seed,
+            )  # fmt: skip
+            kept = union.select(passed)
+            dropped = PointPairs.concatenate([union.select(~forest), union.select(forest & ~passed)])
             details = {
                 "matchers": self.matchers.index(matcher) + 1,
                 "matches": len(union),
-                "kept_isolation_forest": len(survivors) / max(len(union), 1),
-                "kept_neighbourhood": len(kept) / max(len(survivors), 1),
+                "kept_isolation_forest": int(forest.sum()) / max(len(union), 1),
+                "kept_neighbourhood": len(kept) / max(int(forest.sum()), 1),
                 "kept": len(kept),
             }
             if self.enough is not None and len(kept) >= self.enough:

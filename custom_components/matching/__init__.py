@@ -8,6 +8,7 @@ from custom_components.matching.cotr import COTRMatcher
 from custom_components.matching.deep_keypoints import DeepKeypointMatcher, add_matches
 from custom_components.matching.learned import LearnedMatching
 from custom_components.matching.lightglue import LightGlueMatcher
+from custom_components.matching.loftr import LoFTRMatcher
 from custom_components.matching.matcher import Keypoints, Matcher
 from custom_components.matching.patch_descriptors import EncoderDescriptor
 from custom_components.matching.point_descriptor import PointDescriptor, XFeatDescriptor
@@ -26,6 +27,7 @@ __all__ = [
     "Keypoints",
     "LearnedMatching",
     "LightGlueMatcher",
+    "LoFTRMatcher",
     "Matcher",
     "PointDescriptor",
     "PointPairs",

@@ -181,6 +181,41 @@ def local_affine(
     return keep
 
 
+def neighbourhood(pairs: PointPairs, *, tolerance: float, rounds: int, seed: int = 0) -> Tensor:
+    """Mask (N,) of the pairs that pass the neighbour consensus and then, among these, the local affine correction.
+
+    Args:
+        pairs: matches after the global affine.
+        tolerance: voxels; of both.
+        rounds: see ``local_affine_scores``.
+        seed: see ``local_affine``.
+    """
+    keep = neighbour_consensus(pairs, tolerance=tolerance)
+    keep[keep.clone()] = local_affine(pairs.select(keep), tolerance=tolerance, rounds=rounds, seed=seed)
+    return keep
+
+
+def filter_pairs(
+    pairs: PointPairs, *, tolerance: float, contamination: float | str, rounds: int, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The filters of the hybrid method one after the other: isolation forest, then neighbourhood.
+
+    Args:
+        pairs: matches after the global affine, duplicates merged.
+        tolerance: see ``neighbourhood``, voxels.
+        contamination: see ``isolation_forest``.
+        rounds: see ``neighbourhood``.
+        seed: of both filters.
+
+    Returns:
+        Masks (N,): what the forest keeps, and of that what the neighbourhood keeps as well.
+    """
+    forest = isolation_forest(pairs, contamination=contamination, seed=seed)
+    keep = forest.clone()
+    keep[forest] = neighbourhood(pairs.select(forest), tolerance=tolerance, rounds=rounds, seed=seed)
+    return forest, keep
+
+
 def merge_duplicates(pairs: PointPairs, *, radius: float = 2.0, agreement: float = 3.0) -> PointPairs:
     """One pair, the best scored, for those nearer than ``radius`` in the fixed and ``agreement`` in the moving image.
 

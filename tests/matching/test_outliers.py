@@ -9,11 +9,13 @@ from custom_components.matching import PointPairs
 from custom_components.matching.affine import apply_affine
 from custom_components.matching.outliers import (
     even_sample,
+    filter_pairs,
     isolation_forest,
     local_affine,
     local_affine_scores,
     merge_duplicates,
     neighbour_consensus,
+    neighbourhood,
 )
 
 SIZE = 1000.0
@@ -39,13 +41,8 @@ def warped_pairs(count: int, wrong: float, seed: int = 0, noise: float = 1.0) ->
 
 
 def filtered(pairs: PointPairs, contamination: float, seed: int = 0) -> torch.Tensor:
-    """The filters in the order of the inferer; mask of the pairs that pass them all."""
-    index = isolation_forest(pairs, contamination=contamination, seed=seed).nonzero()[:, 0]
-    index = index[neighbour_consensus(pairs.select(index), tolerance=TOLERANCE)]
-    index = index[local_affine(pairs.select(index), tolerance=TOLERANCE, rounds=30, seed=seed)]
-    mask = torch.zeros(len(pairs), dtype=torch.bool)
-    mask[index] = True
-    return mask
+    """Mask of the pairs that pass all filters."""
+    return filter_pairs(pairs, tolerance=TOLERANCE, contamination=contamination, rounds=30, seed=seed)[1]
 
 
 # even_sample
@@ -204,6 +201,20 @@ def test_the_same_seed_gives_the_same_pairs() -> None:
     scores = [local_affine_scores(pairs, seed=s).nan_to_num(-1) for s in (3, 3, 4)]
     assert torch.equal(scores[0], scores[1])
     assert not torch.equal(scores[0], scores[2])
+
+
+def test_each_filter_sees_what_the_one_before_kept() -> None:
+    pairs, _ = warped_pairs(400, 0.4)
+    forest, keep = filter_pairs(pairs, tolerance=TOLERANCE, contamination=0.1, rounds=10, seed=2)
+    assert torch.equal(forest, isolation_forest(pairs, contamination=0.1, seed=2))
+    assert not keep[~forest].any()
+    rest = pairs.select(forest)
+    agrees = neighbour_consensus(rest, tolerance=TOLERANCE)
+    affine = local_affine(rest.select(agrees), tolerance=TOLERANCE, rounds=10, seed=2)
+    expected = forest.nonzero()[:, 0][agrees][affine]
+    assert keep.nonzero()[:, 0].tolist() == expected.tolist()
+    alone = neighbourhood(rest, tolerance=TOLERANCE, rounds=10, seed=2)
+    assert torch.equal(alone, keep[forest])
 
 
 # merge_duplicates
