@@ -33,7 +33,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from benchmarks.defects_table import markdown
 from custom_components.errors import InputError
 from custom_components.fields import read_displacement
-from custom_components.outputs.writer import carry_points, is_done
+from custom_components.outputs.writer import carry_points
 from custom_components.pairs import (
     Pair,
     check_landmark_counts,
@@ -267,23 +267,6 @@ def rows_of(chosen: PairSet, near: float, folder: Path | None = None) -> pd.Data
     return table.assign(set=chosen.name, kind=[pair.extra.get("kind", "") for pair in chosen.pairs])
 
 
-def register(method: Method, chosen: PairSet, root: Path, status: str | None, options: Mapping[str, Any]) -> Path:
-    """evaluate.yaml on one set unless all of it is done; returns the folder of the registered pairs.
-
-    Args:
-        method: to register with.
-        chosen: the set.
-        root: of the method and seed.
-        status: of the set's rows.
-        options: overrides of evaluate.yaml.
-    """
-    out = root / chosen.name
-    # looked at before the config is, which for SyN needs ANTsPy even when nothing is left to do
-    if not all(is_done(out, pair.id) for pair in chosen.pairs):
-        evaluate(str(chosen.table), status, out, options, OVERLAYS.get(method.base), CONFIGS)
-    return out
-
-
 def run_method(
     method: Method, seed: int, sets: Sequence[PairSet], to: Path, training: str | None, status: str | None,
     options: Mapping[str, Any], near: float,
@@ -296,7 +279,11 @@ def run_method(
         known = {**known_to_evaluate(given, CONFIGS), "weights": str(model)}
     else:
         known = {**known_to_evaluate(options, CONFIGS), **method.overrides}
-    parts = [rows_of(chosen, near, register(method, chosen, root, status, known)) for chosen in sets]
+    parts = []
+    for chosen in sets:
+        out = root / chosen.name
+        evaluate(str(chosen.table), status, out, known, chosen.pairs, OVERLAYS.get(method.base), CONFIGS)
+        parts.append(rows_of(chosen, near, out))
     return pd.concat(parts).assign(method=method.name, seed=seed)
 
 

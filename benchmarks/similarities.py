@@ -8,7 +8,7 @@ A method is ``similarity:lambda``, with ``+sup`` supervised by the label maps to
 and ``deepsim-NAME@01`` takes two of its levels. ``syn`` is ANTs' without training, ``syn-NAME=EXTRACTOR`` with features
 too, for which ANTsPy must be there. No registration, ``none``, is always in the table. Options go to the bundle's
 train.yaml and, as far as it has them, to evaluate.yaml. Trainings and registrations that are done are passed over, so
-the command may be stopped and repeated. Writes similarities.md and .csv.
+the command may be stopped and repeated, and ``syn`` run in an environment of its own. Writes similarities.md and .csv.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from monai.bundle import run
 
 from custom_components.errors import InputError
 from custom_components.metrics import dice_per_label
+from custom_components.outputs.writer import is_done
 from custom_components.pairs import Pair, read_image
 from custom_components.studies.methods import CONFIGS, Method, keys_of
 
@@ -55,8 +56,8 @@ def _columns(dice: Mapping[Any, float]) -> dict[str, float]:
 
 
 def evaluate(
-    table: str, status: str | None, out: Path, options: Mapping[str, Any], overlay: Path | None = None,
-    configs: Path = CONFIGS,
+    table: str, status: str | None, out: Path, options: Mapping[str, Any], pairs: Sequence[Pair],
+    overlay: Path | None = None, configs: Path = CONFIGS,
 ) -> None:  # fmt: skip
     """evaluate.yaml, with an overlay perhaps; what is done is passed over.
 
@@ -65,9 +66,13 @@ def evaluate(
         status: of its rows; None takes all.
         out: folder of the results.
         options: overrides of evaluate.yaml.
+        pairs: the rows themselves.
         overlay: config that is read after evaluate.yaml.
         configs: folder of evaluate.yaml.
     """
+    # looked at before the config is, which for SyN needs ANTsPy even when nothing is left to do
+    if all(is_done(out, pair.id) for pair in pairs):
+        return
     files = [str(file) for file in (configs / "evaluate.yaml", overlay) if file is not None]
     run(config_file=files, pairs=table, status=status, output_dir=str(out), report=False, resume=True, **options)
 
@@ -76,7 +81,7 @@ def register(
     table: str, status: str, out: Path, options: Mapping[str, Any], pairs: Sequence[Pair], overlay: str | None = None
 ) -> pd.DataFrame:
     """``evaluate``, then ``registered`` of the pairs, which are the rows themselves; the overlay by its name."""
-    evaluate(table, status, out, options, None if overlay is None else CONFIGS / overlay)
+    evaluate(table, status, out, options, pairs, None if overlay is None else CONFIGS / overlay)
     return registered(out, pairs)
 
 

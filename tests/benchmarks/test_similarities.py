@@ -32,3 +32,6 @@ def test_the_whole_table_and_its_resuming(labelled_table, monkeypatch) -> None:
     assert model.stat().st_mtime_ns == before
     with pytest.raises(InputError, match="has the key 'epochs'"):
         similarities(**{**arguments, "options": "epochs=3"})
+    # what another environment has registered needs no ANTs here
+    (to / "mse_0").rename(to / "syn_0")
+    assert "| syn | 1 |" in similarities(**{**arguments, "methods": "syn"})
