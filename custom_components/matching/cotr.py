@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,23 @@ from custom_components.errors import InputError
 from custom_components.matching.candidates import window_points
 from custom_components.matching.matcher import check_images
 from custom_components.matching.point_pairs import PointPairs
-from custom_components.networks.cotr import COTR, from_canvas, to_canvas
+from custom_components.networks.cotr import COTR, from_canvas, published_state, to_canvas
+from custom_components.states import fill, read_state
+
+PUBLISHED = "model_state_dict"  # where the authors' checkpoint has its weights
+
+
+def trained_cotr(network: COTR, file: str | Path | None) -> COTR:
+    """``network`` with the weights in a file of train_cotr.yaml, or in the authors' checkpoint.
+
+    Raises:
+        InputError: there is no file, or it belongs to another network.
+    """
+    if file is None:
+        raise InputError("COTR has no weights of its own: give --cotr_weights, of train_cotr.yaml or the authors'")
+    state = read_state(file, "cotr")
+    fill(network, "cotr", published_state(state[PUBLISHED]) if PUBLISHED in state else state)  # type: ignore[arg-type]
+    return network
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in ROOT.glob("bundles/*/configs/metadata.json"))
 CONFIGS = sorted(path for path in ROOT.glob("bundles/*/configs/*") if path.suffix in {".yaml", ".yml"})
 OVERLAYS = {
+    "cotr.yaml": "evaluate.yaml",
     "syn.yaml": "evaluate.yaml",
     "demons.yaml": "evaluate.yaml",
     "dis.yaml": "evaluate.yaml",

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from custom_components.errors import InputError
-from custom_components.matching import COTRMatcher
+from custom_components.matching import COTRMatcher, trained_cotr
 from custom_components.matching.cotr import groups, scaled
 from custom_components.networks import COTR
 from custom_components.networks.cotr import from_canvas, to_canvas
@@ -147,9 +147,35 @@ def test_crops_stay_inside_and_small_images_are_filled_up() -> None:
 
 
 def test_a_network_of_random_weights_runs() -> None:
-    network = COTR(16, 4, 1, 16, 0.0, "basic", (1, 1, 1), (8, 8, 8), ("group", {"num_groups": 4}))
-    pairs = matcher(network, cycle=10.0, deviation=10.0)(texture(150, 150), texture(150, 150))
+    pairs = matcher(tiny(), cycle=10.0, deviation=10.0)(texture(150, 150), texture(150, 150))
     assert bool(pairs.moving.isfinite().all())
+
+
+def tiny() -> COTR:
+    return COTR(16, 4, 1, 16, 0.0, "basic", (1, 1, 1), (8, 8, 8), ("group", {"num_groups": 4}))
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_weights_are_read_in_both_forms(tmp_path, published) -> None:
+    network = tiny()
+    state: dict = dict(network.state_dict())
+    if published:
+        names = {"encoder.": "transformer.encoder.layers.", "decoder.": "transformer.decoder.layers."}
+        names |= {"backbone.": "backbone.0.body.", "norm.": "transformer.decoder.norm.", "head.": "corr_embed.layers."}
+        for new, old in names.items():
+            state = {old + key.removeprefix(new) if key.startswith(new) else key: state[key] for key in state}
+        state = {"model_state_dict": state, "iter": 7}
+    torch.save(state, tmp_path / "weights.pt")
+    found = trained_cotr(tiny(), tmp_path / "weights.pt").state_dict()
+    assert all(torch.equal(found[key], value) for key, value in network.state_dict().items())
+
+
+def test_a_network_without_weights_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="give --cotr_weights"):
+        trained_cotr(tiny(), None)
+    torch.save({"other": torch.zeros(1)}, tmp_path / "weights.pt")
+    with pytest.raises(InputError, match="lack"):
+        trained_cotr(tiny(), tmp_path / "weights.pt")
 
 
 def test_zooms_of_nothing_are_refused() -> None:
