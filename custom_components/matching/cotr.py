@@ -97,7 +97,7 @@ class COTRMatcher:
 
     Args:
         network: COTR with its weights.
-        side: of the network's images, voxels, a multiple of 16.
+        side: of the network's images, voxels, a multiple of its stride.
         queries: corners asked about, at most.
         zooms: sides of the crops as shares of the shorter side of the image.
         cycle: share of the longer side by which a point of the first pass may miss itself there and back.

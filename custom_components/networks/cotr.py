@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from custom_components.errors import InputError
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the published backbone saw
-STRIDE = 16
 
 
 def to_canvas(points: Tensor, shape: Sequence[int], second: bool) -> Tensor:
@@ -64,18 +63,20 @@ class FeedForward(nn.Module):
 
 
 class EncoderLayer(FeedForward):
-    """Self-attention among the cells of the canvas; positions enter the comparison, not the content."""
+    """Self-attention among the cells of the canvas; positions enter the comparison, and the content if ``placed``."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, placed: bool) -> None:
         super().__init__(width, hidden, dropout)
+        self.placed = placed
         self.self_attn = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """(B, N, width) cells and their position codes (1, N, width) -> (B, N, width)."""
-        placed = x + code
-        x = self.norm1(x + self.dropout(self.self_attn(placed, placed, x, need_weights=False)[0]))
+        keys = x + code
+        values = keys if self.placed else x
+        x = self.norm1(x + self.dropout(self.self_attn(keys, keys, values, need_weights=False)[0]))
         result: Tensor = self.norm2(x + self.change(x))
         return result
 
@@ -83,15 +84,18 @@ class EncoderLayer(FeedForward):
 class DecoderLayer(FeedForward):
     """Queries look at the cells, never at each other: any number may be asked at once."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, placed: bool) -> None:
         super().__init__(width, hidden, dropout)
+        self.placed = placed
         self.multihead_attn = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, query: Tensor, cells: Tensor, code: Tensor) -> Tensor:
         """(B, Q, width) answers so far, codes of the queries, and the cells with their codes -> (B, Q, width)."""
-        x = self.norm2(x + self.dropout(self.multihead_attn(x + query, cells + code, cells, need_weights=False)[0]))
+        keys = cells + code
+        values = keys if self.placed else cells
+        x = self.norm2(x + self.dropout(self.multihead_attn(x + query, keys, values, need_weights=False)[0]))
         result: Tensor = self.norm3(x + self.change(x))
         return result
 
@@ -106,8 +110,10 @@ class COTR(nn.Module):
         hidden: of the layers between.
         dropout: in both.
         block: "bottleneck" or "basic", of the residual backbone.
-        blocks: at strides 4, 8 and 16.
+        blocks: at strides 4, 8 and 16; without the third the cells are finer.
         channels: of those, before a bottleneck's widening.
+        placed: what attention collects holds positions too. The published network has them in the comparison alone and
+            learns to answer with a position over millions of steps.
         normalisation: of the backbone, as MONAI names it. Batch normalisation keeps its stored statistics in training.
 
     The defaults are the published network's.
@@ -127,16 +133,18 @@ class COTR(nn.Module):
         blocks: Sequence[int] = (3, 4, 6),
         channels: Sequence[int] = (64, 128, 256),
         normalisation: str | tuple[str, Mapping[str, int]] = "batch",
+        placed: bool = False,
     ) -> None:
         super().__init__()
         if width % 4 or width % heads:
             raise InputError(f"the width of COTR is a multiple of 4 and of its {heads} heads, got {width}")
         self.width = width
+        self.stride = 2 ** (1 + len(blocks))
         self.backbone = _backbone(block, blocks, channels, normalisation)
         widening = ResNetBottleneck.expansion if block == "bottleneck" else ResNetBlock.expansion
         self.input_proj = nn.Conv2d(channels[-1] * widening, width, 1)
-        self.encoder = nn.ModuleList(EncoderLayer(width, heads, hidden, dropout) for _ in range(layers))
-        self.decoder = nn.ModuleList(DecoderLayer(width, heads, hidden, dropout) for _ in range(layers))
+        self.encoder = nn.ModuleList(EncoderLayer(width, heads, hidden, dropout, placed) for _ in range(layers))
+        self.decoder = nn.ModuleList(DecoderLayer(width, heads, hidden, dropout, placed) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.ModuleList(nn.Linear(width, out) for out in (width, width, 2))
         for part in (self.encoder, self.decoder):
@@ -156,7 +164,7 @@ class COTR(nn.Module):
         """What ``decode`` needs of a pair.
 
         Args:
-            image: (B, 2, S, S) grey in [0, 1], the canvas' left and right image; S a multiple of 16.
+            image: (B, 2, S, S) grey in [0, 1], the canvas' left and right image; S a multiple of the stride.
 
         Returns:
             Cells (B, N, width) and their position codes (1, N, width).
@@ -164,9 +172,9 @@ class COTR(nn.Module):
         Raises:
             InputError: there are not two images, or they are no square of such a side.
         """
-        if image.dim() != 4 or image.shape[1] != 2 or image.shape[2] != image.shape[3] or image.shape[2] % STRIDE:
+        if image.dim() != 4 or image.shape[1] != 2 or image.shape[2] != image.shape[3] or image.shape[2] % self.stride:
             raise InputError(
-                f"COTR takes two square images (B, 2, S, S), S a multiple of {STRIDE}; got {tuple(image.shape)}"
+                f"COTR takes two square images (B, 2, S, S), S a multiple of {self.stride}; got {tuple(image.shape)}"
             )
         # each image by itself: what one shows must not leak into the other's features over the seam
         left, right = (self._maps(image[:, side : side + 1]) for side in (0, 1))
@@ -201,7 +209,7 @@ class COTR(nn.Module):
         return self.width // 4
 
     def _maps(self, grey: Tensor) -> Tensor:
-        """(B, 1, S, S) -> (B, C, S / 16, S / 16)."""
+        """(B, 1, S, S) -> (B, C, S / stride, S / stride)."""
         mean, deviation = (grey.new_tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
         maps: Tensor = self.backbone((grey - mean) / deviation)
         return maps
@@ -228,22 +236,22 @@ class AskedTwice(nn.Module):
 def _backbone(
     block: str, blocks: Sequence[int], channels: Sequence[int], normalisation: str | tuple[str, Mapping[str, int]]
 ) -> nn.Sequential:
-    """The residual network up to stride 16; layers are named as in torchvision."""
-    # MONAI's has a fourth stage, which is made as small as it can be and left out
+    """The stages of a residual network that are asked for; layers are named as in torchvision."""
+    left = 4 - len(blocks)  # MONAI's has four stages; the others are made as small as they can be and left out
     network = ResNet(
         block,
-        [*blocks, 1],
-        [*channels, 1],
+        [*blocks, *[1] * left],
+        [*channels, *[1] * left],
         spatial_dims=2,
         conv1_t_stride=2,
         feed_forward=False,
         bias_downsample=False,
         norm=normalisation,
     )
-    parts = {name: getattr(network, name) for name in ("conv1", "bn1", "act", "maxpool", "layer1", "layer2", "layer3")}
+    stages = [f"layer{number + 1}" for number in range(len(blocks))]
     result = nn.Sequential()
-    for name, part in parts.items():
-        result.add_module(name, part)
+    for name in ("conv1", "bn1", "act", "maxpool", *stages):
+        result.add_module(name, getattr(network, name))
     return result
 
 

@@ -69,6 +69,20 @@ def test_cells_are_coded_by_their_centres_on_the_canvas() -> None:
     assert torch.allclose(code, position_code(centres, 4))
 
 
+@pytest.mark.parametrize("placed", [False, True])
+def test_positions_are_collected_only_if_placed(placed) -> None:
+    """Cells of no content: without positions in what attention collects, all queries get one answer."""
+    network = small(placed=placed, layers=1).eval()
+    code = position_code(torch.rand(1, 12, 2), 4)
+    found = network.decode(torch.zeros(1, 12, 16), code, torch.rand(1, 6, 2))
+    assert bool(found.std(dim=1).max() > 1e-3) is placed
+
+
+def test_two_stages_make_finer_cells() -> None:
+    cells, _ = small(blocks=(1, 1), channels=(8, 8)).encode(torch.rand(1, 2, 32, 32))
+    assert cells.shape == (1, 4 * 8, 16)
+
+
 def test_gradients_reach_every_parameter() -> None:
     network = small()
     AskedTwice(network)(torch.rand(1, 2, 32, 32), torch.rand(1, 3, 2)).sum().backward()
