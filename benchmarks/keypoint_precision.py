@@ -24,6 +24,7 @@ from monai.transforms import Compose
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import Delaunay, QhullError, cKDTree
+from torch import Tensor
 
 from custom_components.errors import InputError
 from custom_components.fields import apply_matrix
@@ -109,8 +110,32 @@ def judge(
     return Found(len(pairs), int(inside.sum()), shares(error), shares(initial), float(near.mean()), seconds)
 
 
-def evaluate(matcher: Matcher, pair: Pair, working_size: int) -> Found:
-    """Prepare a pair as the bundles do, match and judge it.
+@dataclass(frozen=True)
+class Prepared:
+    """A pair on one working grid.
+
+    Attributes:
+        moving: (1, 1, H, W) grey.
+        fixed: likewise.
+        marks_moving: (N, 2) landmarks, voxels.
+        marks_fixed: (N, 2).
+        mask: (H, W) tissue of the fixed image.
+    """
+
+    moving: Tensor
+    fixed: Tensor
+    marks_moving: Floats
+    marks_fixed: Floats
+    mask: NDArray[np.bool_]
+
+    @property
+    def diagonal(self) -> float:
+        """Of the grid, voxels."""
+        return float(np.linalg.norm(self.mask.shape))
+
+
+def prepared(pair: Pair, working_size: int) -> Prepared:
+    """Prepare a pair as the bundles do.
 
     Raises:
         InputError: a landmark file is missing, or an image can't be prepared.
@@ -125,11 +150,21 @@ def evaluate(matcher: Matcher, pair: Pair, working_size: int) -> Found:
         marks.append(apply_matrix(to_working @ data[side].meta["index_to_physical"], read_points(file)))
     count = min(len(marks[0]), len(marks[1]))
     images = [data[f"working_{side}"].as_tensor()[None] for side in SIDES]
-    start = time.perf_counter()
-    pairs = matcher(images[0], images[1])
-    seconds = time.perf_counter() - start
     mask = data["mask_fixed"].as_tensor()[0].numpy() > 0.5
-    return judge(pairs, marks[1][:count], marks[0][:count], mask, float(np.linalg.norm(mask.shape)), seconds)
+    return Prepared(images[0], images[1], marks[0][:count], marks[1][:count], mask)
+
+
+def evaluate(matcher: Matcher, pair: Pair, working_size: int) -> Found:
+    """Prepare a pair, match and judge it.
+
+    Raises:
+        InputError: see ``prepared``.
+    """
+    given = prepared(pair, working_size)
+    start = time.perf_counter()
+    pairs = matcher(given.moving, given.fixed)
+    seconds = time.perf_counter() - start
+    return judge(pairs, given.marks_fixed, given.marks_moving, given.mask, given.diagonal, seconds)
 
 
 def configured(config: str, key: str, overrides: Mapping[str, Any]) -> Matcher:

@@ -1,0 +1,99 @@
+"""Matchers and filters beside each other, on matches whose errors are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from skimage import data, io
+from torch import Tensor
+
+from benchmarks.keypoint_precision import Prepared
+from benchmarks.matcher_ablation import FILTERS, matcher_ablation, matchers_of, rows_of
+from custom_components.errors import InputError
+from custom_components.matching import PointPairs
+
+SHIFT = torch.tensor([4.0, -3.0])
+
+
+class Known:
+    """True matches at random places, some of them replaced by wrong ones."""
+
+    def __init__(self, seed: int, count: int, wrong: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.fixed = 20 + 160 * torch.rand(count, 2, generator=generator)
+        self.moving = self.fixed + SHIFT
+        self.moving[:wrong] += 30 * torch.randn(wrong, 2, generator=generator)
+
+    def __call__(self, moving: Tensor, fixed: Tensor) -> PointPairs:
+        return PointPairs(self.moving, self.fixed, torch.ones(len(self.fixed)))
+
+
+def test_union_and_filters_are_told_apart() -> None:
+    generator = np.random.default_rng(0)
+    marks = np.vstack([[[35, 35], [35, 165], [165, 35], [165, 165]], generator.uniform(40, 160, (20, 2))])
+    image = torch.zeros(1, 1, 200, 200)
+    given = Prepared(image, image, marks + SHIFT.numpy(), marks, np.ones((200, 200), dtype=bool))
+    table = pd.DataFrame(rows_of(given, {"a": Known(0, 200, 60), "b": Known(1, 150, 0)})).set_index(
+        ["matcher", "filter"]
+    )
+    assert table.index.tolist() == [("a", "both"), ("b", "both"), *(("union", name) for name in FILTERS)]
+    assert table.loc[("union", "none"), "right"] == pytest.approx(290 / 350, abs=0.03)
+    assert table.loc[("union", "both"), "right"] > 0.99
+    assert table.loc[("union", "both"), "matches"] > table.loc[("a", "both"), "matches"]
+    none, both = (table.loc[("union", name), "mean_linear"] for name in ("none", "both"))
+    assert both < 1e-3 < none
+    assert table.loc[("b", "both"), "mean_spline"] < 1e-3
+
+
+def test_without_matches_the_landmarks_stay() -> None:
+    marks = np.random.default_rng(0).uniform(30, 170, (20, 2))
+    image = torch.zeros(1, 1, 200, 200)
+    given = Prepared(image, image, marks + SHIFT.numpy(), marks, np.ones((200, 200), dtype=bool))
+    row = rows_of(given, {"few": Known(0, 5, 0)})[0]
+    assert row["mean_spline"] == pytest.approx(5 / np.hypot(200, 200))
+    assert row["matches"] == 5
+
+
+def test_the_table_from_files_and_its_resuming(tmp_path: Path) -> None:
+    image = data.immunohistochemistry()
+    points = np.array([[30.0, 30.0], [30.0, 150.0], [150.0, 30.0], [150.0, 150.0], [90.0, 80.0]])
+    for name, top in (("moving", 40), ("fixed", 43)):
+        section = np.full((192, 192, 3), 240, dtype=np.uint8)
+        section[12:180, 12:180] = image[top : top + 168, 60:228]
+        io.imsave(tmp_path / f"{name}.png", section, check_contrast=False)
+    for name, marks in (("moving", points + np.array([3.0, 0.0])), ("fixed", points)):
+        pd.DataFrame(marks[:, ::-1], columns=["X", "Y"]).to_csv(tmp_path / f"{name}.csv")
+    (tmp_path / "pairs.csv").write_text(
+        "id,moving,fixed,moving_landmarks,fixed_landmarks\np0,moving.png,fixed.png,moving.csv,fixed.csv\n"
+    )
+    config = tmp_path / "matchers.yaml"
+    config.write_text(
+        "count: 900\nmatchers:\n"
+        "  sift: {_target_: custom_components.matching.SIFTMatcher, max_keypoints: '@count'}\n"
+        "  fewer: {_target_: custom_components.matching.SIFTMatcher, max_keypoints: 300}\n"
+    )
+    arguments = {"pairs": str(tmp_path / "pairs.csv"), "to": str(tmp_path / "out"), "config": str(config)}
+    text = matcher_ablation(**arguments)
+    assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| sift", "| fewer", *["| union"] * 4]
+    table = pd.read_csv(tmp_path / "out" / "matcher_ablation.csv")
+    assert table.groupby("matcher")["mean_spline"].last().max() < 0.003
+    files = list((tmp_path / "out" / "matches").glob("*/*.npz"))
+    assert len(files) == 2
+    before = [file.stat().st_mtime_ns for file in files]
+    matcher_ablation(**arguments)
+    again = pd.read_csv(tmp_path / "out" / "matcher_ablation.csv")
+    assert [file.stat().st_mtime_ns for file in files] == before
+    pd.testing.assert_frame_equal(table.drop(columns="seconds"), again.drop(columns="seconds"))
+    assert "fewer" not in matcher_ablation(**arguments, names="sift")
+
+
+def test_matchers_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        matchers_of(str(tmp_path / "none.yaml"), None, {})
+    (tmp_path / "some.yaml").write_text("matchers: {a: {_target_: custom_components.matching.SIFTMatcher}}")
+    with pytest.raises(InputError, match="has the matchers a, not 'b'"):
+        matchers_of(str(tmp_path / "some.yaml"), "a b", {})
