@@ -5,6 +5,7 @@ from __future__ import annotations
 from custom_components.engines.field_records import field_records
 from custom_components.engines.keypoint_pairs import KeypointPairs
 from custom_components.engines.level_optimizers import level_optimizers, level_schedulers
+from custom_components.engines.matched_crops import MatchedCrops, annotated, pseudo_labels, sources_of
 from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
 from custom_components.engines.patch_trainer import GradientExchange, PatchTrainer
 from custom_components.engines.staged_training import StagedTraining, TrainingStage
@@ -13,19 +14,23 @@ from custom_components.engines.training_pairs import records_of, single_images, 
 __all__ = [
     "GradientExchange",
     "KeypointPairs",
+    "MatchedCrops",
     "PairDataset",
     "PairEvaluator",
     "PairOutcome",
     "PatchTrainer",
     "StagedTraining",
     "TrainingStage",
+    "annotated",
     "field_records",
     "level_optimizers",
     "level_schedulers",
     "pair_dataset",
+    "pseudo_labels",
     "reason_of",
     "records_of",
     "single_images",
+    "sources_of",
     "stacked_pairs",
     "training_pairs",
 ]

@@ -24,7 +24,7 @@ def own_random_numbers():
     set_determinism(seed=None)
 
 
-def test_cotr_is_trained_resumed_and_matches_beside_xfeat(tmp_path, textured_table, monkeypatch) -> None:
+def test_cotr_is_trained_resumed_fine_tuned_and_matches_beside_xfeat(tmp_path, textured_table, monkeypatch) -> None:
     try:
         resolve("xfeat")
     except InputError:
@@ -43,6 +43,13 @@ def test_cotr_is_trained_resumed_and_matches_beside_xfeat(tmp_path, textured_tab
         run(config_file=f"{CONFIGS}/train_cotr.yaml", max_epochs=epochs, **settings)
     with (tmp_path / "models" / "cotr_training" / "curve.csv").open() as stream:
         assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2"]
+    tuning = {key: value for key, value in settings.items() if key != "scales"}
+    run(
+        config_file=[f"{CONFIGS}/train_cotr.yaml", f"{CONFIGS}/finetune_cotr.yaml"], max_epochs=1,
+        init_weights=str(tmp_path / "models" / "cotr.pt"), **tuning,
+    )  # fmt: skip
+    assert (tmp_path / "models" / "cotr_tuned.pt").is_file()
+    assert list((tmp_path / "models" / "cotr_tuning" / "matches").glob("*.npz"))
     pair = write_demo_pair(tmp_path / "pair")
     run(
         config_file=[f"{CONFIGS}/inference.yaml", f"{CONFIGS}/cotr.yaml"], moving=str(pair.moving),
