@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from skimage import data, io
 
 from benchmarks.keypoint_precision import configured, judge, keypoint_precision, landmark_displacement, markdown
 from custom_components.errors import InputError
@@ -58,30 +56,19 @@ def test_right_and_wrong_matches_are_counted() -> None:
     assert markdown(["b"], [none]).count("nan") == 8
 
 
-def test_a_table_is_printed_for_a_configured_matcher(tmp_path: Path) -> None:
-    image = data.immunohistochemistry()
-    points = np.array([[20.0, 20.0], [20.0, 150.0], [150.0, 20.0], [150.0, 150.0], [90.0, 80.0]])
-    for name, top in (("moving", 40), ("fixed", 43)):
-        section = np.full((192, 192, 3), 240, dtype=np.uint8)
-        section[12:180, 12:180] = image[top : top + 168, 60:228]
-        io.imsave(tmp_path / f"{name}.png", section, check_contrast=False)
-    for name, marks in (("moving", points + np.array([3.0, 0.0])), ("fixed", points)):
-        pd.DataFrame(marks[:, ::-1], columns=["X", "Y"]).to_csv(tmp_path / f"{name}.csv")
-    columns = ["id", "moving", "fixed", "moving_landmarks", "fixed_landmarks", "status"]
-    row = ["p0", "moving.png", "fixed.png", "moving.csv", "fixed.csv", "training"]
-    pd.DataFrame([row], columns=columns).to_csv(tmp_path / "pairs.csv", index=False)
-    config = tmp_path / "matcher.yaml"
+def test_a_table_is_printed_for_a_configured_matcher(shifted_table: Path) -> None:
+    config = shifted_table.parent / "matcher.yaml"
     config.write_text(
         "count: 5\nmatcher:\n  _target_: custom_components.matching.SIFTMatcher\n  max_keypoints: '@count'"
     )
-    table = keypoint_precision(str(tmp_path / "pairs.csv"), str(config), overrides={"count": 900}, status="training")
+    table = keypoint_precision(str(shifted_table), str(config), overrides={"count": 900}, status="training")
     cells = [cell.strip() for cell in table.splitlines()[2].split("|")[1:-1]]
     assert cells[0] == "p0"
     assert int(cells[1]) > 20
     assert float(cells[3]) > 0.9
     assert float(cells[4]) == 0.0  # 3 pixels are more than 0.01 of the diagonal
     with pytest.raises(InputError, match="no pair has status 'none'"):
-        keypoint_precision(str(tmp_path / "pairs.csv"), status="none")
+        keypoint_precision(str(shifted_table), status="none")
 
 
 def test_a_config_is_named_when_it_is_not_there(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from skimage import data, io
 from torch import Tensor
 
 from benchmarks.keypoint_precision import Prepared
@@ -58,34 +57,24 @@ def test_without_matches_the_landmarks_stay() -> None:
     assert row["matches"] == 5
 
 
-def test_the_table_from_files_and_its_resuming(tmp_path: Path) -> None:
-    image = data.immunohistochemistry()
-    points = np.array([[30.0, 30.0], [30.0, 150.0], [150.0, 30.0], [150.0, 150.0], [90.0, 80.0]])
-    for name, top in (("moving", 40), ("fixed", 43)):
-        section = np.full((192, 192, 3), 240, dtype=np.uint8)
-        section[12:180, 12:180] = image[top : top + 168, 60:228]
-        io.imsave(tmp_path / f"{name}.png", section, check_contrast=False)
-    for name, marks in (("moving", points + np.array([3.0, 0.0])), ("fixed", points)):
-        pd.DataFrame(marks[:, ::-1], columns=["X", "Y"]).to_csv(tmp_path / f"{name}.csv")
-    (tmp_path / "pairs.csv").write_text(
-        "id,moving,fixed,moving_landmarks,fixed_landmarks\np0,moving.png,fixed.png,moving.csv,fixed.csv\n"
-    )
-    config = tmp_path / "matchers.yaml"
+def test_the_table_from_files_and_its_resuming(shifted_table: Path) -> None:
+    folder = shifted_table.parent
+    config = folder / "matchers.yaml"
     config.write_text(
         "count: 900\nmatchers:\n"
         "  sift: {_target_: custom_components.matching.SIFTMatcher, max_keypoints: '@count'}\n"
         "  fewer: {_target_: custom_components.matching.SIFTMatcher, max_keypoints: 300}\n"
     )
-    arguments = {"pairs": str(tmp_path / "pairs.csv"), "to": str(tmp_path / "out"), "config": str(config)}
+    arguments = {"pairs": str(shifted_table), "to": str(folder / "out"), "config": str(config)}
     text = matcher_ablation(**arguments)
     assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| sift", "| fewer", *["| union"] * 4]
-    table = pd.read_csv(tmp_path / "out" / "matcher_ablation.csv")
+    table = pd.read_csv(folder / "out" / "matcher_ablation.csv")
     assert table.groupby("matcher")["mean_spline"].last().max() < 0.003
-    files = list((tmp_path / "out" / "matches").glob("*/*.npz"))
+    files = list((folder / "out" / "matches").glob("*/*.npz"))
     assert len(files) == 2
     before = [file.stat().st_mtime_ns for file in files]
     matcher_ablation(**arguments)
-    again = pd.read_csv(tmp_path / "out" / "matcher_ablation.csv")
+    again = pd.read_csv(folder / "out" / "matcher_ablation.csv")
     assert [file.stat().st_mtime_ns for file in files] == before
     pd.testing.assert_frame_equal(table.drop(columns="seconds"), again.drop(columns="seconds"))
     assert "fewer" not in matcher_ablation(**arguments, names="sift")
