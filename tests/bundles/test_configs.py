@@ -22,6 +22,7 @@ BUNDLES = sorted(path.parent.parent for path in ROOT.glob("bundles/*/configs/met
 CONFIGS = sorted(path for path in ROOT.glob("bundles/*/configs/*") if path.suffix in {".yaml", ".yml"})
 OVERLAYS = {
     "cotr.yaml": "evaluate.yaml",
+    "union.yaml": "evaluate.yaml",
     "finetune_cotr.yaml": "train_cotr.yaml",
     "syn.yaml": "evaluate.yaml",
     "demons.yaml": "evaluate.yaml",
