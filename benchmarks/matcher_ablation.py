@@ -21,21 +21,20 @@ import numpy as np
 import pandas as pd
 import torch
 from monai.bundle import ConfigParser
-from torch import Tensor
 
 from benchmarks.keypoint_precision import LIMITS, Prepared, judge, prepared
+from benchmarks.outliers import filters_of
 from custom_components.errors import InputError
 from custom_components.fields import lookup
 from custom_components.inferers import HybridMatching, ScatteredInterpolation, SplineInterpolation
 from custom_components.inferers.interpolation import Interpolation
 from custom_components.matching import CachedMatcher, Matcher, PointPairs
-from custom_components.matching.outliers import filter_pairs, isolation_forest, merge_duplicates, neighbourhood
+from custom_components.matching.outliers import merge_duplicates
 from custom_components.metrics.tre import pair_metrics
 from custom_components.pairs import select_pairs
 from custom_components.studies import write_tables
 
 INTERPOLATIONS: Mapping[str, Interpolation] = {"spline": SplineInterpolation(), "linear": ScatteredInterpolation()}
-FILTERS = ("none", "forest", "neighbourhood", "both")
 UNION = "union"
 LEAST = 8  # matches below which a pair stays as it is, as in HybridMatching
 
@@ -64,21 +63,6 @@ def matchers_of(config: str, names: str | None, overrides: Mapping[str, Any]) ->
     return {name: parser.get_parsed_content(f"matchers::{name}") for name in wanted}
 
 
-def kept_by(name: str, pairs: PointPairs, diagonal: float) -> Tensor:
-    """Mask (N,) of the pairs that a filter of ``FILTERS`` keeps, with the settings of ``HybridMatching``."""
-    step = HybridMatching([])
-    tolerance = step.tolerance * diagonal
-    if name == "forest":
-        return isolation_forest(pairs, contamination=step.contamination, seed=step.seed)
-    if name == "neighbourhood":
-        return neighbourhood(pairs, tolerance=tolerance, rounds=step.rounds, seed=step.seed)
-    if name == "both":
-        return filter_pairs(
-            pairs, tolerance=tolerance, contamination=step.contamination, rounds=step.rounds, seed=step.seed
-        )[1]
-    return torch.ones(len(pairs), dtype=torch.bool)
-
-
 def carried(given: Prepared, pairs: PointPairs, interpolation: Interpolation) -> np.ndarray[Any, Any]:
     """Moving landmarks (N, 2) in the fixed image: looked up in a field on the moving grid, not through an inverse."""
     if len(pairs) < LEAST:
@@ -102,18 +86,18 @@ def row_of(given: Prepared, pairs: PointPairs, seconds: float) -> dict[str, floa
 def rows_of(given: Prepared, matchers: Mapping[str, Matcher]) -> list[dict[str, Any]]:
     """One pair by every matcher with both filters, then by the union with every choice of filters."""
     found, rows, total = [], [], 0.0
+    filters = filters_of(HybridMatching([]), given.diagonal)
     for name, matcher in matchers.items():
         start = time.perf_counter()
         pairs = merge_duplicates(matcher(given.moving, given.fixed))
         seconds = time.perf_counter() - start
         total += seconds
         found.append(pairs)
-        kept = pairs.select(kept_by("both", pairs, given.diagonal))
+        kept = pairs.select(filters["both"](pairs))
         rows.append({"matcher": name, "filter": "both", **row_of(given, kept, seconds)})
     union = merge_duplicates(PointPairs.concatenate(found))
-    for choice in FILTERS:
-        kept = union.select(kept_by(choice, union, given.diagonal))
-        rows.append({"matcher": UNION, "filter": choice, **row_of(given, kept, total)})
+    for choice, kept_by in filters.items():
+        rows.append({"matcher": UNION, "filter": choice, **row_of(given, union.select(kept_by(union)), total)})
     return rows
 
 
