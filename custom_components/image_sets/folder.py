@@ -6,7 +6,7 @@ from pathlib import Path
 
 from custom_components.errors import InputError
 from custom_components.image_sets.writing import neighbours, ordered_pairs, write_table
-from custom_components.pairs.images import MEDICAL, PICTURES, TIFF, suffix_of
+from custom_components.pairs.formats import MEDICAL, PICTURES, TIFF, suffix_of
 
 
 def folder(images: str, to: str, labels: str | None = None, reach: int | None = None, evaluation: float = 0.2) -> str:

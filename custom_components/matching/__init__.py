@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from custom_components.matching.cache import CachedMatcher, fingerprint
 from custom_components.matching.candidates import window_points
-from custom_components.matching.cotr import COTRMatcher, trained_cotr
+from custom_components.matching.cotr import COTRMatcher, trained_cotr, with_xfeat
 from custom_components.matching.deep_keypoints import DeepKeypointMatcher, add_matches
 from custom_components.matching.learned import LearnedMatching
 from custom_components.matching.lightglue import LightGlueMatcher
@@ -43,4 +43,5 @@ __all__ = [
     "fingerprint",
     "trained_cotr",
     "window_points",
+    "with_xfeat",
 ]

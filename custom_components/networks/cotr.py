@@ -47,6 +47,28 @@ def position_code(points: Tensor, bands: int) -> Tensor:
     return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
 
+def check_width(width: int, heads: int) -> None:
+    """Raise ``InputError`` unless a transformer's width goes by 4, for the position code, and by its heads."""
+    if width % 4 or width % heads:
+        raise InputError(f"the width of COTR is a multiple of 4 and of its {heads} heads, got {width}")
+
+
+def check_canvas(image: Tensor, stride: int) -> None:
+    """Raise ``InputError`` unless ``image`` is (B, 2, S, S), S a multiple of ``stride``."""
+    if image.dim() != 4 or image.shape[1] != 2 or image.shape[2] != image.shape[3] or image.shape[2] % stride:
+        raise InputError(
+            f"COTR takes two square images (B, 2, S, S), S a multiple of {stride}; got {tuple(image.shape)}"
+        )
+
+
+def cell_centres(rows: int, columns: int, like: Tensor) -> Tensor:
+    """(2, rows * columns, 2) x, y canvas fractions of the cells of the left and of the right image."""
+    y, x = ((torch.arange(n, device=like.device, dtype=like.dtype) + 0.5) / n for n in (rows, columns))
+    own = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
+    half = own * own.new_tensor([0.5, 1.0])
+    return torch.stack([half, half + half.new_tensor([0.5, 0.0])])
+
+
 class FeedForward(nn.Module):
     """Two linear layers with their residual and normalisation; the names are those of the published file."""
 
@@ -136,8 +158,7 @@ class COTR(nn.Module):
         placed: bool = False,
     ) -> None:
         super().__init__()
-        if width % 4 or width % heads:
-            raise InputError(f"the width of COTR is a multiple of 4 and of its {heads} heads, got {width}")
+        check_width(width, heads)
         self.width = width
         self.stride = 2 ** (1 + len(blocks))
         self.backbone = _backbone(block, blocks, channels, normalisation)
@@ -172,16 +193,13 @@ class COTR(nn.Module):
         Raises:
             InputError: there are not two images, or they are no square of such a side.
         """
-        if image.dim() != 4 or image.shape[1] != 2 or image.shape[2] != image.shape[3] or image.shape[2] % self.stride:
-            raise InputError(
-                f"COTR takes two square images (B, 2, S, S), S a multiple of {self.stride}; got {tuple(image.shape)}"
-            )
+        check_canvas(image, self.stride)
         # each image by itself: what one shows must not leak into the other's features over the seam
         left, right = (self._maps(image[:, side : side + 1]) for side in (0, 1))
         cells = self.input_proj(torch.cat([left, right], dim=3))
-        y, x = ((torch.arange(n, device=image.device, dtype=image.dtype) + 0.5) / n for n in cells.shape[2:])
-        centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
-        code = position_code(centres, self.bands)[None]
+        rows, columns = cells.shape[2:]
+        centres = torch.cat(list(cell_centres(rows, columns // 2, image).unflatten(1, (rows, columns // 2))), dim=1)
+        code = position_code(centres.flatten(0, 1), self.bands)[None]
         found = cells.flatten(2).transpose(1, 2)
         for layer in self.encoder:
             found = layer(found, code)
@@ -219,10 +237,10 @@ class AskedTwice(nn.Module):
     """COTR's answers, and its answers to them, which should be the queries again.
 
     Args:
-        network: asked.
+        network: asked, with the ``encode`` and ``decode`` of ``COTR``.
     """
 
-    def __init__(self, network: COTR) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 

@@ -49,6 +49,7 @@ class ReportData:
         background: of the moving image, one value a channel.
         kept: (moving, fixed) physical points (N, 2) x, y of the matches.
         dropped: the same of the rejected ones.
+        fixed_shape: of the fixed image's file, whose pixels the landmarks count.
         landmarks: (moving as annotated, warped, fixed) pixels (N, 2) row, col, or None.
         landmark_names: one a landmark.
     """
@@ -61,6 +62,7 @@ class ReportData:
     background: Sequence[float]
     kept: tuple[Points, Points]
     dropped: tuple[Points, Points]
+    fixed_shape: tuple[int, ...]
     landmarks: tuple[Points, Points, Points] | None = None
     landmark_names: Sequence[str] = ()
 
@@ -147,7 +149,7 @@ def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, list[dict[str
         return None
     start, warped, truth = data.landmarks
     before, after = tre(start, truth), tre(warped, truth)
-    diagonal = float(np.hypot(*data.fixed.shape[1:]))
+    diagonal = float(np.hypot(*data.fixed_shape))
     kinds: dict[str, Callable[[Points], Any]] = {
         "mean": np.mean,
         "median": np.median,
@@ -209,7 +211,7 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
     }
     if data.landmarks is not None:
         start, end, truth = data.landmarks
-        scale = np.array(shape) / np.array(data.fixed.shape[1:])
+        scale = np.array(shape) / np.array(data.fixed_shape)
         images["landmarks"] = draw.landmark_picture(rgb_fixed, *((p + 0.5) * scale - 0.5 for p in (start, end, truth)))
         images["errors"] = draw.error_chart(tre(start, truth), tre(end, truth), "pixels of the fixed image")
     return images

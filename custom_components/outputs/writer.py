@@ -42,6 +42,7 @@ from custom_components.pairs import (
     Pair,
     atomic_path,
     check_landmark_counts,
+    file_pixel_size,
     map_geojson,
     read_geojson,
     read_image,
@@ -52,7 +53,8 @@ from custom_components.pairs import (
     write_image,
     write_points,
 )  # fmt: skip
-from custom_components.pairs.images import MEDICAL, TIFF
+from custom_components.pairs.formats import MEDICAL, TIFF
+from custom_components.pairs.slides import SLIDES
 
 Matrix = npt.NDArray[np.float64]
 Points = npt.NDArray[np.float64]
@@ -69,6 +71,8 @@ def output_suffix(moving: Path, wanted: str | None) -> str:
         return wanted if wanted.startswith(".") else f".{wanted}"
     suffix = suffix_of(moving)
     if moving.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        return ".ome.tif"
+    if suffix in SLIDES:
         return ".ome.tif"
     return suffix if suffix in (*MEDICAL, *TIFF) else ".png"
 
@@ -230,13 +234,15 @@ def write_registration(
         working_fixed.meta["index_to_physical"],
         working_moving.meta["index_to_physical"],
     )
+    # annotations and landmarks count the pixels of the files, of which large slides were read shrunk
+    file_fixed, file_moving = fixed.meta["file_to_physical"], moving.meta["file_to_physical"]
     forward = displacement_image(result.ddf, grid_fixed, grid_moving)
     bend = affine_residual(best_affine(result.ddf), result.ddf)
     backward = displacement_image(result.inverse, grid_moving, grid_fixed)
     metrics: dict[str, Any] = {
         "id": pair.id, "status": "ok", "reason": "", "note": note, "unit": unit,
         "moving": str(pair.moving), "fixed": str(pair.fixed),
-        "moving_pixel_size": moving.meta["pixel_size"], "fixed_pixel_size": fixed.meta["pixel_size"],
+        "moving_pixel_size": file_pixel_size(moving), "fixed_pixel_size": file_pixel_size(fixed),
         "moving_grid": _grid(moving), "fixed_grid": _grid(fixed),
         "stages": {s.name: {"seconds": s.seconds, **s.details} for s in result.stages},
         "matches": len(result.matches), "dropped": len(result.dropped),
@@ -261,11 +267,11 @@ def write_registration(
         write_displacement(folder / f"displacement{suffix}", forward)
         write_displacement(folder / f"inverse_displacement{suffix}", backward)
         write_transform(folder / "transform.h5", forward)
-        landmarks = _carry_landmarks(pair, backward, fixed, moving_matrix, fixed_matrix, folder, metrics)
+        landmarks = _carry_landmarks(pair, backward, fixed, file_moving, file_fixed, folder, metrics)
         if pair.moving_annotations is not None:
             annotations = map_geojson(
                 read_geojson(pair.moving_annotations),
-                lambda points: carry_points(points, backward, moving_matrix, fixed_matrix), DENSIFY,
+                lambda points: carry_points(points, backward, file_moving, file_fixed), DENSIFY,
             )  # fmt: skip
             write_geojson(folder / f"warped_{pair.moving_annotations.stem}.geojson", annotations)
         if pair.moving_labels is not None:
@@ -288,6 +294,7 @@ def write_registration(
                 background,
                 kept,
                 dropped,
+                tuple(fixed.meta["file_shape"]),
                 landmarks,
                 read_index(pair.moving_landmarks) if pair.moving_landmarks is not None else (),
             )
@@ -300,10 +307,10 @@ def write_registration(
 
 
 def _grid(image: MetaTensor) -> dict[str, Any]:
-    """Size and geometry of an image as read, so that the fields can be applied without the image."""
+    """Size and geometry of an image's file, so that the fields can be applied without the image."""
     return {
-        "shape": [int(side) for side in image.shape[1:]],
-        "index_to_physical": np.asarray(image.meta["index_to_physical"]).tolist(),
+        "shape": [int(side) for side in image.meta["file_shape"]],
+        "index_to_physical": np.asarray(image.meta["file_to_physical"]).tolist(),
     }
 
 
@@ -348,7 +355,7 @@ def _carry_landmarks(
         return None
     truth = read_points(pair.fixed_landmarks)
     check_landmark_counts(start, truth, (pair.moving_landmarks, pair.fixed_landmarks))
-    diagonal = float(np.hypot(*fixed.shape[1:]))
+    diagonal = float(np.hypot(*fixed.meta["file_shape"]))
     metrics["landmarks"] = asdict(pair_metrics(start, warped, truth, diagonal))
     return start, warped, truth
 

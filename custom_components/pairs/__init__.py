@@ -11,19 +11,27 @@ from custom_components.pairs.acrobat import (
     write_acrobat_submission,
 )
 from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.formats import suffix_of
 from custom_components.pairs.geojson import map_geojson, read_geojson, write_geojson
-from custom_components.pairs.images import read_image, suffix_of, write_image
+from custom_components.pairs.images import file_pixel_size, read_image, write_image
 from custom_components.pairs.landmarks import check_landmark_counts, read_index, read_points, write_points
+from custom_components.pairs.slides import Slide, is_large, level_for, level_matrix, open_slide
 from custom_components.pairs.table import Pair, check_pair, read_pairs, select_pairs
 
 __all__ = [
     "AcrobatPair",
     "AcrobatTruth",
     "Pair",
+    "Slide",
     "atomic_path",
     "check_landmark_counts",
     "check_pair",
+    "file_pixel_size",
+    "is_large",
+    "level_for",
+    "level_matrix",
     "map_geojson",
+    "open_slide",
     "read_acrobat_points",
     "read_acrobat_submission",
     "read_acrobat_truth",

@@ -6,7 +6,6 @@ position times the micrometres per pixel, without half a pixel added, as the org
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import tifffile
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.cells import read_cells
-from custom_components.pairs.images import UNREADABLE, PixelSize, ome_pixel_size, tiff_pixel_size
+from custom_components.pairs.formats import UNREADABLE, PixelSize, pixel_size_of
 
 Points = npt.NDArray[np.float64]
 
@@ -217,8 +216,8 @@ def slide_header(path: str | Path) -> tuple[tuple[int, int], PixelSize | None]:
         with tifffile.TiffFile(path) as tiff:
             series = tiff.series[0]
             shape = series.shape[series.axes.index("Y")], series.shape[series.axes.index("X")]
-            size = ome_pixel_size(tiff.ome_metadata) if tiff.is_ome else tiff_pixel_size(tiff.pages.first)
-    except (*UNREADABLE, struct.error) as error:  # the latter from a file of a few bytes
+            size = pixel_size_of(tiff)
+    except UNREADABLE as error:
         raise InputError(f"image {path} can't be read as TIFF, it may be damaged or cut off: {error}") from error
     return (int(shape[0]), int(shape[1])), size
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,36 +28,38 @@ from PIL import Image, ImageFile
 from custom_components.errors import InputError
 from custom_components.fields import geometry
 from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.formats import (
+    MEDICAL,
+    PICTURES,
+    TIFF,
+    UNREADABLE,
+    PixelSize,
+    first_line,
+    pixel_size_of,
+    suffix_of,
+)  # fmt: skip
+from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk
 
 Array = npt.NDArray[Any]
-PixelSize = tuple[float, float]
-TIFF = (".tif", ".tiff", ".btf")
-MEDICAL = (".nii", ".nii.gz", ".mha", ".nrrd", ".mhd")
-PICTURES = (".png", ".jpg", ".jpeg")
+Matrix = npt.NDArray[np.float64]
 MIN_SIDE = 32
-# what Pillow, tifffile, nibabel and ITK raise on files that they don't understand or that end too early
-UNREADABLE = (OSError, ValueError, RuntimeError, SyntaxError, LookupError, TypeError, EOFError, struct.error)
 VECTOR_KINDS = ("UC", "US", "SS", "F", "D")  # of ITK's Python package, for images with components
-TO_MICROMETRE = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6}
 
 
-def suffix_of(path: str | Path) -> str:
-    """Lower-case suffix, ".nii.gz" as one."""
-    name = Path(path).name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
-
-
-def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
-    """Read PNG, JPEG, TIFF, OME-TIFF, NIfTI, MHA or NRRD.
+def read_image(path: str | Path, channel: int | None = None, longest: float | None = None) -> MetaTensor:
+    """Read PNG, JPEG, TIFF, OME-TIFF, NIfTI, MHA, NRRD, or the slides of ``pairs.slides``.
 
     Args:
         path: the file.
         channel: keep this channel alone.
+        longest: of an image of more than ``LARGE`` pixels that can be read by regions, read no more than is needed for
+            a longest side of so many; None reads all of any image.
 
     Returns:
         (C, *spatial) in the file's own dtype (wide unsigned types as the next signed one, up to int64), alpha
-        blended onto white. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres or None),
-        index_to_physical.
+        blended onto white. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres or None) and
+        index_to_physical of what was read, whose unit is the pixel of the file; file_shape and file_to_physical, the
+        same of the file at its full resolution.
 
     Raises:
         InputError: missing, unreadable or truncated file, NaN or infinite pixels, a side below 32 pixels (2-D),
@@ -68,17 +69,19 @@ def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
     if not file.is_file():
         raise InputError(f"image {file} does not exist")
     suffix = suffix_of(file)
+    step, shape = None, None
     try:
         if suffix in MEDICAL:
             array, matrix = _read_medical(file)
             size = None
+        elif longest is not None and is_large(file) or suffix in SLIDES:
+            array, size, step, shape = _read_slide(file, longest)
         else:
             array, size = _read_tiff(file) if suffix in TIFF else _read_picture(file)
-            matrix = geometry.index_to_physical([1.0] * (array.ndim - 1))
     except InputError:
         raise
     except UNREADABLE as error:
-        raise InputError(f"image {file} can't be read, it may be damaged or cut off: {_first_line(error)}") from error
+        raise InputError(f"image {file} can't be read, it may be damaged or cut off: {first_line(error)}") from error
     _check_pixels(array, file)
     if channel is not None:
         if not 0 <= channel < len(array):
@@ -88,14 +91,33 @@ def read_image(path: str | Path, channel: int | None = None) -> MetaTensor:
     # torch lacks most operations on unsigned 16 and 32 bit
     wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "bool": np.uint8}.get(name, array.dtype)
     tensor = torch.from_numpy(np.ascontiguousarray(array.astype(wide, copy=False)))
-    meta = {"filename": str(file), "dtype": name, "pixel_size": size, "index_to_physical": matrix}
+    if suffix not in MEDICAL:
+        matrix = geometry.index_to_physical([1.0] * (array.ndim - 1))
+    meta = {
+        "filename": str(file), "dtype": name, "pixel_size": size,
+        "index_to_physical": matrix if step is None else matrix @ step,
+        "file_shape": shape or tuple(array.shape[1:]), "file_to_physical": matrix,
+    }  # fmt: skip
     return MetaTensor(tensor, meta=meta)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip(" .")]
-    lines = [line for line in lines if not line.startswith("Reason:")]  # ITK's is of the system, often stale
-    return lines[-1] if lines else type(error).__name__
+def file_pixel_size(image: MetaTensor) -> PixelSize | None:
+    """(row, col) micrometres of a pixel of the file that ``image`` was read from, at full resolution."""
+    if image.meta["pixel_size"] is None:
+        return None
+    to_file = np.linalg.inv(image.meta["file_to_physical"]) @ image.meta["index_to_physical"]
+    rows, columns = np.array(image.meta["pixel_size"]) / np.diag(to_file)[:2]
+    return float(rows), float(columns)
+
+
+def _read_slide(file: Path, longest: float | None) -> tuple[Array, PixelSize | None, Matrix, tuple[int, ...]]:
+    """Pixels, their size, the matrix from them to those of the file, and the file's shape."""
+    with open_slide(file) as slide:
+        array, step = read_shrunk(slide, longest or max(slide.levels[0]))
+        rows, columns = (float(factor) for factor in np.diag(step)[:2])
+        size = slide.pixel_size
+        own = None if size is None else (size[0] * rows, size[1] * columns)
+        return np.ascontiguousarray(np.moveaxis(array, -1, 0)), own, step, slide.levels[0]
 
 
 def _check_pixels(array: Array, file: Path) -> None:
@@ -162,7 +184,7 @@ def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
         series = tiff.series[0]
         array, axes = series.asarray(), series.axes
         page = tiff.pages.first
-        size = ome_pixel_size(tiff.ome_metadata) if tiff.is_ome else tiff_pixel_size(page)
+        size = pixel_size_of(tiff)
         alpha = tuple(page.extrasamples) in ((1,), (2,))  # a further channel of no stated kind is data
     for axis in [a for a in axes if a not in "YX"]:
         position = axes.index(axis)
@@ -179,32 +201,6 @@ def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
         return array[None], size
     array = np.moveaxis(array, axes.index(channel_axes[0]), 0)
     return (_blend_alpha(array) if alpha and len(array) in (2, 4) else array), size
-
-
-def ome_pixel_size(xml: str | None) -> PixelSize | None:
-    """Micrometres of a pixel as OME-XML has them; None where it doesn't say."""
-    pixels = tifffile.xml2dict(xml or "<OME/>").get("OME", {}).get("Image", {})
-    pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {}) if pixels else {}
-    try:
-        sizes = [
-            float(pixels[f"PhysicalSize{a}"]) * TO_MICROMETRE[pixels.get(f"PhysicalSize{a}Unit", "µm")] for a in "YX"
-        ]
-    except (KeyError, ValueError):
-        return None
-    return (sizes[0], sizes[1]) if min(sizes) > 0 else None
-
-
-def tiff_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
-    """Pixel size of TIFF's resolution tags, when they are in centimetres and fit a microscope (< 100 µm)."""
-    if page.tags.valueof("ResolutionUnit") != 3:
-        return None
-    sizes = []
-    for tag in ("YResolution", "XResolution"):
-        numerator, denominator = page.tags.valueof(tag, (0, 1))
-        if not numerator:
-            return None
-        sizes.append(1e4 * denominator / numerator)
-    return (sizes[0], sizes[1]) if max(sizes) < 100 else None
 
 
 def _itk_image(file: Path) -> Any:
@@ -282,7 +278,7 @@ def write_image(
             _write_medical(target, array, index_to_physical)
         except (OSError, RuntimeError, TypeError, LookupError) as error:
             what = f"{array.dtype} of shape {array.shape} as {suffix}"
-            raise InputError(f"{target}: can't write {what}: {_first_line(error)}") from error
+            raise InputError(f"{target}: can't write {what}: {first_line(error)}") from error
         return
     with atomic_path(target) as partial:
         if suffix in TIFF:

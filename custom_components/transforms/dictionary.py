@@ -8,6 +8,7 @@ the grey working images (1, *spatial), 0..1; ``mask_moving`` and ``mask_fixed`` 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,13 @@ from scipy.ndimage import affine_transform
 
 from custom_components.errors import InputError
 from custom_components.fields import index_to_physical
-from custom_components.pairs import Pair, check_pair, read_image
+from custom_components.pairs import Pair, check_pair, file_pixel_size, is_large, open_slide, read_image
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
 from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
 
 Data = dict[Hashable, Any]
 SIDES = ("moving", "fixed")
+SHOWN = 2048  # pixels of a slide's longest side, for the pictures of the report
 
 
 class ReadPaird(Transform):
@@ -35,17 +37,27 @@ class ReadPaird(Transform):
     Args:
         channel: take this channel alone (multi-channel fluorescence); None takes all.
         volumes: also take a pair of 3-D images; landmarks and annotations have two dimensions.
+        working_size: of the longest side; of large slides no more is read than this needs, but at least ``SHOWN``.
+        micrometres_per_pixel: the same in place of ``working_size``. None of both reads every image whole.
     """
 
-    def __init__(self, channel: int | None = None, volumes: bool = False) -> None:
+    def __init__(
+        self,
+        channel: int | None = None,
+        volumes: bool = False,
+        working_size: int | None = None,
+        micrometres_per_pixel: float | None = None,
+    ) -> None:
         self.channel = channel
         self.volumes = volumes
+        self.working_size = working_size
+        self.micrometres_per_pixel = micrometres_per_pixel
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Add ``moving``, ``fixed`` and ``unit``."""
         pair: Pair = data["pair"]
         check_pair(pair)
-        images = {side: read_image(getattr(pair, side), channel=self.channel) for side in SIDES}
+        images = {side: self._read(getattr(pair, side)) for side in SIDES}
         for side, image in images.items():
             if image.ndim != 3 and not self.volumes:
                 raise InputError(f"{getattr(pair, side)}: {image.ndim - 1}-D image; this bundle registers 2-D sections")
@@ -56,10 +68,20 @@ class ReadPaird(Transform):
         metric = all(image.meta["pixel_size"] is not None for image in images.values())
         if metric:
             for image in images.values():
-                rows, columns = image.meta["pixel_size"]
-                image.meta["index_to_physical"] = index_to_physical((columns, rows))
+                to_file = np.linalg.inv(image.meta["file_to_physical"]) @ image.meta["index_to_physical"]
+                image.meta["file_to_physical"] = index_to_physical(file_pixel_size(image)[::-1])
+                image.meta["index_to_physical"] = image.meta["file_to_physical"] @ to_file
         unit = "millimetre" if images["fixed"].ndim == 4 else "micrometre" if metric else "pixel"
         return dict(data) | images | {"unit": unit}
+
+    def _read(self, file: Path) -> MetaTensor:
+        longest: float | None = self.working_size
+        if self.micrometres_per_pixel is not None and is_large(file):
+            with open_slide(file) as slide:
+                # without a pixel size WorkingSized says what is wrong
+                size = max(slide.pixel_size or (self.micrometres_per_pixel,) * 2)
+                longest = max(slide.levels[0]) * size / self.micrometres_per_pixel
+        return read_image(file, channel=self.channel, longest=longest and max(longest, SHOWN))
 
     @staticmethod
     def _check_attached(pair: Pair) -> None:
@@ -194,14 +216,13 @@ class WorkingSized(MapTransform):
         """Add the shrunk images."""
         result = dict(data)
         images = [result[key] for key in self.key_iterator(result)]
-        scales = working_scale(
-            [tuple(image.shape[1:]) for image in images],
-            [image.meta["pixel_size"] for image in images],
-            self.working_size,
-            self.micrometres_per_pixel,
-        )
-        for key, image, scale in zip(self.key_iterator(result), images, scales, strict=True):
-            small, matrix = shrink(as_float(image), image.meta["index_to_physical"], scale)
+        # of the files: slides may have been read at levels that differ
+        shapes = [tuple(image.meta["file_shape"]) for image in images]
+        sizes = [file_pixel_size(image) for image in images]
+        scales = working_scale(shapes, sizes, self.working_size, self.micrometres_per_pixel)
+        for key, image, shape, scale in zip(self.key_iterator(result), images, shapes, scales, strict=True):
+            left = min(1.0, scale * max(shape) / max(image.shape[1:]))
+            small, matrix = shrink(as_float(image), image.meta["index_to_physical"], left)
             result[f"working_{key}"] = MetaTensor(small, meta={**image.meta, "index_to_physical": matrix})
         return result
 

@@ -1,0 +1,86 @@
+"""A displacement image evaluated block by block on the pixels of large images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import itk
+import numpy as np
+import numpy.typing as npt
+
+from custom_components.errors import InputError
+from custom_components.fields.itk_bridge import matrix_of
+
+Matrix = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BlockSources:
+    """Where the pixels of a block come from.
+
+    Attributes:
+        rows: (h, w) float32, row in the source image less ``origin[0]``.
+        columns: the same of columns.
+        origin: first row and column of the source pixels that the block needs, whole numbers.
+        size: how many rows and columns those are; may lie outside of the source.
+    """
+
+    rows: Floats
+    columns: Floats
+    origin: tuple[int, int]
+    size: tuple[int, int]
+
+
+class FieldBlocks:
+    """The source positions of any block of a target image, linear between the field's voxels.
+
+    Beyond the field's border its border value holds, as in ``transform_points``. The grids of field, target and source
+    are parallel, which those of slides are; so rows and columns are interpolated one after the other.
+
+    Args:
+        displacement: displacement image, target -> source, physical units.
+        target_matrix: (3, 3) index_to_physical of the target image.
+        source_matrix: the same of the source image.
+
+    Raises:
+        InputError: a grid is turned against the others.
+    """
+
+    def __init__(self, displacement: Any, target_matrix: Matrix, source_matrix: Matrix) -> None:
+        vectors = np.asarray(itk.array_from_image(displacement)).astype(np.float32)
+        to_field = np.linalg.inv(matrix_of(displacement)) @ target_matrix
+        to_source = np.linalg.inv(source_matrix)
+        for matrix in (to_field, to_source @ target_matrix):
+            if np.abs(matrix[[0, 1], [1, 0]]).max() > 1e-9 * np.abs(np.diag(matrix)[:2]).min():
+                raise InputError("the field's grid is turned against the image's; such an image is warped as a whole")
+        self.to_field = to_field
+        self.base = to_source @ target_matrix
+        # vectors (x, y) to rows and columns of the source
+        turned = vectors @ to_source[:2, :2].T.astype(np.float32)
+        self.vectors = np.moveaxis(turned, -1, 0).copy()
+
+    def __call__(self, row: int, column: int, height: int, width: int) -> BlockSources:
+        """Of the block of ``height`` x ``width`` target pixels from a first one on."""
+        axes = [np.arange(row, row + height), np.arange(column, column + width)]
+        lines = [self.base[k, k] * axis + self.base[k, 2] for k, axis in enumerate(axes)]
+        shift = self._between(self._between(self.vectors, 1, axes[0]), 2, axes[1])
+        whole = [line[:, None] if k == 0 else line[None] for k, line in enumerate(lines)]
+        # a slide's positions are too large for float32, those in a block are not
+        start = [float(line.min()) + float(shift[k].min()) for k, line in enumerate(lines)]
+        origin = (int(np.floor(start[0])), int(np.floor(start[1])))
+        maps = [(whole[k] - origin[k]).astype(np.float32) + shift[k] for k in range(2)]
+        size = (int(np.ceil(maps[0].max())) + 2, int(np.ceil(maps[1].max())) + 2)
+        return BlockSources(maps[0], maps[1], origin, size)
+
+    def _between(self, values: Floats, axis: int, positions: npt.NDArray[Any]) -> Floats:
+        """Values at target rows (axis 1) or columns (axis 2), linear between the field's voxels."""
+        k = axis - 1
+        last = values.shape[axis] - 1
+        place = np.clip(self.to_field[k, k] * positions + self.to_field[k, 2], 0, last)
+        before = np.minimum(place.astype(np.int64), max(last - 1, 0))
+        share = (place - before).astype(np.float32)
+        share = share[:, None] if axis == 1 else share
+        first, second = (values.take(np.minimum(before + step, last), axis) for step in (0, 1))
+        return np.asarray(first + (second - first) * share)
