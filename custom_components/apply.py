@@ -21,8 +21,10 @@ import numpy.typing as npt
 
 from custom_components.errors import InputError
 from custom_components.fields import read_displacement, resample
+from custom_components.outputs.carry_slide import carry_slide
 from custom_components.outputs.writer import DENSIFY, background_of, carry_points, native_array, output_suffix
 from custom_components.pairs import (
+    is_large,
     map_geojson,
     read_geojson,
     read_image,
@@ -72,6 +74,10 @@ def carry(
     direction: str = "moving_to_fixed",
     output: str | None = None,
     order: int = 1,
+    level: int = 0,
+    compression: str | None = None,
+    quality: int = 90,
+    threads: int | None = None,
 ) -> str:
     """Carry one file over and return the path of the result.
 
@@ -82,7 +88,11 @@ def carry(
         geojson: or GeoJSON in its pixels.
         direction: "moving_to_fixed" or "fixed_to_moving".
         output: file to write; default beside the field, ``warped_<name>``.
-        order: of the interpolation of an image: 0 for labels, 1 linear, 3 cubic.
+        order: of the interpolation of an image: 0 for labels, 1 linear, 3 cubic (not of slides).
+        level: of slides, 0 writes the target's full resolution, each further one half of it.
+        compression: of slides, "jpeg", "deflate" or "none"; default JPEG for colour, deflate for all else.
+        quality: of JPEG.
+        threads: that warp a slide; default one a core.
 
     Raises:
         InputError: not exactly one thing to carry, an unknown direction, an image of another size, or a file that
@@ -102,6 +112,14 @@ def carry(
     given = Path(image or points or geojson or "")
     if image is not None:
         suffix = output_suffix(given, None)
+        if is_large(given) or level > 0:
+            path = Path(output) if output else plain.with_name(f"warped_{given.name.split('.')[0]}.ome.tif")
+            size = json.loads(info.read_text()).get(f"{target}_pixel_size")
+            carry_slide(
+                given, path, read_displacement(pull), from_shape, from_matrix, to_shape, to_matrix,
+                size and tuple(size), order, level, compression, quality, threads,
+            )  # fmt: skip
+            return str(path)
         path = Path(output) if output else plain.with_name(f"warped_{given.name.split('.')[0]}{suffix}")
         array = native_array(read_image(given))
         if array.shape[1:] != from_shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,11 @@ class FieldBlocks:
         # vectors (x, y) to rows and columns of the source
         turned = vectors @ to_source[:2, :2].T.astype(np.float32)
         self.vectors = np.moveaxis(turned, -1, 0).copy()
+
+    def digest(self) -> str:
+        """Of all that the positions depend on."""
+        parts = (self.vectors, self.to_field, self.base)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
     def __call__(self, row: int, column: int, height: int, width: int) -> BlockSources:
         """Of the block of ``height`` x ``width`` target pixels from a first one on."""

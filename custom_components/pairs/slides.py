@@ -7,11 +7,14 @@ the forms of other scanners (.ndpi, .mrxs, .scn, .bif, .vms) by OpenSlide throug
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import openslide
@@ -24,6 +27,7 @@ from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_l
 Array = npt.NDArray[Any]
 Shape = tuple[int, int]
 SLIDES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu")
+RESIZED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV averages
 LARGE = 1 << 25  # pixels; what is smaller is registered and written as a whole
 CHANNELS = "CSQIZT"  # axes of TIFF series that can hold channels; S are samples of a pixel, Z and T of stacks
 
@@ -69,12 +73,38 @@ class _Closing:
         raise NotImplementedError
 
 
+class Recent:
+    """The arrays that were asked for last, as far as they fit into ``room`` bytes. Safe in threads."""
+
+    def __init__(self, room: float = 48e6) -> None:
+        self.left = room
+        self._kept: OrderedDict[Any, Array] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Any, make: Callable[[], Array | None]) -> Array | None:
+        """The array of ``key``, made if it is not there; two threads may make it both."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        if made is not None:
+            with self._lock:
+                if key not in self._kept:
+                    self._kept[key] = made
+                    self.left -= made.nbytes
+                while self.left < 0 and len(self._kept) > 1:
+                    self.left += self._kept.popitem(last=False)[1].nbytes
+        return made
+
+
 class Plane:
     """One page of a TIFF, decoded segment by segment; a page without compression is mapped into memory."""
 
-    def __init__(self, page: tifffile.TiffPage, descriptor: int) -> None:
+    def __init__(self, page: tifffile.TiffPage, descriptor: int, recent: Recent) -> None:
         self.page = page
         self.descriptor = descriptor
+        self.recent = recent
         self.shape: Shape = (page.imagelength, page.imagewidth)
         self.samples = int(page.samplesperpixel)
         self.separate = page.planarconfig == 2 and self.samples > 1
@@ -118,6 +148,9 @@ class Plane:
 
     def _decoded(self, index: int) -> Array | None:
         """A segment (rows, columns, samples); None where the file left it out, which is black."""
+        return self.recent.get((id(self), index), lambda: self._decode(index))
+
+    def _decode(self, index: int) -> Array | None:
         count = self.page.databytecounts[index]
         if count == 0:
             return None
@@ -145,8 +178,9 @@ class TiffSlide(_Closing):
         self.dtype = np.dtype(series.dtype)
         self.pixel_size = pixel_size_of(self._file)
         self._descriptor = os.open(path, os.O_RDONLY)
+        recent = Recent()  # blocks that are read one after the other share segments
         self._planes = [
-            [Plane(page.aspage(), self._descriptor) for page in level.pages if page is not None]
+            [Plane(page.aspage(), self._descriptor, recent) for page in level.pages if page is not None]
             for level in series.levels
         ]
 
@@ -285,12 +319,8 @@ def averaged(part: Array, factor: int) -> Array:
     if down or right:
         part = np.pad(part, ((0, down), (0, right), (0, 0)), mode="edge")
     rows, columns = part.shape[0] // factor, part.shape[1] // factor
-    exact = np.uint32 if part.dtype.kind in "u" and part.dtype.itemsize <= 2 else np.float64
-    # one axis after the other keeps the sums along memory
-    total = part.reshape(rows, factor, -1).sum(axis=1, dtype=exact)
-    total = total.reshape(rows, columns, factor, -1).sum(axis=2, dtype=exact)
-    if part.dtype.kind == "f":
-        return np.asarray((total / factor**2).astype(part.dtype))
-    if exact is np.uint32:
-        return np.asarray(((total + factor**2 // 2) // factor**2).astype(part.dtype))
-    return np.asarray((total / factor**2).round().astype(part.dtype))
+    if part.dtype.name in RESIZED:
+        small = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+        return np.asarray(small).reshape(rows, columns, part.shape[2])
+    mean = part.reshape(rows, factor, columns, factor, -1).mean(axis=(1, 3))
+    return np.asarray((mean.round() if part.dtype.kind in "biu" else mean).astype(part.dtype))

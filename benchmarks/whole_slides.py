@@ -1,0 +1,170 @@
+"""Whole slides of known displacement: made, registered, warped at full resolution, beside other engines.
+
+    python -m benchmarks.whole_slides make --side 30000 --to slides/30k
+    python -m benchmarks.whole_slides measure --slides "slides/10k slides/20k slides/30k" --to out
+
+A slide has real tissue twice: enlarged to its whole size, which is what a registration sees, and tiled, which is what
+a pathologist sees at full resolution. The moving slide is the fixed one bent by a smooth random field.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import cv2
+import fire
+import numpy as np
+import numpy.typing as npt
+import torch
+from skimage import data as skimage_data
+
+from custom_components.fields import (
+    displacement_image,
+    grid_change,
+    index_to_physical,
+    smooth,
+    transform_points,
+)  # fmt: skip
+from custom_components.fields.blocks import FieldBlocks
+from custom_components.outputs.pyramid import PyramidWriter
+from custom_components.outputs.warp_slide import SlideWarp, warp_blocks
+from custom_components.pairs import read_points, write_points
+
+Array = npt.NDArray[Any]
+PIXEL_SIZE = (0.25, 0.25)
+FIELD_SIDE = 256  # voxels of the known field
+
+
+class TissueSlide:
+    """A slide of ``side`` pixels that is computed where it is read; see ``custom_components.pairs.Slide``."""
+
+    channels = 3
+    dtype = np.dtype(np.uint8)
+    pixel_size = PIXEL_SIZE
+
+    def __init__(self, side: int) -> None:
+        self.path = Path(f"tissue of {side} pixels")
+        self.levels = [(side, side)]
+        self.tissue = skimage_data.immunohistochemistry()
+        self.scale = side / len(self.tissue)
+        mirrored = np.concatenate([self.tissue, self.tissue[::-1]], axis=0)
+        # means of the fine texture, so that it changes contrast but not colour
+        self.texture = np.concatenate([mirrored, mirrored[:, ::-1]], axis=1).astype(np.float32)
+        self.texture -= self.texture.mean(axis=(0, 1))
+
+    def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
+        """See ``Slide``."""
+        rows, columns = np.arange(row, row + height), np.arange(column, column + width)
+        places = [((axis + 0.5) / self.scale - 0.5).astype(np.float32) for axis in (columns, rows)]
+        whole = cv2.remap(self.tissue, *np.meshgrid(*places), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        fine = self.texture[np.ix_(rows % len(self.texture), columns % len(self.texture))]
+        return (whole + 0.4 * fine).clip(0, 255).astype(np.uint8)
+
+
+def known_field(side: int, amplitude: float, seed: int) -> Any:
+    """Displacement image on ``FIELD_SIDE`` voxels a side, micrometres: smooth, a rotation of 3 degrees, a shift of 2 %."""
+    chance = np.random.default_rng(seed)
+    noise = torch.from_numpy(chance.standard_normal((1, 2, FIELD_SIDE, FIELD_SIDE))).float()
+    bend = smooth(noise, FIELD_SIDE / 16)
+    bend *= amplitude * FIELD_SIDE / bend.abs().max()
+    centred = np.stack(np.meshgrid(*[np.arange(FIELD_SIDE) - (FIELD_SIDE - 1) / 2] * 2, indexing="ij"))
+    angle = np.deg2rad(3.0)
+    turn = np.array([[np.cos(angle) - 1, -np.sin(angle)], [np.sin(angle), np.cos(angle) - 1]])
+    linear = np.einsum("ij,jhw->ihw", turn, centred) + 0.02 * FIELD_SIDE
+    matrix = index_to_physical(PIXEL_SIZE[::-1]) @ grid_change((FIELD_SIDE, FIELD_SIDE), (side, side))
+    return displacement_image(bend + torch.from_numpy(linear)[None].float(), matrix, matrix)
+
+
+def make(side: int, to: str, amplitude: float = 0.01, seed: int = 0, points: int = 200) -> str:
+    """Write fixed.ome.tif, moving.ome.tif and landmarks of both.
+
+    Args:
+        side: pixels.
+        to: folder.
+        amplitude: largest bend, share of the side.
+        seed: of the field.
+        points: landmarks.
+    """
+    folder = Path(to)
+    folder.mkdir(parents=True, exist_ok=True)
+    matrix = index_to_physical(PIXEL_SIZE[::-1])
+    slide = TissueSlide(side)
+    field = known_field(side, amplitude, seed)  # moving -> fixed, on the moving grid
+    still = displacement_image(torch.zeros(1, 2, 2, 2), *[matrix @ grid_change((2, 2), (side, side))] * 2)
+    for name, displacement in (("fixed", still), ("moving", field)):
+        writer = PyramidWriter(
+            folder / f"{name}.ome.tif", (side, side), 3, np.uint8, "jpeg", pixel_size=PIXEL_SIZE, recipe=[seed, amplitude]
+        )
+        warp = SlideWarp(slide, 0, FieldBlocks(displacement, matrix, matrix), 1, (240.0,) * 3)
+        for _ in warp_blocks(warp, writer, os.cpu_count() or 1):
+            pass
+        writer.finish()
+    moving = np.random.default_rng(seed + 1).uniform(0.15 * side, 0.85 * side, (points, 2))
+    fixed = transform_points(field, moving[:, ::-1] * PIXEL_SIZE)[:, ::-1] / PIXEL_SIZE
+    write_points(folder / "moving.csv", moving)
+    write_points(folder / "fixed.csv", fixed)
+    return f"{folder}: {side} x {side} pixels"
+
+
+def timed(command: list[str]) -> tuple[float, float, float]:
+    """(seconds, processor seconds, peak bytes) of a program that must succeed."""
+    start = perf_counter()
+    child = os.spawnvp(os.P_NOWAIT, command[0], command)
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        sys.exit(f"error: {' '.join(command)} failed")
+    return perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
+
+
+ENGINES = {
+    "copy": "import pyvips, sys; pyvips.Image.new_from_file(sys.argv[1], access='sequential').tiffsave(sys.argv[2], "
+    "tile=True, tile_width=512, tile_height=512, pyramid=True, subifd=True, compression='jpeg', Q=90, bigtiff=True)",
+}
+
+
+def measure(slides: str, to: str, threads: int = 1, config: str = "bundles/hybrid_matching/configs/inference.yaml") -> str:
+    """Register, warp and copy each pair that ``make`` wrote; returns a Markdown table.
+
+    Args:
+        slides: folders, separated by spaces.
+        to: folder of the results.
+        threads: that warp.
+        config: of the bundle that registers.
+    """
+    rows = ["| slide | step | seconds | processor s | MPix/s | peak GB | error, px |", "| --- " * 7 + "|"]
+    python = sys.executable
+    for folder in map(Path, slides.split()):
+        out = Path(to) / folder.name
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        register = [python, "-m", "monai.bundle", "run", "--config_file", config, "--output_dir", str(out), "--id", "pair"]
+        register += ["--moving", f"{folder}/moving.ome.tif", "--fixed", f"{folder}/fixed.ome.tif"]
+        register += ["--moving_landmarks", f"{folder}/moving.csv", "--fixed_landmarks", f"{folder}/fixed.csv"]
+        field = out / "pair" / "displacement.mha"
+        warp = [python, "-m", "custom_components.apply", "--field", str(field), "--image", f"{folder}/moving.ome.tif"]
+        warp += ["--output", str(out / "warped.ome.tif"), "--threads", str(threads)]
+        copy = [python, "-c", ENGINES["copy"], f"{folder}/moving.ome.tif", str(out / "copy.tif")]
+        side = None
+        for name, command in (("register", register), ("warp", warp), ("copy by pyvips", copy)):
+            seconds, processor, peak = timed(command)
+            error = ""
+            if name == "register":
+                ends = [read_points(p) for p in (out / "pair" / "warped_landmarks.csv", folder / "fixed.csv")]
+                error = f"{np.linalg.norm(ends[0] - ends[1], axis=1).mean():.2f}"
+                import json
+
+                side = json.loads((out / "pair" / "metrics.json").read_text())["fixed_grid"]["shape"][0]
+            speed = "" if name == "register" else f"{side**2 / seconds / 1e6:.1f}"
+            rows.append(
+                f"| {side} | {name} | {seconds:.0f} | {processor:.0f} | {speed} | {peak / 1e9:.2f} | {error} |"
+            )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    fire.Fire({"make": make, "measure": measure})

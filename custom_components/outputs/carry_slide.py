@@ -1,0 +1,113 @@
+"""Carry a whole slide over with a stored field, saying first what it takes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from custom_components.errors import InputError
+from custom_components.fields.blocks import FieldBlocks
+from custom_components.outputs.pyramid import PyramidWriter
+from custom_components.outputs.warp_slide import SlideWarp, check_room, estimate, warp_blocks
+from custom_components.outputs.writer import background_of
+from custom_components.pairs import Slide, level_matrix, open_slide
+from custom_components.pairs.formats import PixelSize
+from custom_components.pairs.slides import read_shrunk
+
+Matrix = npt.NDArray[np.float64]
+THUMBNAIL = 1024
+
+
+def carry_slide(
+    image: Path,
+    output: Path,
+    displacement: Any,
+    source_shape: tuple[int, ...],
+    source_matrix: Matrix,
+    target_shape: tuple[int, ...],
+    target_matrix: Matrix,
+    pixel_size: PixelSize | None = None,
+    order: int = 1,
+    level: int = 0,
+    compression: str | None = None,
+    quality: int = 90,
+    threads: int | None = None,
+) -> None:
+    """Warp a slide into a pyramidal OME-TIFF; what was stopped goes on at the next call.
+
+    Args:
+        image: the source slide.
+        output: .ome.tif or .tif.
+        displacement: displacement image, target -> source.
+        source_shape: (height, width) that the slide has at level 0.
+        source_matrix: index_to_physical of its level 0.
+        target_shape: of the frame it is warped into, at full resolution.
+        target_matrix: index_to_physical of that.
+        pixel_size: (row, col) micrometres of a target pixel at full resolution, or None.
+        order: 0 nearest, for labels, or 1 linear.
+        level: 0 is the target's full resolution, each further one half of it.
+        compression: "jpeg", "deflate" or "none"; None takes JPEG for colour, lossless deflate for all else.
+        quality: of JPEG.
+        threads: that warp; None takes one a core.
+
+    Raises:
+        InputError: another size than the registered slide's, a wrong option, no room for the result.
+    """
+    if not output.name.lower().endswith((".tif", ".tiff")):
+        raise InputError(f"{output}: a slide is written as .ome.tif or .tif")
+    if level < 0:
+        raise InputError(f"--level is 0 or more, got {level}")
+    if not output.parent.is_dir():
+        raise InputError(f"{output}: can't be written, there is no folder {output.parent}")
+    workers = threads or os.cpu_count() or 1
+    with open_slide(image) as slide:
+        if slide.levels[0] != tuple(source_shape):
+            sizes = [" x ".join(str(side) for side in reversed(shape)) for shape in (slide.levels[0], source_shape)]
+            raise InputError(f"image {image} is {sizes[0]} pixels, but the registered one has {sizes[1]}")
+        shape = tuple(-(-side // (1 << level)) for side in target_shape)
+        to_target = level_matrix((1 << level, 1 << level), (1, 1))
+        grid = target_matrix @ to_target
+        found = source_level(slide, source_matrix, grid)
+        to_source = level_matrix(slide.levels[0], slide.levels[found])
+        field = FieldBlocks(displacement, grid, source_matrix @ to_source)
+        thumbnail = np.moveaxis(read_shrunk(slide, THUMBNAIL)[0], -1, 0)
+        background = [0.0] * slide.channels if order == 0 else background_of(thumbnail)
+        warp = SlideWarp(slide, found, field, order, background)
+        colour = slide.channels == 3 and slide.dtype == np.uint8
+        size = None if pixel_size is None else (pixel_size[0] * (1 << level), pixel_size[1] * (1 << level))
+        writer = PyramidWriter(
+            output, (shape[0], shape[1]), slide.channels, slide.dtype,
+            compression or ("jpeg" if colour and order else "deflate"), quality, nearest=order == 0, pixel_size=size,
+            recipe=[str(image.resolve()), image.stat().st_mtime, order, field.digest()],
+        )  # fmt: skip
+        done = len(writer.places) - len(writer.missing())
+        if done:
+            print(f"{output}: going on after {done} of {len(writer.places)} blocks")
+        needed = estimate(warp, writer, workers)
+        print(f"{output}: {needed}")
+        check_room(needed, output.parent)
+        for _ in tqdm(warp_blocks(warp, writer, workers), total=needed.blocks, unit="block", desc=output.name):
+            pass
+        writer.finish()
+
+
+def source_level(slide: Slide, source_matrix: Matrix, target_grid: Matrix) -> int:
+    """The coarsest level of a slide that is no coarser than the grid it is warped onto.
+
+    Args:
+        slide: open.
+        source_matrix: index_to_physical of its level 0.
+        target_grid: index_to_physical of the grid.
+    """
+    spacing = np.linalg.norm(target_grid[:2, :2], axis=0)
+    enough = [
+        k
+        for k, shape in enumerate(slide.levels)
+        if (np.linalg.norm((source_matrix @ level_matrix(slide.levels[0], shape))[:2, :2], axis=0) <= 1.01 * spacing).all()
+    ]
+    return enough[-1] if enough else 0
