@@ -11,19 +11,21 @@ from custom_components.pairs.acrobat import (
     write_acrobat_submission,
 )
 from custom_components.pairs.atomic import atomic_path
-from custom_components.pairs.geojson import map_geojson, read_geojson, write_geojson
+from custom_components.pairs.geojson import geojson_stem, read_geojson, write_geojson
 from custom_components.pairs.images import read_image, suffix_of, write_image
 from custom_components.pairs.landmarks import check_landmark_counts, read_index, read_points, write_points
+from custom_components.pairs.point_table import PointTable, read_point_table, write_point_table
 from custom_components.pairs.table import Pair, check_pair, read_pairs, select_pairs
 
 __all__ = [
     "AcrobatPair",
     "AcrobatTruth",
     "Pair",
+    "PointTable",
     "atomic_path",
     "check_landmark_counts",
     "check_pair",
-    "map_geojson",
+    "geojson_stem",
     "read_acrobat_points",
     "read_acrobat_submission",
     "read_acrobat_truth",
@@ -31,11 +33,13 @@ __all__ = [
     "read_image",
     "read_index",
     "read_pairs",
+    "read_point_table",
     "read_points",
     "select_pairs",
     "suffix_of",
     "write_acrobat_submission",
     "write_geojson",
     "write_image",
+    "write_point_table",
     "write_points",
 ]
