@@ -16,7 +16,7 @@ RING = [[0, 0], [10, 0], [10, 20], [0, 0]]
 POINT = {"type": "Point", "coordinates": [1, 2]}
 
 
-def _mapped(data: Any, function: Callable[[np.ndarray], np.ndarray] = lambda xy: xy + [1.0, 100.0]) -> Any:
+def _mapped(data: Any, function: Callable[[np.ndarray], np.ndarray] = lambda xy: xy + np.array([1.0, 100.0])) -> Any:
     parts = take_apart(data)
     chains = parts.chains
     return parts.with_points(function(chains.points), chains.starts, np.arange(len(chains.points), dtype=float))

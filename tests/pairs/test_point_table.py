@@ -38,7 +38,7 @@ def test_a_table_of_qupath_keeps_everything_but_the_centroids(tmp_path: Path) ->
         ("X,Y", None, False),
         ("x,y", None, False),
         ("Centroid X µm,Centroid Y µm", "micrometre", True),
-        ("Centroid X μm,Centroid Y μm", "micrometre", True),  # noqa: RUF001 (the Greek letter)
+        ("Centroid X μm,Centroid Y μm", "micrometre", True),
         ("Centroid X um,Centroid Y um", "micrometre", True),
         ("Centroid X px,Centroid Y px", "pixel", True),
         ("x_um,y_um", "micrometre", False),
@@ -46,9 +46,7 @@ def test_a_table_of_qupath_keeps_everything_but_the_centroids(tmp_path: Path) ->
         ("X (microns),Y (microns)", "micrometre", False),
     ],
 )
-def test_unit_and_origin_are_taken_from_the_names(
-    tmp_path: Path, names: str, unit: str | None, centroid: bool
-) -> None:
+def test_unit_and_origin_are_taken_from_the_names(tmp_path: Path, names: str, unit: str | None, centroid: bool) -> None:
     table = read_point_table(_write(tmp_path, f"id,{names},area\n1,5,6,7\n"))
     assert (table.unit, table.centroid, table.x, table.y) == (unit, centroid, 1, 2)
 
