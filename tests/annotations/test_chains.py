@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_components.annotations import take_apart
@@ -167,6 +167,7 @@ def _geometries(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(st.lists(_geometries(), max_size=4), st.booleans())
+@settings(deadline=None)
 def test_what_is_taken_apart_goes_together_again(geometries: list[dict[str, Any]], nested: bool) -> None:
     features: list[Any] = [{"type": "Feature", "geometry": each, "properties": {}} for each in geometries]
     if nested and features:

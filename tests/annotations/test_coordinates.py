@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_components.annotations import Coordinates, coordinates
@@ -13,6 +13,7 @@ size = st.floats(0.05, 20)
 
 
 @given(st.lists(st.tuples(number, number), max_size=5), size, size, st.booleans())
+@settings(deadline=None)
 def test_there_and_back(points: list[tuple[float, float]], row: float, column: float, corner: bool) -> None:
     given_ones = np.array(points).reshape(-1, 2)
     level = Coordinates((row, column), corner)
