@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from benchmarks.defects_table import markdown
+from custom_components.annotations import carry_points
 from custom_components.errors import InputError
 from custom_components.fields import read_displacement
-from custom_components.outputs.writer import carry_points
 from custom_components.pairs import (
     Pair,
     check_landmark_counts,

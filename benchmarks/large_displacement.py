@@ -35,6 +35,7 @@ from torch import Tensor
 
 from benchmarks.baselines import NAMES, Baseline, Carried, baseline
 from benchmarks.xfeat_baseline import Floats
+from custom_components.annotations import carry_points
 from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import (
@@ -49,7 +50,7 @@ from custom_components.fields import (
 )
 from custom_components.metrics import aggregate, pair_metrics
 from custom_components.metrics.tre import PairTRE
-from custom_components.outputs.writer import background_of, carry_points, native_array
+from custom_components.outputs.writer import background_of, native_array
 from custom_components.pairs import Pair, atomic_path, read_image, read_points, select_pairs, write_image
 
 AMPLITUDES = "0 1 2 4 6 8 10"

@@ -67,7 +67,7 @@ class TissueSlide:
 
 
 def known_field(side: int, amplitude: float, seed: int) -> Any:
-    """Displacement image on ``FIELD_SIDE`` voxels a side, micrometres: smooth, a rotation of 3 degrees, a shift of 2 %."""
+    """Displacement image on ``FIELD_SIDE`` voxels a side, micrometres: smooth, turned by 3 degrees, shifted by 2 %."""
     chance = np.random.default_rng(seed)
     noise = torch.from_numpy(chance.standard_normal((1, 2, FIELD_SIDE, FIELD_SIDE))).float()
     bend = smooth(noise, FIELD_SIDE / 16)
@@ -98,7 +98,13 @@ def make(side: int, to: str, amplitude: float = 0.01, seed: int = 0, points: int
     still = displacement_image(torch.zeros(1, 2, 2, 2), *[matrix @ grid_change((2, 2), (side, side))] * 2)
     for name, displacement in (("fixed", still), ("moving", field)):
         writer = PyramidWriter(
-            folder / f"{name}.ome.tif", (side, side), 3, np.uint8, "jpeg", pixel_size=PIXEL_SIZE, recipe=[seed, amplitude]
+            folder / f"{name}.ome.tif",
+            (side, side),
+            3,
+            np.uint8,
+            "jpeg",
+            pixel_size=PIXEL_SIZE,
+            recipe=[seed, amplitude],
         )
         warp = SlideWarp(slide, 0, FieldBlocks(displacement, matrix, matrix), 1, (240.0,) * 3)
         for _ in warp_blocks(warp, writer, os.cpu_count() or 1):
@@ -127,7 +133,9 @@ ENGINES = {
 }
 
 
-def measure(slides: str, to: str, threads: int = 1, config: str = "bundles/hybrid_matching/configs/inference.yaml") -> str:
+def measure(
+    slides: str, to: str, threads: int = 1, config: str = "bundles/hybrid_matching/configs/inference.yaml"
+) -> str:
     """Register, warp and copy each pair that ``make`` wrote; returns a Markdown table.
 
     Args:
@@ -142,7 +150,18 @@ def measure(slides: str, to: str, threads: int = 1, config: str = "bundles/hybri
         out = Path(to) / folder.name
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        register = [python, "-m", "monai.bundle", "run", "--config_file", config, "--output_dir", str(out), "--id", "pair"]
+        register = [
+            python,
+            "-m",
+            "monai.bundle",
+            "run",
+            "--config_file",
+            config,
+            "--output_dir",
+            str(out),
+            "--id",
+            "pair",
+        ]
         register += ["--moving", f"{folder}/moving.ome.tif", "--fixed", f"{folder}/fixed.ome.tif"]
         register += ["--moving_landmarks", f"{folder}/moving.csv", "--fixed_landmarks", f"{folder}/fixed.csv"]
         field = out / "pair" / "displacement.mha"
@@ -160,9 +179,7 @@ def measure(slides: str, to: str, threads: int = 1, config: str = "bundles/hybri
 
                 side = json.loads((out / "pair" / "metrics.json").read_text())["fixed_grid"]["shape"][0]
             speed = "" if name == "register" else f"{side**2 / seconds / 1e6:.1f}"
-            rows.append(
-                f"| {side} | {name} | {seconds:.0f} | {processor:.0f} | {speed} | {peak / 1e9:.2f} | {error} |"
-            )
+            rows.append(f"| {side} | {name} | {seconds:.0f} | {processor:.0f} | {speed} | {peak / 1e9:.2f} | {error} |")
     return "\n".join(rows)
 
 

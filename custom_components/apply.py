@@ -2,6 +2,7 @@
 
     python -m custom_components.apply --field out/x/displacement.mha --image other.tif
     python -m custom_components.apply --field out/x/displacement.mha --points cells.csv
+    python -m custom_components.apply --field out/x/displacement.mha --points cells.tsv --unit micrometre
     python -m custom_components.apply --field out/x/displacement.mha --geojson annotations.geojson
 
 Everything goes from the moving into the fixed image unless ``--direction fixed_to_moving`` is given. Images are
@@ -19,21 +20,12 @@ import fire
 import numpy as np
 import numpy.typing as npt
 
+from custom_components.annotations import Convention, PointMap, carry_geojson_file, carry_points_file
 from custom_components.errors import InputError
 from custom_components.fields import read_displacement, resample
 from custom_components.outputs.carry_slide import carry_slide
-from custom_components.outputs.writer import DENSIFY, background_of, carry_points, native_array, output_suffix
-from custom_components.pairs import (
-    is_large,
-    map_geojson,
-    read_geojson,
-    read_image,
-    read_index,
-    read_points,
-    write_geojson,
-    write_image,
-    write_points,
-)  # fmt: skip
+from custom_components.outputs.writer import background_of, native_array, output_suffix
+from custom_components.pairs import is_large, read_image, write_image
 
 Matrix = npt.NDArray[np.float64]
 DIRECTIONS = ("moving_to_fixed", "fixed_to_moving")
@@ -78,14 +70,16 @@ def carry(
     compression: str | None = None,
     quality: int = 90,
     threads: int | None = None,
+    unit: str | None = None,
+    origin: str | None = None,
 ) -> str:
-    """Carry one file over and return the path of the result.
+    """Carry one file over and return the path of the result; what is odd about annotations goes to stderr.
 
     Args:
         field: displacement.mha of a result (its inverse lies beside it).
         image: an image on the source side, any channels and dtype; must have the size of the registered one.
-        points: or a CSV with columns X, Y in its pixels.
-        geojson: or GeoJSON in its pixels.
+        points: or a CSV or TSV with columns X, Y in its pixels, or QuPath's centroids; other columns are kept.
+        geojson: or GeoJSON in its pixels, as QuPath writes it, plain, .gz or .zip.
         direction: "moving_to_fixed" or "fixed_to_moving".
         output: file to write; default beside the field, ``warped_<name>``.
         order: of the interpolation of an image: 0 for labels, 1 linear, 3 cubic (not of slides).
@@ -93,6 +87,10 @@ def carry(
         compression: of slides, "jpeg", "deflate" or "none"; default JPEG for colour, deflate for all else.
         quality: of JPEG.
         threads: that warp a slide; default one a core.
+        unit: of points and GeoJSON, in and out: "pixel" of the full resolution or "micrometre"; default what the
+            names of the columns say, else pixels.
+        origin: of points and GeoJSON: (0, 0) is the outer "corner" of the first pixel, as in QuPath and so in its
+            GeoJSON and centroids, or its "centre", as in columns X, Y.
 
     Raises:
         InputError: not exactly one thing to carry, an unknown direction, an image of another size, or a file that
@@ -132,15 +130,12 @@ def carry(
         write_image(path, warped, to_matrix, json.loads(info.read_text()).get(f"{target}_pixel_size"))
         return str(path)
     path = Path(output) if output else plain.with_name(f"warped_{given.name}")
-    displacement = read_displacement(push)
-
-    def move(places: Matrix) -> Matrix:
-        return carry_points(places, displacement, from_matrix, to_matrix)
-
-    if points is not None:
-        write_points(path, move(read_points(given)), read_index(given))
-    else:
-        write_geojson(path, map_geojson(read_geojson(given), move, DENSIFY))
+    way = PointMap(read_displacement(push), from_matrix, to_matrix, from_shape, to_shape, source, target)
+    stated = json.loads(info.read_text())
+    convention = Convention(unit, origin, stated.get(f"{source}_pixel_size"), stated.get(f"{target}_pixel_size"))
+    carry_file = carry_points_file if points is not None else carry_geojson_file
+    for note in carry_file(given, path, way, convention):
+        print(f"note: {note}", file=sys.stderr)
     return str(path)
 
 

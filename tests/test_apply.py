@@ -123,7 +123,8 @@ def test_geojson_agrees_with_the_closed_form_and_keeps_what_it_says(result, tmp_
     start, goal = (to_moving(FIXED_POINTS), FIXED_POINTS)
     if direction == "fixed_to_moving":
         start, goal = goal, start
-    ring = [*start[:3, ::-1].tolist(), start[0, ::-1].tolist()]
+    # QuPath's coordinates begin at the outer corner of the first pixel, whose centre is (0.5, 0.5)
+    ring = (start[[0, 1, 2, 0], ::-1] + 0.5).tolist()
     feature = {
         "type": "Feature", "id": "f1", "properties": {"classification": {"name": "Tumour"}},
         "geometry": {"type": "Polygon", "coordinates": [ring]},
@@ -135,19 +136,45 @@ def test_geojson_agrees_with_the_closed_form_and_keeps_what_it_says(result, tmp_
     )  # fmt: skip
     (moved,) = read_geojson(written)["features"]
     assert (moved["id"], moved["properties"]) == ("f1", feature["properties"])
-    ends = np.array(moved["geometry"]["coordinates"][0])[:, ::-1]
+    ends = np.array(moved["geometry"]["coordinates"][0])[:, ::-1] - 0.5
+    # a similarity keeps lines straight: no points are put between the corners
+    np.testing.assert_allclose(ends, goal[[0, 1, 2, 0]], atol=2e-3)
     assert (ends[0] == ends[-1]).all()
-    for corner in goal[:3]:
-        assert np.linalg.norm(ends - corner, axis=1).min() < 1e-3
-    # a similarity keeps lines straight, so the points put between the corners lie on the goal's edges
-    edges = zip(goal[:3], np.roll(goal[:3], -1, axis=0), strict=True)
-    distance = np.min([distance_to_edge(ends, *edge) for edge in edges], axis=0)
-    assert distance.max() < 1e-3
 
 
-def distance_to_edge(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    along = np.clip((points - start) @ (end - start) / ((end - start) @ (end - start)), 0, 1)
-    return np.linalg.norm(points - start - along[:, None] * (end - start), axis=1)
+def test_points_keep_their_other_columns_and_units_of_both_images(result, tmp_path):
+    folder = shutil.copytree(result, tmp_path / "copy")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    sizes = {"moving_pixel_size": [0.5, 0.5], "fixed_pixel_size": [0.25, 0.25]}
+    (folder / "metrics.json").write_text(json.dumps({**metrics, **sizes}))
+    (row, column), (to_row, to_column) = to_moving(FIXED_POINTS)[0], FIXED_POINTS[0]
+    (tmp_path / "cells.tsv").write_text(
+        "Class\tCentroid X µm\tCentroid Y µm\tArea µm^2\n"
+        f"Tumour\t{(column + 0.5) * 0.5}\t{(row + 0.5) * 0.5}\t31.70\n", encoding="utf-8",
+    )  # fmt: skip
+    written = carry(str(folder / "displacement.mha"), points=str(tmp_path / "cells.tsv"))
+    assert written == str(folder / "warped_cells.tsv")
+    header, cells = Path(written).read_text(encoding="utf-8").splitlines()
+    assert header == "Class\tCentroid X µm\tCentroid Y µm\tArea µm^2"
+    name, x, y, area = cells.split("\t")
+    assert (name, area) == ("Tumour", "31.70")
+    np.testing.assert_allclose([float(x), float(y)], [(to_column + 0.5) * 0.25, (to_row + 0.5) * 0.25], atol=1e-3)
+
+
+def test_micrometres_without_a_pixel_size_are_refused(result, tmp_path):
+    write_points(tmp_path / "cells.csv", FIXED_POINTS)
+    with pytest.raises(InputError, match="the file of the moving image states no pixel size"):
+        carry(str(result / "displacement.mha"), points=str(tmp_path / "cells.csv"), unit="micrometre")
+
+
+def test_what_is_odd_is_said_on_stderr(result, tmp_path, monkeypatch, capsys):
+    (tmp_path / "a.geojson").write_text('{"type": "Point", "coordinates": [5000, 5]}')
+    arguments = ["--field", str(result / "displacement.mha"), "--geojson", str(tmp_path / "a.geojson")]
+    monkeypatch.setattr(sys, "argv", ["apply", *arguments, "--output", str(tmp_path / "b.geojson")])
+    main()
+    out, err = capsys.readouterr()
+    assert out.strip() == str(tmp_path / "b.geojson")
+    assert "note: 1 of 1 objects reach beyond the moving image (112 x 104 pixels): are they of this image" in err
 
 
 def test_there_and_back_is_where_it_was(result, tmp_path):

@@ -141,14 +141,15 @@ def test_its_image_lies_on_the_fixed_one(single, folder):
 def test_its_annotation_is_carried_by_the_stored_inverse_field(single, folder):
     (moved,) = read_geojson(single / "warped_region.geojson")["features"]
     assert (moved["id"], moved["properties"]) == ("r1", {"name": "crypt"})
-    corners = np.array(moved["geometry"]["coordinates"][0])[:, ::-1]
+    # GeoJSON begins at the outer corner of the first pixel, points at its centre
+    corners = np.array(moved["geometry"]["coordinates"][0])[:, ::-1] - 0.5
     # there and back through the other stored field, by the command for anything else
     write_points(folder / "corners.csv", corners)
     back = carry(
         str(single / "displacement.mha"), points=str(folder / "corners.csv"), direction="fixed_to_moving",
         output=str(folder / "back.csv"),
     )  # fmt: skip
-    assert np.linalg.norm(read_points(back) - [90, 90], axis=1).min() < 0.1
+    assert np.linalg.norm(read_points(back) + 0.5 - [90, 90], axis=1).min() < 0.1
 
 
 def test_a_second_run_passes_over_what_is_done(single, folder, capsys):

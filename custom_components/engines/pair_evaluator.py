@@ -15,6 +15,7 @@ from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 
 from custom_components import switches
+from custom_components.annotations import take_apart
 from custom_components.errors import InputError, RegistrationError
 from custom_components.inferers.result import PairImages, Registration
 from custom_components.outputs.writer import check_writable, is_done
@@ -98,7 +99,7 @@ def check_attached(pair: Pair) -> None:
     if len(points) == 2:
         check_landmark_counts(points[0], points[1], (files[0], files[1]))
     if pair.moving_annotations is not None:
-        read_geojson(pair.moving_annotations)
+        take_apart(read_geojson(pair.moving_annotations))
 
 
 def reason_of(error: BaseException, pair: Pair) -> str:

@@ -45,6 +45,8 @@ class RegistrationWriter:
             engine.state.output = outcome = replace(outcome, reason=reason_of(error, outcome.pair))
             metrics = self._write_failure(outcome)
         print(f"[{engine.state.iteration}/{engine.state.epoch_length}] {line_of(metrics)}", flush=True)
+        for note in metrics.get("annotations", {}).get("notes", []):
+            print(f"  annotations: {note}", flush=True)
 
     def _write(self, outcome: PairOutcome) -> dict[str, Any]:
         if outcome.reason or outcome.data is None or outcome.registration is None:

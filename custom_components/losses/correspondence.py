@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-
 TINY = 1e-4  # fractions of the canvas, below which distances are smooth
 
 
 class CorrespondenceLoss(nn.Module):
     """Error of the answers, and of the way back where it nearly returns.
 
-    Source: Jiang et al., "COTR", ICCV 2021, section 3.2; the bound on the way back is that of its public code. There the
-    error is squared. Distances are ours: what can't be matched counts less, the outlier filters drop it anyway.
+    Source: Jiang et al., "COTR", ICCV 2021, section 3.2; the bound on the way back is that of its public code. There
+    the error is squared. Distances are ours: what can't be matched counts less, the outlier filters drop it anyway.
 
     Args:
         squared: mean square of the coordinates, else mean distance.

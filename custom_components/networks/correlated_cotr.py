@@ -8,7 +8,7 @@ the layers and the way of asking are those of ``COTR``.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +24,6 @@ from custom_components.networks.cotr import (
 )  # fmt: skip
 
 
-class Features(Protocol):
-    """A module: (B, 1, H, W) grey in [0, 1] -> (B, channels, H / stride, W / stride)."""
-
-    channels: int
-    stride: int
-
-
 class CorrelatedCOTR(nn.Module):
     """Answers queried points of an image pair, in either direction.
 
@@ -38,7 +31,8 @@ class CorrelatedCOTR(nn.Module):
     and how near they are; so a new network answers already, and its head adds a correction, at first none.
 
     Args:
-        features: of both images, see ``Features``.
+        features: a module (B, 1, H, W) grey in [0, 1] -> (B, channels, H / stride, W / stride) with the attributes
+            ``channels`` and ``stride``, such as ``XFeatMaps``.
         width: of the transformer, a multiple of 4 and of ``heads``.
         heads: of its attention.
         layers: of encoder and of decoder, each.
@@ -52,7 +46,7 @@ class CorrelatedCOTR(nn.Module):
 
     def __init__(
         self,
-        features: nn.Module,
+        features: Any,
         width: int = 128,
         heads: int = 4,
         layers: int = 2,
@@ -64,7 +58,7 @@ class CorrelatedCOTR(nn.Module):
         check_width(width, heads)
         self.bands = width // 4
         self.features = features
-        channels, self.stride = int(features.channels), 2 * int(features.stride)  # cells are pooled by two
+        channels, self.stride = features.channels, 2 * features.stride  # cells are pooled by two
         self.metric = nn.Linear(channels, channels, bias=False)
         self.log_sharpness = nn.Parameter(torch.tensor(float(sharpness)).log())
         self.log_reach = nn.Parameter(torch.tensor(float(reach)).log())
@@ -104,7 +98,7 @@ class CorrelatedCOTR(nn.Module):
         shown = self.norm(self.content(found) + self.seen(seen))
         fine = torch.cat([shown, matched - centres], dim=3).transpose(2, 3).unflatten(3, (rows, columns))
         coarse = F.avg_pool2d(fine[:, :, :-2].flatten(0, 1), 2)
-        code = position_code(cell_centres(*coarse.shape[2:], image), self.bands).flatten(0, 1)[None]
+        code = position_code(cell_centres(rows // 2, columns // 2, image), self.bands).flatten(0, 1)[None]
         cells = coarse.flatten(2).transpose(1, 2).unflatten(0, (-1, 2)).flatten(1, 2)
         for layer in self.encoder:
             cells = layer(cells, code)

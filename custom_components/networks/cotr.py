@@ -7,6 +7,7 @@ side on one canvas; a point is a fraction (x, y) of it: the first image has x fr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from monai.networks.nets.resnet import ResNet, ResNetBlock, ResNetBottleneck
@@ -240,7 +241,7 @@ class AskedTwice(nn.Module):
         network: asked, with the ``encode`` and ``decode`` of ``COTR``.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 

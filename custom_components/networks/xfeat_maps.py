@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from custom_components.errors import InputError
 
-PARTS = ("skip1", "block1", "block2", "block3", "block4", "block5", "block_fusion")
-
 
 class XFeatMaps(nn.Module):
     """XFeat (Potje et al., CVPR 2024) without its heads, on kornia's layers; the keys are those of its file.
@@ -33,8 +31,13 @@ class XFeatMaps(nn.Module):
         self.enlarged = enlarged
         self.stride = 8 // enlarged
         whole = XFeatModel()
-        for name in PARTS:
-            self.add_module(name, getattr(whole, name))
+        self.skip1: nn.Module = whole.skip1
+        self.block1: nn.Module = whole.block1
+        self.block2: nn.Module = whole.block2
+        self.block3: nn.Module = whole.block3
+        self.block4: nn.Module = whole.block4
+        self.block5: nn.Module = whole.block5
+        self.block_fusion: nn.Module = whole.block_fusion
         self.requires_grad_(not frozen)
 
     def train(self, mode: bool = True) -> XFeatMaps:

@@ -108,6 +108,8 @@ def source_level(slide: Slide, source_matrix: Matrix, target_grid: Matrix) -> in
     enough = [
         k
         for k, shape in enumerate(slide.levels)
-        if (np.linalg.norm((source_matrix @ level_matrix(slide.levels[0], shape))[:2, :2], axis=0) <= 1.01 * spacing).all()
+        if (
+            np.linalg.norm((source_matrix @ level_matrix(slide.levels[0], shape))[:2, :2], axis=0) <= 1.01 * spacing
+        ).all()
     ]
     return enough[-1] if enough else 0

@@ -78,7 +78,9 @@ class PyramidWriter:
         if compression not in COMPRESSIONS:
             raise InputError(f"compression is {', '.join(COMPRESSIONS)}, got '{compression}'")
         if compression == "jpeg" and self.dtype != np.uint8:
-            raise InputError(f"{self.path}: JPEG holds 8-bit pixels, these are {self.dtype}; give --compression deflate")
+            raise InputError(
+                f"{self.path}: JPEG holds 8-bit pixels, these are {self.dtype}; give --compression deflate"
+            )
         self.levels = level_shapes(*shape)
         self.channels = channels
         self.colour = channels == 3 and self.dtype == np.uint8
@@ -171,7 +173,9 @@ class PyramidWriter:
             values = np.pad(values, [(0, down), (0, right), (0, 0)][: values.ndim], mode="edge")
         values = np.ascontiguousarray(values)
         if self.compression == "jpeg":
-            space = {"colorspace": "rgb", "outcolorspace": "ycbcr", "subsampling": (2, 2)} if self.colour else {}
+            space: dict[str, Any] = {}
+            if self.colour:
+                space = {"colorspace": "rgb", "outcolorspace": "ycbcr", "subsampling": (2, 2)}
             return bytes(imagecodecs.jpeg8_encode(values, level=self.quality, **space))
         if self.compression == "deflate":
             return bytes(imagecodecs.zlib_encode(values.tobytes(), level=4))
@@ -184,9 +188,14 @@ class PyramidWriter:
         for i in range(-(-height // TILE)):
             for j in range(-(-width // TILE)):
                 parts = [
-                    [source(level - 1, 2 * i + a, 2 * j + b) for b in (0, 1) if self._inside(level - 1, 2 * i + a, 2 * j + b)]
-                    for a in (0, 1) if self._inside(level - 1, 2 * i + a, 2 * j)
-                ]  # fmt: skip
+                    [
+                        source(level - 1, row, column)
+                        for column in (2 * j, 2 * j + 1)
+                        if self._inside(level - 1, row, column)
+                    ]
+                    for row in (2 * i, 2 * i + 1)
+                    if self._inside(level - 1, row, 2 * j)
+                ]
                 tile = self._half(np.concatenate([np.concatenate(row, axis=1) for row in parts], axis=0))
                 encoded = {str(p): np.frombuffer(self._encoded(tile, p), dtype=np.uint8) for p in range(self.planes)}
                 with atomic_path(self._tile(level, i, j)) as partial, partial.open("wb") as stream:
@@ -250,19 +259,20 @@ class PyramidWriter:
             for level, (height, width) in enumerate(self.levels):
                 shape = (height, width, 3) if self.colour else (self.planes, height, width)
                 scale = 1 / (1 << level)
-                placed = {} if resolution is None else {
-                    "resolution": (resolution[0] * scale, resolution[1] * scale), "resolutionunit": "CENTIMETER",
-                }  # fmt: skip
-                first = {"subifds": len(self.levels) - 1, "metadata": metadata if ome else None} if level == 0 else {
-                    "subfiletype": 1, "metadata": None}  # fmt: skip
+                placed: dict[str, Any] = {}
+                if resolution is not None:
+                    placed = {"resolution": [value * scale for value in resolution], "resolutionunit": "CENTIMETER"}
+                first: dict[str, Any] = {"subfiletype": 1, "metadata": None}
+                if level == 0:
+                    first = {"subifds": len(self.levels) - 1, "metadata": metadata if ome else None}
                 writer.write(self._tiles(level), shape=shape, **options, **placed, **first)
 
 
 def chain_levels(path: Path) -> None:
     """Let the levels of a BigTIFF of one page follow it as pages too.
 
-    OME-TIFF keeps levels as sub-images of their page, where Bio-Formats and QuPath look; OpenSlide looks at the chain of
-    pages alone. Both lists may name the same images.
+    OME-TIFF keeps levels as sub-images of their page, where Bio-Formats and QuPath look; OpenSlide looks at the chain
+    of pages alone. Both lists may name the same images.
     """
     with tifffile.TiffFile(path) as tiff:
         page, order = tiff.pages.first, tiff.byteorder

@@ -149,7 +149,7 @@ def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, list[dict[str
         return None
     start, warped, truth = data.landmarks
     before, after = tre(start, truth), tre(warped, truth)
-    diagonal = float(np.hypot(*data.fixed_shape))
+    diagonal = float(np.linalg.norm(data.fixed_shape))
     kinds: dict[str, Callable[[Points], Any]] = {
         "mean": np.mean,
         "median": np.median,

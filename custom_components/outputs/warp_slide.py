@@ -99,7 +99,9 @@ class SlideWarp:
             result[...] = self._cast(self.background)
             return result
         if (stop[0] - start[0]) * (stop[1] - start[1]) > 64 * BLOCK**2:
-            raise InputError(f"{self.slide.path}: the field shrinks the slide more than eightfold; register the pair again")
+            raise InputError(
+                f"{self.slide.path}: the field shrinks the slide more than eightfold; register the pair again"
+            )
         source = self.slide.read(self.level, start[0], start[1], stop[0] - start[0], stop[1] - start[1])
         rows = sources.rows + np.float32(sources.origin[0] - start[0])
         columns = sources.columns + np.float32(sources.origin[1] - start[1])

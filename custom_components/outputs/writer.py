@@ -18,6 +18,7 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
 import custom_components
+from custom_components.annotations import Coordinates, PointMap, carry_geojson, carry_points
 from custom_components.errors import InputError
 from custom_components.fields import (
     affine_residual,
@@ -29,7 +30,6 @@ from custom_components.fields import (
     log_jacobian_deviation,
     lookup,
     resample,
-    transform_points,
     warp,
     write_displacement,
     write_transform,
@@ -43,7 +43,7 @@ from custom_components.pairs import (
     atomic_path,
     check_landmark_counts,
     file_pixel_size,
-    map_geojson,
+    geojson_stem,
     read_geojson,
     read_image,
     read_index,
@@ -62,7 +62,6 @@ POOR_FOLDING = 0.005
 POOR_INVERSE = 1.0
 POOR_SIMILARITY = 0.1
 POOR_MATCHES = 10
-DENSIFY = 16.0  # pixels between polygon points
 
 
 def output_suffix(moving: Path, wanted: str | None) -> str:
@@ -86,18 +85,6 @@ def background_of(image: npt.NDArray[Any]) -> list[float]:
 def native_array(image: MetaTensor) -> npt.NDArray[Any]:
     """(C, *spatial) in the dtype that the file had."""
     return np.asarray(image.numpy()).astype(image.meta["dtype"])
-
-
-def carry_points(points: Points, displacement: Any, source: Matrix, target: Matrix) -> Points:
-    """(N, 2) row, col pixels of one file to pixels of the other through a displacement image.
-
-    Args:
-        points: pixels of the file the field starts from.
-        displacement: displacement image whose grid lies on that file.
-        source: index_to_physical of that file.
-        target: index_to_physical of the other.
-    """
-    return apply_matrix(np.linalg.inv(target), transform_points(displacement, apply_matrix(source, points)))
 
 
 def versions() -> dict[str, str]:
@@ -269,11 +256,8 @@ def write_registration(
         write_transform(folder / "transform.h5", forward)
         landmarks = _carry_landmarks(pair, backward, fixed, file_moving, file_fixed, folder, metrics)
         if pair.moving_annotations is not None:
-            annotations = map_geojson(
-                read_geojson(pair.moving_annotations),
-                lambda points: carry_points(points, backward, file_moving, file_fixed), DENSIFY,
-            )  # fmt: skip
-            write_geojson(folder / f"warped_{pair.moving_annotations.stem}.geojson", annotations)
+            shapes = tuple(moving.meta["file_shape"]), tuple(fixed.meta["file_shape"])
+            _carry_annotations(pair, PointMap(backward, file_moving, file_fixed, *shapes), folder, metrics)
         if pair.moving_labels is not None:
             _carry_labels(pair, forward, moving_matrix, fixed_matrix, spatial, folder, metrics)
         metrics["seconds"] = {"total": seconds}
@@ -358,6 +342,14 @@ def _carry_landmarks(
     diagonal = float(np.hypot(*fixed.meta["file_shape"]))
     metrics["landmarks"] = asdict(pair_metrics(start, warped, truth, diagonal))
     return start, warped, truth
+
+
+def _carry_annotations(pair: Pair, way: PointMap, folder: Path, metrics: dict[str, Any]) -> None:
+    assert pair.moving_annotations is not None
+    level = Coordinates(corner=True)  # as QuPath writes GeoJSON
+    data, found = carry_geojson(read_geojson(pair.moving_annotations), way, level, level)
+    write_geojson(folder / f"warped_{geojson_stem(pair.moving_annotations)}.geojson", data)
+    metrics["annotations"] = {"objects": found.objects, "notes": found.notes(way)}
 
 
 def _carry_labels(

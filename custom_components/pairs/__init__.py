@@ -12,9 +12,10 @@ from custom_components.pairs.acrobat import (
 )
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.formats import suffix_of
-from custom_components.pairs.geojson import map_geojson, read_geojson, write_geojson
+from custom_components.pairs.geojson import geojson_stem, read_geojson, write_geojson
 from custom_components.pairs.images import file_pixel_size, read_image, write_image
 from custom_components.pairs.landmarks import check_landmark_counts, read_index, read_points, write_points
+from custom_components.pairs.point_table import PointTable, read_point_table, write_point_table
 from custom_components.pairs.slides import Slide, is_large, level_for, level_matrix, open_slide
 from custom_components.pairs.table import Pair, check_pair, read_pairs, select_pairs
 
@@ -22,15 +23,16 @@ __all__ = [
     "AcrobatPair",
     "AcrobatTruth",
     "Pair",
+    "PointTable",
     "Slide",
     "atomic_path",
     "check_landmark_counts",
     "check_pair",
     "file_pixel_size",
+    "geojson_stem",
     "is_large",
     "level_for",
     "level_matrix",
-    "map_geojson",
     "open_slide",
     "read_acrobat_points",
     "read_acrobat_submission",
@@ -39,11 +41,13 @@ __all__ = [
     "read_image",
     "read_index",
     "read_pairs",
+    "read_point_table",
     "read_points",
     "select_pairs",
     "suffix_of",
     "write_acrobat_submission",
     "write_geojson",
     "write_image",
+    "write_point_table",
     "write_points",
 ]

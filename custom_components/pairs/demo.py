@@ -84,7 +84,7 @@ def write_demo_pair(folder: str | Path, seed: int = 0, rotation: float = 25.0, l
 
     angles = np.linspace(0, 2 * np.pi, 49)
     circle = torch.from_numpy(np.stack([256 + 60 * np.sin(angles), 256 + 60 * np.cos(angles)], axis=1))
-    ring = (circle + lookup(inverse, circle)).flip(1).tolist()
+    ring = ((circle + lookup(inverse, circle)).flip(1) + 0.5).tolist()  # QuPath begins at the outer corner
     feature = {
         "type": "Feature", "id": "demo-region", "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": {"objectType": "annotation", "name": "region of the demo"},

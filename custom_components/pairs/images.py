@@ -74,7 +74,7 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
         if suffix in MEDICAL:
             array, matrix = _read_medical(file)
             size = None
-        elif longest is not None and is_large(file) or suffix in SLIDES:
+        elif (longest is not None and is_large(file)) or suffix in SLIDES:
             array, size, step, shape = _read_slide(file, longest)
         else:
             array, size = _read_tiff(file) if suffix in TIFF else _read_picture(file)

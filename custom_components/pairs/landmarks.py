@@ -11,44 +11,29 @@ import pandas as pd
 
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.point_table import PointTable, read_point_table
 
 Points = npt.NDArray[np.float64]
 
 
-def _read_table(path: str | Path) -> tuple[pd.DataFrame, str, str]:
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"landmarks {file} do not exist")
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            header = lines.readline()
-        separator = max(",;\t", key=header.count)  # the header decides; guessing from the numbers goes wrong
-        table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # pandas' own errors and wrong encodings are ValueErrors
-        raise InputError(f"landmarks {file} can't be read as CSV: {error}") from error
-    names = {str(column).strip().lower(): str(column) for column in table.columns}
-    if "x" not in names or "y" not in names:
-        raise InputError(f"landmarks {file} need columns X and Y, found {', '.join(map(str, table.columns))}")
-    if table.empty:
-        raise InputError(f"landmarks {file} have no rows")
-    return table, names["x"], names["y"]
+def _read_table(path: str | Path) -> PointTable:
+    table = read_point_table(path)
+    if table.unit == "micrometre":
+        names = f"{table.header[table.x]} and {table.header[table.y]}"
+        raise InputError(f"landmarks {path} need columns X and Y in pixels, found {names}")
+    return table
 
 
 def read_points(path: str | Path) -> Points:
     """(N, 2) row, col pixels of a landmark file with columns X and Y (any case; comma, semicolon or tab).
 
+    Pixel centres are at integers; QuPath's centroids in pixels, which begin half a pixel before, are shifted.
+
     Raises:
         InputError: no such file, no columns X and Y, no rows, or a value that is no finite number.
     """
-    table, x, y = _read_table(path)
-    columns = [pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in (y, x)]
-    values: Points = np.stack(columns, axis=1)
-    bad = ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        raise InputError(
-            f"landmarks {path}: row {int(bad.argmax()) + 2} has no finite X and Y; {int(bad.sum())} such rows"
-        )
-    return values
+    table = _read_table(path)
+    return np.asarray(table.points()[:, ::-1] - 0.5 * table.centroid)
 
 
 def read_index(path: str | Path) -> list[str]:
@@ -57,9 +42,9 @@ def read_index(path: str | Path) -> list[str]:
     Raises:
         InputError: as ``read_points`` does for the file and its columns.
     """
-    table, x, y = _read_table(path)
-    first = table.columns[0]
-    return [str(i + 1) for i in range(len(table))] if first in (x, y) else [str(v) for v in table[first]]
+    table = _read_table(path)
+    named = 0 not in (table.x, table.y)
+    return [str(v) for v in table.cells[0]] if named else [str(i + 1) for i in range(len(table.cells))]
 
 
 def write_points(path: str | Path, points: Points, index: Sequence[str] | None = None) -> None:

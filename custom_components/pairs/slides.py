@@ -1,7 +1,7 @@
 """Large images read region by region: pyramidal slides, of which only what is needed is ever in memory.
 
-TIFF of any kind (OME-TIFF with channels on pages, Aperio's .svs, generic pyramids) is decoded by tifffile, tile by tile;
-the forms of other scanners (.ndpi, .mrxs, .scn, .bif, .vms) by OpenSlide through MONAI's ``WSIReader``.
+TIFF of any kind (OME-TIFF with channels on pages, Aperio's .svs, generic pyramids) is decoded by tifffile, tile by
+tile; the forms of other scanners (.ndpi, .mrxs, .scn, .bif, .vms) by OpenSlide through MONAI's ``WSIReader``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Slide(Protocol):
     """
 
     path: Path
-    levels: Sequence[Shape]
+    levels: list[Shape]
     channels: int
     dtype: np.dtype[Any]
     pixel_size: PixelSize | None
@@ -205,7 +205,7 @@ class ScannerSlide(_Closing):
         self.path = path
         self._reader = WSIReader(backend="openslide")
         self._slide = self._reader.read(str(path))
-        self.levels = [(height, width) for width, height in self._slide.level_dimensions]
+        self.levels: list[Shape] = [(height, width) for width, height in self._slide.level_dimensions]
         try:
             self.pixel_size: PixelSize | None = tuple(
                 float(self._slide.properties[f"openslide.mpp-{axis}"]) for axis in "yx"
@@ -221,7 +221,7 @@ class ScannerSlide(_Closing):
         part, _ = self._reader.get_data(self._slide, location=place, size=(height, width), level=level, mode="RGBA")
         rgba = np.moveaxis(part, 0, -1).astype(np.uint16)
         alpha = rgba[..., 3:]
-        return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+        return np.asarray(((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))
 
     def close(self) -> None:
         """See ``Slide``."""

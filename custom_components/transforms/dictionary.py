@@ -68,8 +68,9 @@ class ReadPaird(Transform):
         metric = all(image.meta["pixel_size"] is not None for image in images.values())
         if metric:
             for image in images.values():
+                rows, columns = file_pixel_size(image) or (1.0, 1.0)
                 to_file = np.linalg.inv(image.meta["file_to_physical"]) @ image.meta["index_to_physical"]
-                image.meta["file_to_physical"] = index_to_physical(file_pixel_size(image)[::-1])
+                image.meta["file_to_physical"] = index_to_physical((columns, rows))
                 image.meta["index_to_physical"] = image.meta["file_to_physical"] @ to_file
         unit = "millimetre" if images["fixed"].ndim == 4 else "micrometre" if metric else "pixel"
         return dict(data) | images | {"unit": unit}

@@ -85,7 +85,7 @@ def test_the_annotation_is_a_circle_in_the_fixed_image(pair: Pair) -> None:
     feature = read_geojson(pair.moving_annotations)["features"][0]
     ring = np.array(feature["geometry"]["coordinates"][0])
     assert ring[0].tolist() == pytest.approx(ring[-1].tolist(), abs=1e-9)
-    radius = np.linalg.norm(to_fixed(ring[:, ::-1]) - 256, axis=1)
+    radius = np.linalg.norm(to_fixed(ring[:, ::-1] - 0.5) - 256, axis=1)  # from the first pixel's outer corner
     np.testing.assert_allclose(radius, 60, atol=0.01)
 
 

@@ -1,0 +1,80 @@
+"""Files of annotations and points carried to the other image of a pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from custom_components.annotations.carry import carry_geojson, carry_points_told
+from custom_components.annotations.coordinates import Coordinates, coordinates
+from custom_components.annotations.point_map import PointMap
+from custom_components.errors import InputError
+from custom_components.pairs import read_geojson, read_point_table, write_geojson, write_point_table
+
+ORIGINS = ("corner", "centre")
+PixelSize = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What the numbers of a file mean, where the user says so; None leaves it to the file.
+
+    Attributes:
+        unit: "pixel" (of the full resolution) or "micrometre".
+        origin: (0, 0) is the outer "corner" of the first pixel, as in QuPath, or its "centre".
+        source_size: (row, col) micrometres of a pixel of the image that the file lies on; None where unknown.
+        target_size: likewise of the other image.
+    """
+
+    unit: str | None = None
+    origin: str | None = None
+    source_size: PixelSize | None = None
+    target_size: PixelSize | None = None
+
+    def sides(self, way: PointMap, unit: str, corner: bool) -> tuple[Coordinates, Coordinates]:
+        """Coordinates on the source and the target image, of files that by themselves are in ``unit``."""
+        if self.origin is not None and self.origin not in ORIGINS:
+            raise InputError(f"--origin is {' or '.join(ORIGINS)}, got '{self.origin}'")
+        chosen, at_corner = self.unit or unit, corner if self.origin is None else self.origin == "corner"
+        return (
+            coordinates(chosen, self.source_size, way.source, at_corner),
+            coordinates(chosen, self.target_size, way.target, at_corner),
+        )
+
+
+def carry_geojson_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
+    """Carry GeoJSON from ``given`` to ``path``; pixels from the outer corner unless the convention says otherwise.
+
+    Returns:
+        What the user should know, a sentence each.
+
+    Raises:
+        InputError: a wrong file or convention, or ``path`` can't be written.
+    """
+    sides = convention.sides(way, "pixel", corner=True)
+    data, found = carry_geojson(read_geojson(given), way, *sides)
+    write_geojson(path, data)
+    return found.notes(way)
+
+
+def carry_points_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
+    """Carry a table of points from ``given`` to ``path``, all other columns kept as they are.
+
+    Columns X and Y are pixels, centres at integers; QuPath's centroids say their unit and begin at the outer corner.
+
+    Returns:
+        What the user should know, a sentence each.
+
+    Raises:
+        InputError: a wrong file or convention, or ``path`` can't be written.
+    """
+    table = read_point_table(given)
+    if table.unit is not None and convention.unit not in (None, table.unit):
+        raise InputError(
+            f"{given} has {table.header[table.x]} and {table.header[table.y]}, but --unit says {convention.unit}; "
+            "leave --unit out"
+        )
+    source, target = convention.sides(way, table.unit or "pixel", table.centroid)
+    moved, found = carry_points_told(source.to_pixels(table.points()), way)
+    write_point_table(path, table.with_points(target.from_pixels(moved)))
+    return found.notes(way, "points")
