@@ -275,8 +275,10 @@ def level_matrix(whole: Shape, level: Shape) -> npt.NDArray[np.float64]:
     """
     factors = []
     for full, part in zip(whole, level, strict=True):
-        near = round(full / part)
-        factors.append(float(near) if part in (full // near, -(-full // near)) else full / part)
+        # powers of two first: of a level of few pixels other numbers would do as well
+        likely = [2 ** round(np.log2(full / part)), round(full / part)]
+        exact = [near for near in likely if near >= 1 and part in (full // near, -(-full // near))]
+        factors.append(float(exact[0]) if exact else full / part)
     matrix = np.diag([*factors, 1.0])
     matrix[:2, 2] = (np.array(factors) - 1) / 2
     return matrix

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from custom_components.errors import InputError
+from custom_components.pairs import is_large, level_for, level_matrix, open_slide, read_image, slides
+from custom_components.pairs.slides import Recent, averaged, read_shrunk
+
+
+def picture(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> npt.NDArray[np.generic]:
+    chance = np.random.default_rng(seed)
+    return (chance.random(shape) * 250).astype(dtype)
+
+
+FORMS = {
+    "tiled": {"tile": (64, 64), "photometric": "rgb"},
+    "tiled and compressed": {"tile": (64, 80), "photometric": "rgb", "compression": "zlib"},
+    "strips": {"photometric": "rgb", "compression": "zlib", "rowsperstrip": 17},
+    "not compressed": {"photometric": "rgb"},
+    "planes of one page": {"tile": (64, 64), "photometric": "rgb", "planarconfig": "separate", "compression": "zlib"},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("window", [(0, 0, 211, 173), (10, 20, 100, 90), (63, 64, 1, 1), (200, 150, 11, 23)])
+def test_regions_are_those_of_the_whole_image(tmp_path: Path, form: str, window: tuple[int, int, int, int]) -> None:
+    image = picture((211, 173, 3))
+    separate = FORMS[form].get("planarconfig") == "separate"
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(image, -1, 0) if separate else image, **FORMS[form])
+    row, column, height, width = window
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.levels == [(211, 173)]
+        assert slide.channels == 3
+        found = slide.read(0, row, column, height, width)
+    np.testing.assert_array_equal(found, image[row : row + height, column : column + width])
+
+
+def test_channels_on_pages_and_their_pixel_size(tmp_path: Path) -> None:
+    image = picture((4, 130, 150), "uint16")
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.3, "PhysicalSizeY": 0.2}
+    tifffile.imwrite(tmp_path / "a.ome.tif", image, ome=True, tile=(64, 64), metadata=metadata, compression="zlib")
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert (slide.channels, slide.dtype, slide.pixel_size) == (4, np.uint16, (0.2, 0.3))
+        np.testing.assert_array_equal(np.moveaxis(slide.read(0, 30, 40, 70, 80), -1, 0), image[:, 30:100, 40:120])
+
+
+@pytest.fixture
+def pyramid(tmp_path: Path) -> Path:
+    image = picture((257, 301, 3))
+    with tifffile.TiffWriter(tmp_path / "p.ome.tif", ome=True) as writer:
+        options = {"tile": (64, 64), "photometric": "rgb", "compression": "zlib"}
+        size = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+        writer.write(image, subifds=2, metadata=size, **options)
+        for factor in (2, 4):
+            writer.write(averaged(image, factor), subfiletype=1, metadata=None, **options)
+    return tmp_path / "p.ome.tif"
+
+
+def test_levels_are_read_and_chosen(pyramid: Path) -> None:
+    with open_slide(pyramid) as slide:
+        assert slide.levels == [(257, 301), (129, 151), (65, 76)]
+        assert [level_for(slide.levels, longest) for longest in (1000, 301, 152, 151, 77, 76, 10)] == [0, 0, 0, 1, 1, 2, 2]
+        whole = slide.read(0, 0, 0, 257, 301)
+        np.testing.assert_array_equal(slide.read(2, 0, 0, 65, 76), averaged(whole, 4))
+
+
+@pytest.mark.parametrize(("longest", "shape", "factor"), [(301, (257, 301), 1), (100, (129, 151), 2), (30, (33, 38), 8)])
+def test_a_shrunk_slide_knows_where_its_pixels_lie(
+    pyramid: Path, longest: int, shape: tuple[int, int], factor: int
+) -> None:
+    with open_slide(pyramid) as slide:
+        small, matrix = read_shrunk(slide, longest, block=40)
+        again, _ = read_shrunk(slide, longest, block=4096)
+    assert small.shape == (*shape, 3)
+    np.testing.assert_array_equal(small, again)
+    # the centre of a pixel lies in the middle of the square that it is the mean of
+    np.testing.assert_allclose(matrix @ [1, 2, 1], [1.5 * factor - 0.5, 2.5 * factor - 0.5, 1])
+
+
+@given(st.integers(1, 5000), st.integers(0, 6), st.booleans())
+def test_halved_sides_are_known_as_such(side: int, halvings: int, up: bool) -> None:
+    factor = 1 << halvings
+    small = -(-side // factor) if up else max(side // factor, 1)
+    if side < factor * 2:
+        return
+    matrix = level_matrix((side, side), (small, small))
+    np.testing.assert_allclose(np.diag(matrix)[:2], factor)
+    np.testing.assert_allclose(matrix[:2, 2], (factor - 1) / 2)
+
+
+def test_other_levels_span_the_field_of_view() -> None:
+    matrix = level_matrix((1000, 700), (300, 210))
+    corners = matrix @ np.array([[-0.5, 299.5], [-0.5, 209.5], [1, 1]])
+    np.testing.assert_allclose(corners[:2], [[-0.5, 999.5], [-0.5, 699.5]])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_averages_are_means(dtype: str, channels: int) -> None:
+    part = picture((13, 17, channels), dtype)
+    padded = np.pad(part.astype(np.float64), ((0, 2), (0, 1), (0, 0)), mode="edge")
+    expected = padded.reshape(5, 3, 6, 3, channels).mean(axis=(1, 3))
+    found = averaged(part, 3)
+    assert found.dtype == part.dtype
+    np.testing.assert_allclose(found, expected, atol=1e-3 if part.dtype.kind == "f" else 0.51)
+
+
+def test_a_slide_is_registered_at_a_level_and_its_pixels_known(pyramid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_large(pyramid)
+    assert read_image(pyramid, longest=70).shape == (3, 257, 301)
+    monkeypatch.setattr(slides, "LARGE", 257 * 301 - 1)
+    assert is_large(pyramid)
+    image = read_image(pyramid, longest=70)
+    assert image.shape == (3, 65, 76)
+    assert image.meta["file_shape"] == (257, 301)
+    assert image.meta["pixel_size"] == (2.0, 2.0)
+    to_file = np.linalg.inv(image.meta["file_to_physical"]) @ image.meta["index_to_physical"]
+    np.testing.assert_allclose(to_file @ [0, 0, 1], [1.5, 1.5, 1])
+    np.testing.assert_array_equal(read_image(pyramid).shape, (3, 257, 301))
+
+
+def test_what_was_used_last_is_kept() -> None:
+    made: list[int] = []
+
+    def make(key: int) -> npt.NDArray[np.uint8]:
+        made.append(key)
+        return np.zeros(10, np.uint8)
+
+    recent = Recent(room=25)
+    for key in (1, 2, 1, 3, 1, 2):
+        recent.get(key, lambda key=key: make(key))
+    assert made == [1, 2, 3, 2]
+
+
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.tif does not exist"):
+        open_slide(tmp_path / "none.tif")
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"'\.png' has no regions"):
+        open_slide(tmp_path / "a.png")
+    for name in ("broken.tif", "broken.svs", "broken.ndpi"):
+        (tmp_path / name).write_bytes(b"no slide at all")
+        with pytest.raises(InputError, match=f"{name} can't be read"):
+            open_slide(tmp_path / name)
+    tifffile.imwrite(tmp_path / "stack.tif", picture((3, 5, 40, 40)), photometric="minisblack", metadata={"axes": "ZCYX"})
+    with pytest.raises(InputError, match="one channel axis"):
+        open_slide(tmp_path / "stack.tif")
+
+
+def test_a_file_that_ends_early_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "cut.tif"
+    tifffile.imwrite(file, picture((300, 300, 3)), tile=(64, 64), photometric="rgb", compression="zlib")
+    with tifffile.TiffFile(file) as tiff:
+        end = tiff.pages.first.dataoffsets[-1] + 10
+    file.write_bytes(file.read_bytes()[:end])
+    with open_slide(file) as slide, pytest.raises(InputError, match="ends early"):
+        slide.read(0, 0, 0, 300, 300)
