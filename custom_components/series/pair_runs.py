@@ -54,6 +54,13 @@ def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImage
     return register
 
 
+def _read_or_none(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
 class PairRuns:
     """Registers sections onto each other.
 
@@ -94,13 +101,11 @@ class PairRuns:
         """Note the settings beside the pairs; a run that goes on must have the same."""
         file, wanted = self.folder / "settings.json", {"config": str(self.config), "settings": self.settings}
         wanted = json.loads(json.dumps(wanted, default=str))
-        if self.resume and file.is_file():
-            with suppress(ValueError):
-                if json.loads(file.read_text()) != wanted:
-                    raise InputError(
-                        f"the pairs in {self.folder} were registered with other settings, see {file.name} there; "
-                        "choose another output_dir, or do all again with --resume false"
-                    )
+        if self.resume and file.is_file() and _read_or_none(file) != wanted:
+            raise InputError(
+                f"the pairs in {self.folder} were registered with other settings, see {file.name} there; "
+                "choose another output_dir, or do all again with --resume false"
+            )
         with atomic_path(file) as partial:
             partial.write_text(json.dumps(wanted, indent=1))
 

@@ -79,7 +79,7 @@ def test_the_record_says_by_which_pairs_each_section_came(done):
     assert list(metrics["stages"]) == ["c onto b", "d onto c", "composition"]
     assert "over c" in metrics["note"]
     page = (root / "index.html").read_text()
-    for word in ("blank.png is empty", "d/report.html", "pairs/d_to_c/report.html", "4 ok, 0 poor, 1 failed"):
+    for word in ("blank.png is empty", "d/preview.jpg", "pairs/d_to_c/report.html", "4 ok, 0 poor, 1 failed"):
         assert word in page
 
 
@@ -167,7 +167,7 @@ def test_a_bad_reference_is_said_with_the_way_out(known, tmp_path):
         ({"reference": "z"}, "id of a section or middle, got 'z'; the ids are a, b, blank, c, d"),
         ({"stack": "maybe"}, "stack is true or false, got 'maybe'"),
         ({"wokring_size": 300}, "has no key 'wokring_size'"),
-        ({"moving": "a.png"}, "--moving"),
+        ({"moving": "a.png"}, "a series sets 'moving' itself"),
     ],
 )
 def test_wrong_arguments_are_told_before_any_work(known, tmp_path, options, message):
