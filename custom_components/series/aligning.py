@@ -145,7 +145,7 @@ class Composer:
         return all(record.stat().st_mtime <= file.stat().st_mtime for record in records)
 
     def _why_not(self, number: int) -> str:
-        tried = [o.reason for o in self.outcomes if number in (o.fixed, o.moving) and o.reason]
+        tried = [o.reason.rstrip(".") for o in self.outcomes if number in (o.fixed, o.moving) and o.reason]
         return "; ".join(dict.fromkeys(tried)) or "no registration leads to it"
 
 

@@ -18,7 +18,7 @@ from custom_components.outputs.report import environment, shrunk
 from custom_components.outputs.writer import native_array
 from custom_components.pairs import atomic_path, read_image
 from custom_components.series.routes import Outcome
-from custom_components.series.sections import Section, pair_id
+from custom_components.series.sections import PAIRS, Section, pair_id
 
 PREVIEW = 720  # pixels, longest side
 STATUSES = ("ok", "poor", "failed")
@@ -122,6 +122,12 @@ def write_record(run: Run, output_dir: Path) -> dict[str, Any]:
     return record
 
 
+def _report_of(output_dir: Path, pair: str) -> str | None:
+    """The link to a pair's report; None where it was left out."""
+    link = f"{PAIRS}/{pair}/report.html"
+    return link if (output_dir / link).is_file() else None
+
+
 def _write_page(record: Mapping[str, Any], output_dir: Path) -> None:
     folders = {frozenset((pair["fixed"], pair["moving"])): pair["folder"] for pair in record["pairs"]}
     rows, slides = [], []
@@ -129,7 +135,7 @@ def _write_page(record: Mapping[str, Any], output_dir: Path) -> None:
         folder = output_dir / row["id"]
         steps = list(pairwise(row["path"]))
         rows.append({
-            **row, "steps": [(end, f"pairs/{folders[frozenset((start, end))]}") for start, end in steps],
+            **row, "steps": [(end, _report_of(output_dir, folders[frozenset((start, end))])) for start, end in steps],
             "report": (folder / "report.html").is_file(), "thumbnail": (folder / "thumbnail.jpg").is_file(),
         })  # fmt: skip
         if (folder / "preview.jpg").is_file():

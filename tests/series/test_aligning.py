@@ -79,7 +79,7 @@ def test_the_record_says_by_which_pairs_each_section_came(done):
     assert list(metrics["stages"]) == ["c onto b", "d onto c", "composition"]
     assert "over c" in metrics["note"]
     page = (root / "index.html").read_text()
-    for word in ("blank.png is empty", "d/preview.jpg", "pairs/d_to_c/report.html", "4 ok, 0 poor, 1 failed"):
+    for word in ("blank.png is empty", "d/preview.jpg", "pairs/blank_to_b/report.html", "4 ok, 0 poor, 1 failed"):
         assert word in page
 
 
