@@ -22,8 +22,9 @@ import torch
 from benchmarks.baselines import Baseline, baseline
 from benchmarks.compare import case_of
 from benchmarks.keypoint_precision import Found, evaluate
-from benchmarks.large_displacement import carry_bundle, carry_nowhere, read_bundle
+from benchmarks.large_displacement import carry_bundle, carry_nowhere
 from benchmarks.paired import compare_paired
+from custom_components.bundle_config import read_bundle
 from custom_components.engines import StagedTraining
 from custom_components.errors import InputError
 from custom_components.metrics.tre import PairTRE, aggregate, pair_metrics, rtre

@@ -36,6 +36,7 @@ from torch import Tensor
 from benchmarks.baselines import NAMES, Baseline, Carried, baseline
 from benchmarks.xfeat_baseline import Floats
 from custom_components.annotations import carry_points
+from custom_components.bundle_config import read_bundle
 from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import (
@@ -180,24 +181,6 @@ def carry_bundle(moving: Image, fixed: Image, points: Floats, *, parser: ConfigP
     working = {name: data[f"working_{name}"].meta["index_to_physical"] for name in ("moving", "fixed")}
     backward = displacement_image(found.inverse, working["moving"], working["fixed"])
     return Carried(carry_points(points, backward, grids["moving"], grids["fixed"]), folding_share(found.ddf), seconds)
-
-
-def read_bundle(config: str, overrides: Mapping[str, Any]) -> ConfigParser:
-    """A bundle's config, its keys overridden; run from the repository's root, as bundles are.
-
-    Raises:
-        InputError: no such file, or a key that it does not have.
-    """
-    if not Path(config).is_file():
-        raise InputError(f"config file {config} does not exist; run from the repository's root")
-    parser = ConfigParser()
-    parser.read_config(config)
-    unknown = [key for key in overrides if key.split("::")[0] not in parser.config]
-    if unknown:
-        raise InputError(f"{config} has no key '{unknown[0]}'")
-    parser.update(dict(overrides))
-    parser.parse()
-    return parser
 
 
 def method_of(text: str) -> tuple[str, Baseline]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from custom_components.fields.affine import affine_residual, affine_to_ddf, compose_affine
+from custom_components.fields.chain import Link, carry_along, chain_ddf
 from custom_components.fields.compose import compose, warp
 from custom_components.fields.geometry import apply_matrix, geometry_of, index_to_physical
 from custom_components.fields.grid import identity_grid, sample
@@ -27,10 +28,13 @@ from custom_components.fields.sparse import points_to_ddf
 from custom_components.fields.spline import robust_spline
 
 __all__ = [
+    "Link",
     "affine_residual",
     "affine_to_ddf",
     "apply_matrix",
     "best_affine",
+    "carry_along",
+    "chain_ddf",
     "compose",
     "compose_affine",
     "displacement_image",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -164,16 +164,24 @@ def write_failure(pair: Pair, reason: str, output_dir: Path, seconds: float) -> 
     return metrics
 
 
-def judge(metrics: dict[str, Any]) -> tuple[str, str]:
-    """(status, reason) of a finished registration."""
-    reasons = []
+def judge(
+    metrics: Mapping[str, Any], least_similarity: float = POOR_SIMILARITY, doubts: Sequence[str] = ()
+) -> tuple[str, str]:
+    """(status, reason) of a finished registration.
+
+    Args:
+        metrics: as they go into metrics.json.
+        least_similarity: local similarity below which the result is poor.
+        doubts: what else speaks against it.
+    """
+    reasons = list(doubts)
     if metrics["folding_share"] > POOR_FOLDING:
         reasons.append(f"{metrics['folding_share']:.1%} of the tissue is folded over")
     if metrics["inverse_error"]["median"] > POOR_INVERSE:
         reasons.append(f"the inverse field errs by {metrics['inverse_error']['median']:.1f} working pixels")
     if metrics["dropped"] + metrics["matches"] > 0 and metrics["matches"] < POOR_MATCHES:
         reasons.append(f"only {metrics['matches']} consistent matches")
-    if metrics["similarity"] is not None and metrics["similarity"] < POOR_SIMILARITY:
+    if metrics["similarity"] is not None and metrics["similarity"] < least_similarity:
         reasons.append(f"the local similarity after registration is only {metrics['similarity']:.2f}")
     return ("poor", "; ".join(reasons)) if reasons else ("ok", "")
 
@@ -194,6 +202,9 @@ def write_registration(
     report: bool = True,
     note: str = "",
     seconds: float = 0.0,
+    least_similarity: float = POOR_SIMILARITY,
+    doubts: Sequence[str] = (),
+    details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write all files of one pair, whole or not at all; returns its metrics.
 
@@ -212,6 +223,9 @@ def write_registration(
         report: write report.html.
         note: a remark on the data, for the report and metrics.json.
         seconds: spent so far on the pair.
+        least_similarity: see ``judge``.
+        doubts: see ``judge``.
+        details: further entries of metrics.json.
 
     Raises:
         InputError: an attached file (landmarks, annotations, labels) is wrong, or the folder can't be written.
@@ -239,9 +253,9 @@ def write_registration(
         "folding_share": folding_share(bend, mask_fixed[None]),
         "log_jacobian_deviation": log_jacobian_deviation(bend, mask_fixed[None]),
         "similarity": _last_detail(result, "similarity"),
-        "versions": versions(),
+        "versions": versions(), **(details or {}),
     }  # fmt: skip
-    metrics["status"], metrics["reason"] = judge(metrics)
+    metrics["status"], metrics["reason"] = judge(metrics, least_similarity, doubts)
     array = native_array(moving)
     background = background_of(array)
     spatial = tuple(fixed.shape[1:])

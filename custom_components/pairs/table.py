@@ -62,7 +62,8 @@ def check_pair(pair: Pair) -> None:
             raise InputError(f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})")
 
 
-def _check_ids(ids: list[str], name: str) -> None:
+def check_ids(ids: list[str], name: str) -> None:
+    """Raise ``InputError`` unless all ids differ and can name folders; ``name`` is that of their table."""
     for number, identifier in enumerate(ids):
         if not re.fullmatch(SAFE_ID, identifier) or identifier[0] in ". " or identifier[-1] in ". ":
             raise InputError(f"{name} row {number + 2}: id '{identifier}' can't name a folder")
@@ -94,7 +95,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
         )
     if table.empty:
         raise InputError(f"pair table {file} has no rows")
-    _check_ids(list(table["id"]), file.name)
+    check_ids(list(table["id"]), file.name)
     pairs = []
     for number, row in enumerate(table.to_dict("records"), start=2):
         source = f"{file.name} row {number}"
@@ -143,6 +144,6 @@ def select_pairs(
     if unknown:
         raise InputError(f"unknown argument '{unknown[0]}'; a pair has {', '.join(OPTIONAL)}")
     name = id or "_to_".join(Path(str(file).removesuffix(".gz")).stem for file in (moving, fixed))
-    _check_ids([name], "command line")
+    check_ids([name], "command line")
     given: dict[str, Any] = {key: Path(value) for key, value in optional.items() if value is not None}
     return [Pair(name, Path(moving), Path(fixed), **given)]

@@ -11,7 +11,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from benchmarks import large_displacement as benchmark
-from benchmarks.large_displacement import large_displacement, method_of, read_bundle, unit_field, warp_moving
+from benchmarks.large_displacement import large_displacement, method_of, unit_field, warp_moving
+from custom_components.bundle_config import read_bundle
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import folding_share
 from custom_components.pairs import write_image, write_points

@@ -170,3 +170,11 @@ def test_sixteen_bit_tiff_keeps_its_dtype(make_case, tmp_path):
 )  # fmt: skip
 def test_suffix_of_the_warped_image(name, wanted, suffix):
     assert output_suffix(Path(name), wanted) == suffix
+
+
+def test_a_caller_may_add_doubts_and_entries_and_ask_for_more_similarity(case):
+    metrics = case.write(report=False, doubts=["a link folds"], details={"series": {"path": ["a"]}})
+    assert (metrics["status"], metrics["reason"]) == ("poor", "a link folds")
+    assert case.stored()["series"] == {"path": ["a"]}
+    assert case.write(report=False)["status"] == "ok"
+    assert case.write(report=False, least_similarity=0.6)["reason"].endswith("registration is only 0.50")

@@ -1,0 +1,97 @@
+"""A section onto the reference by a chain of registrations, written like any other result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from custom_components.engines.pair_evaluator import Data, images_of
+from custom_components.fields import Link, chain_ddf, invert
+from custom_components.fields.geometry import Matrix
+from custom_components.inferers.flow_refinement import similarity
+from custom_components.inferers.result import Registration, Stage
+from custom_components.matching.point_pairs import PointPairs
+from custom_components.outputs import write_registration
+from custom_components.outputs.writer import POOR_SIMILARITY
+from custom_components.pairs import Pair
+
+# A chained field was fitted to other images than the two that it is judged on: of good ones the local similarity
+# is half that of a field fitted to them.
+CHAINED_SIMILARITY = POOR_SIMILARITY / 2
+
+
+def grid_to_pixels(data: Data, side: str) -> Matrix:
+    """(3, 3) matrix from voxels of the working grid of the ``side`` image to its full-resolution pixels."""
+    full, working = (data[key].meta["index_to_physical"] for key in (side, f"working_{side}"))
+    return np.asarray(np.linalg.inv(full) @ working, dtype=np.float64)
+
+
+def compose_registration(data: Data, links: Sequence[Link], steps: Sequence[Stage] = ()) -> Registration:
+    """The registration that a chain of links makes of a prepared pair.
+
+    Args:
+        data: the prepared pair of reference (fixed) and section (moving).
+        links: from the reference to the section; none for the reference itself.
+        steps: what is said of the links in the record.
+    """
+    start = perf_counter()
+    fixed_grid, moving_grid = (grid_to_pixels(data, side) for side in ("fixed", "moving"))
+    ddf = chain_ddf(links, fixed_grid, moving_grid, tuple(data["working_fixed"].shape[1:]))
+    inverse, residual = invert(ddf)
+    tissue = residual[torch.as_tensor(data["mask_moving"])[None].as_subclass(torch.Tensor) > 0.5]
+    details = {
+        "links": len(links),
+        "similarity": similarity(images_of(data, torch.device("cpu")), ddf),
+        "median_residual_voxels": float(tissue.median()) if len(tissue) else 0.0,
+    }
+    stage = Stage("composition", perf_counter() - start, details)
+    return Registration(ddf, inverse, PointPairs.empty(), PointPairs.empty(), (*steps, stage))
+
+
+def write_section(
+    pair: Pair,
+    data: Data,
+    links: Sequence[Link],
+    output_dir: Path,
+    *,
+    steps: Sequence[Stage] = (),
+    doubts: Sequence[str] = (),
+    details: Mapping[str, Any] | None = None,
+    output_ext: str | None = None,
+    report: bool = True,
+    note: str = "",
+    seconds: float = 0.0,
+) -> dict[str, Any]:
+    """Compose and write one section's folder; returns its metrics.
+
+    Args:
+        pair: reference (fixed) and section (moving).
+        data: the same, prepared.
+        links: see ``compose_registration``.
+        output_dir: the folder ``pair.id`` is made in it.
+        steps: see ``compose_registration``.
+        doubts: what speaks against the links.
+        details: further entries of metrics.json.
+        output_ext: of the warped image; None keeps the section's.
+        report: write report.html.
+        note: a remark for report and metrics.
+        seconds: spent so far on the section.
+
+    Raises:
+        InputError: an attached file is wrong, or the folder can't be written.
+    """
+    start = perf_counter()
+    result = compose_registration(data, links, steps)
+    return write_registration(
+        result, pair=pair, moving=data["moving"], fixed=data["fixed"],
+        working_moving=data["working_moving"], working_fixed=data["working_fixed"],
+        mask_moving=data["mask_moving"], mask_fixed=data["mask_fixed"], unit=data["unit"],
+        output_dir=output_dir, output_ext=output_ext, report=report, note=note,
+        seconds=seconds + perf_counter() - start,
+        least_similarity=POOR_SIMILARITY if len(links) < 2 else CHAINED_SIMILARITY, doubts=doubts, details=details,
+    )  # fmt: skip

@@ -1,0 +1,179 @@
+"""The registrations of a series, one pair at a time by a bundle's config, each once and kept on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from custom_components import switches
+from custom_components.bundle_config import read_bundle
+from custom_components.engines import PairEvaluator
+from custom_components.engines.pair_evaluator import Data, PairDataset
+from custom_components.errors import InputError
+from custom_components.fields import Link, read_displacement
+from custom_components.handlers import RegistrationWriter
+from custom_components.inferers.flow_refinement import similarity
+from custom_components.inferers.result import PairImages, Registration, Stage
+from custom_components.outputs.writer import check_writable, is_done
+from custom_components.pairs import Pair, atomic_path
+from custom_components.series.routes import Outcome
+from custom_components.series.sections import PAIRS, Section, pair_id, pair_of
+
+# keys of a bundle that the series sets itself, pair by pair
+OWN = (
+    "output_dir", "dataset", "evaluator", "handlers", "run", "pairs", "status", "moving", "fixed", "moving_landmarks",
+    "fixed_landmarks", "moving_annotations", "moving_labels", "fixed_labels", "id", "resume", "submission",
+)  # fmt: skip
+
+
+def config_file(bundle: str | Path) -> Path:
+    """The config of a bundle's folder; a YAML file is taken as it is."""
+    path = Path(bundle)
+    return path if path.suffix in (".yaml", ".yml", ".json") else path / "configs" / "inference.yaml"
+
+
+def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImages], Registration]:
+    """The inferer, its result with a stage for the local similarity where it does not measure that itself."""
+
+    def register(images: PairImages) -> Registration:
+        result = inferer(images)
+        if any("similarity" in stage.details for stage in result.stages):
+            return result
+        start = perf_counter()
+        figures = {"similarity": similarity(images, result.ddf)}
+        return replace(result, stages=(*result.stages, Stage("similarity", perf_counter() - start, figures)))
+
+    return register
+
+
+def _read_or_none(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+class PairRuns:
+    """Registers sections onto each other.
+
+    Args:
+        sections: in order.
+        bundle: folder of a bundle, or a config file.
+        output_dir: of the series; the pairs go into its folder ``pairs``.
+        settings: other values for the config's keys.
+        resume: take pairs that are there already.
+
+    Raises:
+        InputError: the config has no such key, the series sets it itself, the folder can't be written, or holds pairs
+            that were registered with other settings.
+    """
+
+    def __init__(
+        self,
+        sections: Sequence[Section],
+        bundle: str | Path,
+        output_dir: str | Path,
+        settings: Mapping[str, Any],
+        resume: bool | str = True,
+    ) -> None:
+        self.sections = list(sections)
+        self.folder = Path(output_dir) / PAIRS
+        self.config = config_file(bundle)
+        self.settings = dict(settings)
+        self.resume = switches.on(resume, "resume")
+        own = [key for key in settings if key.split("::")[0] in OWN]
+        if own:
+            raise InputError(f"a series sets '{own[0]}' itself, for every pair")
+        self._parser = read_bundle(str(self.config), settings)
+        check_writable(self.folder)
+        self._agree_on_settings()
+        self.device = torch.device(self.setting("device", "cpu"))
+
+    def _agree_on_settings(self) -> None:
+        """Note the settings beside the pairs; a run that goes on must have the same."""
+        file, wanted = self.folder / "settings.json", {"config": str(self.config), "settings": self.settings}
+        wanted = json.loads(json.dumps(wanted, default=str))
+        if self.resume and file.is_file() and _read_or_none(file) != wanted:
+            raise InputError(
+                f"the pairs in {self.folder} were registered with other settings, see {file.name} there; "
+                "choose another output_dir, or do all again with --resume false"
+            )
+        with atomic_path(file) as partial:
+            partial.write_text(json.dumps(wanted, indent=1))
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        """The value of a key of the config, ``default`` where it has no such key."""
+        return self._parser.get_parsed_content(key) if key in self._parser.config else default
+
+    def prepare(self, data: Data) -> Data:
+        """Read and prepare ``data["pair"]`` as the bundle does.
+
+        Raises:
+            InputError: the images are volumes.
+        """
+        prepared: Data = self._parser.get_parsed_content("preprocessing")(data)
+        if prepared["fixed"].ndim != 3:
+            raise InputError(f"{data['pair'].fixed}: a volume; a series is of 2-D sections")
+        return prepared
+
+    def _inferer(self) -> Callable[[PairImages], Registration]:
+        return scored(self._parser.get_parsed_content("inferer"))
+
+    def __call__(self, fixed: int, moving: int) -> Outcome:
+        """Register one section onto another unless that is done; failures are recorded with their reason."""
+        two = self.sections[moving], self.sections[fixed]
+        pair = pair_of(*two, pair_id(*two))
+        if not (self.resume and self._is_done(pair)):
+            writer = RegistrationWriter(self.folder, report=self.setting("report", True))
+            evaluator = PairEvaluator(PairDataset([pair], [pair]), self.prepare, self._inferer(), self.device, [writer])
+            with suppress(SystemExit):  # how a run ends whose only pair failed; why is in its record
+                evaluator.run()
+        metrics = self.metrics(fixed, moving)
+        return Outcome(
+            fixed, moving, metrics["status"], metrics["reason"], metrics.get("matches", 0), metrics.get("similarity")
+        )
+
+    def _is_done(self, pair: Pair) -> bool:
+        """Whether an earlier run registered these very files."""
+        if not is_done(self.folder, pair.id):
+            return False
+        found = json.loads((self.folder / pair.id / "metrics.json").read_text())
+        return (found["moving"], found["fixed"]) == (str(pair.moving), str(pair.fixed))
+
+    def folder_of(self, fixed: int, moving: int) -> Path:
+        """Where the registration lies."""
+        return self.folder / pair_id(self.sections[moving], self.sections[fixed])
+
+    def metrics(self, fixed: int, moving: int) -> dict[str, Any]:
+        """metrics.json of a registration.
+
+        Raises:
+            InputError: it was not written, or is damaged.
+        """
+        file = self.folder_of(fixed, moving) / "metrics.json"
+        try:
+            return dict(json.loads(file.read_text()))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file} can't be read; the output folder must stay writable during a run") from error
+
+    def link(self, fixed: int, moving: int, backwards: bool = False) -> Link:
+        """A registration as a step from one section's pixels to another's.
+
+        Args:
+            fixed: number of the section that stayed.
+            moving: number of the section that was warped.
+            backwards: from ``moving`` to ``fixed``, by the inverse field.
+        """
+        metrics = self.metrics(fixed, moving)
+        sides = [np.array(metrics[f"{side}_grid"]["index_to_physical"]) for side in ("fixed", "moving")]
+        name = "inverse_displacement.mha" if backwards else "displacement.mha"
+        image = read_displacement(self.folder_of(fixed, moving) / name)
+        return Link(image, *(reversed(sides) if backwards else sides))
