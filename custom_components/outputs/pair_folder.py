@@ -98,7 +98,7 @@ def _replace(final: Path, partial: Path, old: Path) -> None:
 
     Renamed, not emptied: a run that is stopped here must not leave half of an older result.
     """
-    for remaining in reversed(range(10)):
+    for remaining in reversed(range(100)):
         shutil.rmtree(old, ignore_errors=True)
         with suppress(FileNotFoundError):
             os.replace(final, old)
