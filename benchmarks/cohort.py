@@ -33,11 +33,15 @@ class Run:
     Attributes:
         workers: processes; 0 for one pair after another.
         seconds: of the whole command.
+        cpu: seconds of all its processes on the cores, which other work on the machine hardly changes.
+        load: average number of other and own processes that ran or waited to, over its last minute.
         output_dir: what it left.
     """
 
     workers: int
     seconds: float
+    cpu: float
+    load: float
     output_dir: Path
 
 
@@ -65,10 +69,17 @@ def timed(bundle: str, table: Path, workers: int, output_dir: Path, more: Sequen
         "--pairs", str(table), "--output_dir", str(output_dir), "--workers", str(workers), "--report", "false", *more,
     ]  # fmt: skip
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1")
-    start = time.perf_counter()
+    start, spent = time.perf_counter(), cpu_of_children()
     with (output_dir.parent / f"{output_dir.name}.log").open("w") as log:
         subprocess.run(command, cwd=ROOT, env={**os.environ, **threads}, stdout=log, stderr=log, check=True)
-    return Run(workers, time.perf_counter() - start, output_dir)
+    seconds = time.perf_counter() - start
+    return Run(workers, seconds, cpu_of_children() - spent, os.getloadavg()[0], output_dir)
+
+
+def cpu_of_children() -> float:
+    """Seconds on the cores of all processes that have ended, and of theirs."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def rows_of(output_dir: Path) -> list[dict[str, str]]:
@@ -88,14 +99,14 @@ def same(first: Path, second: Path) -> bool:
 
 def table_of(runs: Sequence[Run], count: int) -> str:
     """Markdown; times and results are compared with those of the first run."""
-    lines = ["| run | seconds | pairs a minute | speed-up | results |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| run | seconds | pairs a minute | speed-up | CPU seconds | load | results |", "| --- |" + 6 * " --- |"]
     first = runs[0]
     for run in runs:
         name = f"`--workers {run.workers}`" if run.workers else "serial"
         equal = "the same" if same(first.output_dir, run.output_dir) else "differ"
         lines.append(
             f"| {name} | {run.seconds:.0f} | {60 * count / run.seconds:.1f} | {first.seconds / run.seconds:.2f} | "
-            f"{'' if run is first else equal} |"
+            f"{run.cpu:.0f} | {run.load:.1f} | {'' if run is first else equal} |"
         )
     return "\n".join(lines)
 

@@ -34,12 +34,13 @@ def test_results_are_the_same_but_for_seconds(left):
 
 def test_the_table_compares_with_the_first_run(left):
     runs = [
-        Run(workers, seconds, folder) for workers, seconds, folder in zip((0, 1, 2), (60, 66, 40), left, strict=True)
+        Run(workers, seconds, 50, 2.5, folder)
+        for workers, seconds, folder in zip((0, 1, 2), (60, 66, 40), left, strict=True)
     ]
     lines = table_of(runs, 10).splitlines()
-    assert lines[2] == "| serial | 60 | 10.0 | 1.00 |  |"
-    assert lines[3] == "| `--workers 1` | 66 | 9.1 | 0.91 | the same |"
-    assert lines[4] == "| `--workers 2` | 40 | 15.0 | 1.50 | differ |"
+    assert lines[2] == "| serial | 60 | 10.0 | 1.00 | 50 | 2.5 |  |"
+    assert lines[3] == "| `--workers 1` | 66 | 9.1 | 0.91 | 50 | 2.5 | the same |"
+    assert lines[4] == "| `--workers 2` | 40 | 15.0 | 1.50 | 50 | 2.5 | differ |"
 
 
 def test_the_first_pairs_of_a_status_are_taken_with_their_landmarks(tmp_path):
