@@ -71,15 +71,17 @@ class Cluster:
         if self.config is None:
             sys.exit("error: a cluster takes its work from the config of a bundle; run it by monai.bundle")
         job = Job(uuid.uuid4().hex, self.config, Path.cwd(), output_dir, share_gpus=self.workers > 0)
+        ended = False
         try:
             with self._client(len(pairs)) as client:
-                try:
-                    yield _as_they_end(client, pairs, job)
-                finally:
-                    with suppress(Exception):  # the workers may have gone; courtesy to a scheduler that stays
+                yield _as_they_end(client, pairs, job)
+                ended = True
+                if self.scheduler is not None:
+                    with suppress(Exception):  # a courtesy to workers that stay, some of which may have gone
                         client.run(forget, job.token)
         finally:
-            clear_leftovers(output_dir, {pair.id for pair in pairs})
+            if ended or self.scheduler is None:  # else workers may still be writing
+                clear_leftovers(output_dir, {pair.id for pair in pairs})
 
     @contextmanager
     def _client(self, count: int) -> Iterator[Any]:

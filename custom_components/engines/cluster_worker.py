@@ -78,12 +78,16 @@ def register_and_write(pair: Pair, before: str | None, job: Job) -> PairOutcome:
 
 
 def forget(token: str) -> None:
-    """Drop what a run has built in this process, above all networks on a GPU."""
-    with _turn:
+    """Drop what a run has built in this process, above all networks on a GPU; not while a pair is registered."""
+    if not _turn.acquire(blocking=False):
+        return
+    try:
         if _parts and _parts[0].token == token:
             _parts.clear()
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
+    finally:
+        _turn.release()
 
 
 def gpu_of(number: int, visible: str | None, count: int) -> str | None:

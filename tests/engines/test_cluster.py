@@ -21,6 +21,7 @@ from custom_components.engines import Cluster, cluster
 from custom_components.engines.cluster_worker import gpu_of
 from custom_components.errors import InputError
 from custom_components.fields import read_transform
+from custom_components.outputs import writer
 from custom_components.pairs import write_image, write_points
 
 dask = pytest.importorskip("dask", reason="dask is not installed: the extra 'cluster'")
@@ -143,6 +144,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "stumbling.py").write_text(PARTS)
     monkeypatch.syspath_prepend(tmp_path / "parts")
+    monkeypatch.setattr(writer, "write_transform", writer.write_transform)  # given back after the parts replace it
     monkeypatch.chdir(ROOT)
     yield tmp_path
     sys.modules.pop("stumbling", None)
