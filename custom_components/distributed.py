@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 def local_device() -> torch.device:
@@ -38,3 +43,25 @@ def process_rank() -> int:
 def is_follower() -> bool:
     """Whether another process than this one writes the files."""
     return process_rank() > 0
+
+
+def gathered(part: T) -> list[T]:
+    """What each process gives, by rank; all of them must call it. Tensors in it are on the CPU."""
+    if process_count() == 1:
+        return [part]
+    parts: list[T | None] = [None] * process_count()
+    dist.all_gather_object(parts, part)
+    return [each for each in parts if each is not None]
+
+
+def wait_for_all() -> None:
+    """Until every process has come here, so that what the first one wrote before is there for all."""
+    gathered(process_rank())
+
+
+def with_averaged_gradients(network: nn.Module) -> nn.Module:
+    """``network`` with the weights of the first process, every backward pass averaging gradients over the processes.
+
+    Parameters may be left out of a pass, such as the finer parts of a coarsest level.
+    """
+    return DistributedDataParallel(network, find_unused_parameters=True) if is_distributed() else network

@@ -10,12 +10,15 @@ import torch
 import torch.distributed as dist
 
 from custom_components.distributed import (
+    gathered,
     is_distributed,
     is_follower,
     join_processes,
     local_device,
     process_count,
     process_rank,
+    wait_for_all,
+    with_averaged_gradients,
 )
 
 
@@ -35,6 +38,10 @@ def _one_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_without_others_a_process_is_the_first_of_one() -> None:
     assert not is_distributed()
     assert (process_count(), process_rank(), is_follower()) == (1, 0, False)
+    assert gathered({"a": 1}) == [{"a": 1}]
+    wait_for_all()
+    network = torch.nn.Linear(1, 1)
+    assert with_averaged_gradients(network) is network
 
 
 @pytest.mark.usefixtures("_one_of_one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from custom_components.engines.cluster import Cluster
 from custom_components.engines.field_records import field_records
 from custom_components.engines.keypoint_pairs import KeypointPairs
 from custom_components.engines.level_optimizers import level_optimizers, level_schedulers
@@ -12,6 +13,7 @@ from custom_components.engines.staged_training import StagedTraining, TrainingSt
 from custom_components.engines.training_pairs import records_of, single_images, stacked_pairs, training_pairs
 
 __all__ = [
+    "Cluster",
     "GradientExchange",
     "KeypointPairs",
     "MatchedCrops",

@@ -1,4 +1,4 @@
-"""Runs an inferer over pairs of images, one at a time, on Ignite."""
+"""Runs an inferer over pairs of images on Ignite, one after another or on the processes of a cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -18,7 +18,7 @@ from custom_components import switches
 from custom_components.annotations import take_apart
 from custom_components.errors import InputError, RegistrationError
 from custom_components.inferers.result import PairImages, Registration
-from custom_components.outputs.writer import check_writable, is_done
+from custom_components.outputs.pair_folder import check_writable, clear_leftovers, is_done
 from custom_components.pairs import (
     Pair,
     check_landmark_counts,
@@ -27,6 +27,9 @@ from custom_components.pairs import (
     read_points,
     select_pairs,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    from custom_components.engines.cluster import Cluster
 
 Data = dict[Hashable, Any]
 
@@ -38,9 +41,10 @@ class PairOutcome:
     Attributes:
         pair: what was registered.
         seconds: reading, preparing and registering.
-        data: the prepared dictionary; None when the pair failed.
-        registration: None when the pair failed.
+        data: the prepared dictionary; None when the pair failed, or was registered by another process.
+        registration: None likewise.
         reason: why it failed, or "".
+        metrics: what was written as metrics.json; None before that.
     """
 
     pair: Pair
@@ -48,6 +52,7 @@ class PairOutcome:
     data: Data | None = None
     registration: Registration | None = None
     reason: str = ""
+    metrics: dict[str, Any] | None = None
 
 
 class PairDataset(Dataset):
@@ -56,11 +61,13 @@ class PairDataset(Dataset):
     Args:
         todo: the pairs to register.
         pairs: all pairs that were asked for, with those that are done; none for a config that was given no images.
+        output_dir: where their folders are.
     """
 
-    def __init__(self, todo: Sequence[Pair], pairs: Sequence[Pair]) -> None:
+    def __init__(self, todo: Sequence[Pair], pairs: Sequence[Pair], output_dir: str | Path) -> None:
         super().__init__([{"pair": pair} for pair in todo])
         self.pairs = tuple(pairs)
+        self.output_dir = Path(output_dir)
 
 
 def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) -> PairDataset:
@@ -77,7 +84,7 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
             are wrong, or the output folder can't be written, which is better said before than after the work.
     """
     if all(selection.get(key) is None for key in ("pairs", "moving", "fixed")):
-        return PairDataset((), ())
+        return PairDataset((), (), output_dir)
     try:
         chosen = select_pairs(**selection)
         check_writable(Path(output_dir))
@@ -88,7 +95,8 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
         print(
             f"{len(chosen) - len(todo)} of {len(chosen)} pairs are in {output_dir} already; --resume false repeats them"
         )
-    return PairDataset(todo, chosen)
+    clear_leftovers(Path(output_dir), {pair.id for pair in todo})
+    return PairDataset(todo, chosen, output_dir)
 
 
 def check_attached(pair: Pair) -> None:
@@ -126,6 +134,30 @@ def images_of(data: Data, device: torch.device) -> PairImages:
     return PairImages(*(torch.as_tensor(data[key])[None].as_subclass(torch.Tensor).to(device) for key in keys))
 
 
+def register_pair(
+    pair: Pair,
+    preprocessing: Callable[[Data], Data],
+    inferer: Callable[[PairImages], Registration],
+    device: torch.device,
+) -> PairOutcome:
+    """Read, prepare and register one pair; whatever goes wrong is the outcome's reason.
+
+    Args:
+        pair: to register.
+        preprocessing: from ``{"pair": Pair}`` to the keys of ``transforms.dictionary``.
+        inferer: from ``PairImages`` to ``Registration``.
+        device: where image tensors are put.
+    """
+    start = perf_counter()
+    try:
+        check_attached(pair)
+        data = preprocessing({"pair": pair})
+        registration = inferer(images_of(data, device))
+    except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
+        return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair))
+    return PairOutcome(pair, perf_counter() - start, data, registration)
+
+
 class PairEvaluator(Evaluator):
     """Reads, prepares and registers each pair; a pair that fails is reported and the run goes on.
 
@@ -135,6 +167,8 @@ class PairEvaluator(Evaluator):
         inferer: from ``PairImages`` to ``Registration``.
         device: where image tensors are put.
         handlers: Ignite handlers; they find a ``PairOutcome`` in ``engine.state.output``.
+        cluster: processes that register and write the pairs instead of this one; an iteration is then a pair that one
+            of them has ended, in the order in which they end.
     """
 
     def __init__(
@@ -144,6 +178,7 @@ class PairEvaluator(Evaluator):
         inferer: Callable[[PairImages], Registration],
         device: torch.device | str = "cpu",
         handlers: Sequence[Any] = (),
+        cluster: Cluster | None = None,
     ) -> None:
         loader = DataLoader(dataset, batch_size=1, collate_fn=list)
         super().__init__(
@@ -153,20 +188,14 @@ class PairEvaluator(Evaluator):
         self.dataset = dataset
         self.preprocessing = preprocessing
         self.inferer = inferer
+        self.cluster = cluster
         self.outcomes: list[tuple[str, str]] = []
         self.add_event_handler(Events.ITERATION_COMPLETED, self._remember)
 
-    def _register(self, engine: Engine, batch: list[Data]) -> PairOutcome:
-        pair: Pair = batch[0]["pair"]
-        start = perf_counter()
-        try:
-            check_attached(pair)
-            data = self.preprocessing(dict(batch[0]))
-            device = torch.device(engine.state.device) if isinstance(engine.state.device, str) else engine.state.device
-            registration = self.inferer(images_of(data, device))
-        except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
-            return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair))
-        return PairOutcome(pair, perf_counter() - start, data, registration)
+    def _register(self, engine: Engine, batch: list[Data] | PairOutcome) -> PairOutcome:
+        if isinstance(batch, PairOutcome):
+            return batch
+        return register_pair(batch[0]["pair"], self.preprocessing, self.inferer, torch.device(engine.state.device))
 
     def _remember(self, engine: Engine) -> None:
         outcome: PairOutcome = engine.state.output
@@ -185,7 +214,12 @@ class PairEvaluator(Evaluator):
             # the run that did the last pair may have been stopped before it wrote the summary
             self.fire_event(Events.COMPLETED)
             return
-        super().run(global_epoch)
+        if self.cluster is not None and self.cluster.wanted:
+            with self.cluster.outcomes([item["pair"] for item in self.dataset.data], self.dataset.output_dir) as ended:
+                self.data_loader = ended
+                super().run(global_epoch)
+        else:
+            super().run(global_epoch)
         failed = [(name, reason) for name, reason in self.outcomes if reason]
         if failed and len(failed) == len(self.outcomes):
             sys.exit("\n".join(f"error: {name}: {reason}" for name, reason in failed))

@@ -14,7 +14,7 @@ from functools import partial
 from math import cos, pi
 from pathlib import Path
 from shutil import copyfile
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,16 @@ from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler, TensorBoardStatsHandler
 from torch import Tensor, nn
+from torch.utils.data.distributed import DistributedSampler
 
+from custom_components.distributed import (
+    gathered,
+    is_follower,
+    process_count,
+    process_rank,
+    wait_for_all,
+    with_averaged_gradients,
+)  # fmt: skip
 from custom_components.engines.keypoint_pairs import KeypointPairs
 from custom_components.engines.pair_evaluator import images_of
 from custom_components.engines.training_pairs import SIDES, stacked
@@ -30,7 +39,7 @@ from custom_components.errors import InputError
 from custom_components.fields import smooth
 from custom_components.handlers.stop import StopWhenFlat
 from custom_components.handlers.training import EpochSetter, FinalModel, TrainingCheckpoint, TrainingCurve
-from custom_components.inferers.all_levels import AllLevels
+from custom_components.inferers.all_levels import AllLevels, AllPredictions
 from custom_components.losses.guided import GuidedLoss
 from custom_components.matching.deep_keypoints import add_matches
 from custom_components.matching.point_pairs import PointPairs
@@ -41,6 +50,8 @@ from custom_components.transforms.random_view import RandomView
 FIXED = "fixed"  # the source of correspondences that needs no stage
 LOWEST = 0.05  # share of the learning rate at the end of a stage
 
+K = TypeVar("K")
+V = TypeVar("V")
 Matches = dict[str, PointPairs]
 Matching = Callable[..., PointPairs]  # of moving and fixed image and their masks, such as CachedMatcher
 
@@ -82,6 +93,9 @@ class TrainingStage:
 
 class StagedTraining:
     """Runs the stages in order; what is done is passed over, what was stopped goes on.
+
+    The processes of a distributed training share the pairs, when they match as when they train, and average their
+    gradients; the first one writes the files, into a folder that all of them see.
 
     Args:
         network: a copy of it is trained in every stage.
@@ -154,16 +168,16 @@ class StagedTraining:
                 raise InputError(f"there is no stage '{name}', but {', '.join(self.stages)}")
         if generate_keypoints is not None:
             found = self.matches([generate_keypoints])[0]
-            print(f"{generate_keypoints}: {_mean(found):.0f} correspondences a pair in {len(found)} pairs")
+            _say(f"{generate_keypoints}: {_mean(found):.0f} correspondences a pair in {len(found)} pairs")
             return
         last = None
         for each in self.stages.values() if stage is None else [self.stages[stage]]:
             if self.weights_of(each.name).exists():
-                print(f"{each.name}: done already, {self.weights_of(each.name)}")
+                _say(f"{each.name}: done already, {self.weights_of(each.name)}")
             elif not self._train(each):
                 break
             last = each.name
-        if stage is None and last is not None and self.model_file is not None:
+        if stage is None and last is not None and self.model_file is not None and not is_follower():
             with atomic_path(Path(self.model_file)) as temporary:
                 copyfile(self.weights_of(last), temporary)
 
@@ -181,17 +195,23 @@ class StagedTraining:
         added: list[Matches] = []
         for source in sources:
             matcher = self._matcher(source)
+            mine: Matches = {}
             new: Matches = {}
-            for data in self.pairs:
+            for data in self._share():
                 images = images_of(data, self.device)
                 name = data["pair"].id
                 before = known.get(name, PointPairs.empty())
                 found = matcher(images.moving, images.fixed, images.moving_mask, images.fixed_mask)
-                union = add_matches(before, found, self.separation)
-                new[name] = union.select(torch.arange(len(before), len(union)))
+                mine[name] = add_matches(before, found, self.separation)
+            for name, union in _of_all(mine).items():
+                new[name] = union.select(torch.arange(len(known.get(name, ())), len(union)))
                 known[name] = union
             added.append(new)
         return added
+
+    def _share(self) -> list[dict[Any, Any]]:
+        """The pairs that this process matches; all of them together match every pair once."""
+        return [self.pairs[index] for index in range(process_rank(), len(self.pairs), process_count())]
 
     def _matcher(self, source: str) -> Matching:
         if source == FIXED:
@@ -215,23 +235,24 @@ class StagedTraining:
         if len(matches) > 1:
             share = _mean(matches[-1]) / max(sum(_mean(part) for part in matches[:-1]), 1e-9)
             if share < stage.min_new:
-                print(f"{stage.name}: {stage.sources[-1]} adds {share:.1%} of correspondences only; converged")
+                _say(f"{stage.name}: {stage.sources[-1]} adds {share:.1%} of correspondences only; converged")
                 return False
         network = self._network(start)
         fields = None if stage.view is None else self._first_pass(network, stage.smoothing)
         dataset = KeypointPairs(self.pairs, matches, self.points, view=stage.view, fields=fields, seed=self.seed)
         optimizer = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
-        rate = partial(_half_cosine, total=stage.max_epochs * len(dataset)) if stage.falling else _constant
+        sampler: Any = DistributedSampler(dataset, process_count(), process_rank(), shuffle=False)
+        rate = partial(_half_cosine, total=stage.max_epochs * len(sampler)) if stage.falling else _constant
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)  # keeps no total, so more epochs may be asked
         stop = StopWhenFlat(stage.patience, stage.improvement)
         folder = self.folder / stage.name
-        figures = stage.loss.figures_of
+        figures, board = stage.loss.figures_of, str(folder / "tensorboard")
         parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler, "stop": stop}
         trainer = SupervisedTrainer(
             device=self.device,
             max_epochs=stage.max_epochs,
-            train_data_loader=DataLoader(dataset, batch_size=1),
-            network=network,
+            train_data_loader=DataLoader(dataset, batch_size=1, sampler=sampler),
+            network=with_averaged_gradients(AllPredictions(network)),
             optimizer=optimizer,
             loss_function=stage.loss.to(self.device),
             inferer=AllLevels(self.half),
@@ -241,14 +262,15 @@ class StagedTraining:
                 EpochSetter(dataset),
                 LrScheduleHandler(scheduler, print_lr=False, epoch_level=False),
                 stop,
-                TensorBoardStatsHandler(log_dir=str(folder / "tensorboard"), output_transform=figures),
+                *([] if is_follower() else [TensorBoardStatsHandler(log_dir=board, output_transform=figures)]),
                 TrainingCurve(folder / "curve.csv", figures),
                 TrainingCheckpoint(folder / "checkpoint.pt", parts),
                 FinalModel(self.weights_of(stage.name), network),
             ],
         )
-        print(f"{stage.name}: {', '.join(stage.sources) or 'no correspondences'}, from {start}", flush=True)
+        _say(f"{stage.name}: {', '.join(stage.sources) or 'no correspondences'}, from {start}")
         trainer.run()
+        wait_for_all()
         return True
 
     @torch.no_grad()
@@ -256,16 +278,18 @@ class StagedTraining:
         """The fields of all pairs in both directions, in half precision: they only place what is learned from."""
         network.eval()
         fields = {}
-        for data in self.pairs:
+        for data in self._share():
             for backwards in (False, True):
                 image = stacked(data, "working", SIDES[::-1] if backwards else SIDES)[None].to(self.device)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                     found = network(image)
                 fields[data["pair"].id, backwards] = smooth(found.float(), smoothing)[0].half().cpu()
-        return fields
+        return _of_all(fields)
 
     def _record(self, stage: TrainingStage, matches: Sequence[Matches]) -> None:
         """How many correspondences of each source a pair has."""
+        if is_follower():
+            return
         file = self.folder / stage.name / "matches.csv"
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary, temporary.open("w", newline="") as stream:
@@ -274,6 +298,17 @@ class StagedTraining:
             for data in self.pairs:
                 name = data["pair"].id
                 writer.writerow([name, *(len(part[name]) for part in matches)])
+
+
+def _say(text: str) -> None:
+    """One line on the console, however many processes train."""
+    if not is_follower():
+        print(text, flush=True)
+
+
+def _of_all(mine: Mapping[K, V]) -> dict[K, V]:
+    """What all processes found."""
+    return {name: value for part in gathered(dict(mine)) for name, value in part.items()}
 
 
 def _constant(step: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from ignite.engine import Engine, Events
 
-from custom_components.handlers.training import losses_of
+from custom_components.handlers.training import figures_of_all, losses_of
 
 
 class StopWhenFlat:
@@ -51,7 +51,8 @@ class StopWhenFlat:
         self.losses.append(losses_of(engine.state.output)["loss"])
 
     def _decide(self, engine: Engine) -> None:
-        loss = float(np.mean(self.losses)) if self.losses else float("inf")
+        losses = figures_of_all({"loss": self.losses})["loss"]  # all processes decide alike
+        loss = float(np.mean(losses)) if losses else float("inf")
         improved = loss < self.best * (1 - self.improvement) or self.best == float("inf")
         self.flat = 0 if improved else self.flat + 1
         self.best = min(self.best, loss)

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
-from custom_components.distributed import is_follower, process_count
+from custom_components.distributed import gathered, is_follower
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.states import read_state
@@ -174,7 +173,7 @@ class TrainingCurve:
             self.values[name].append(float(value))
 
     def _write(self, engine: Engine) -> None:
-        values = _gathered(self.values)
+        values = figures_of_all(self.values)
         if is_follower():
             return
         row = {"epoch": engine.state.epoch, "seconds": round(perf_counter() - self.start, 1)}
@@ -195,12 +194,9 @@ class TrainingCurve:
             return list(csv.DictReader(stream))
 
 
-def _gathered(values: Mapping[str, list[float]]) -> dict[str, list[float]]:
+def figures_of_all(values: Mapping[str, list[float]]) -> dict[str, list[float]]:
     """The values of all processes."""
-    if process_count() == 1:
-        return dict(values)
-    parts: list[dict[str, list[float]]] = [{}] * process_count()
-    dist.all_gather_object(parts, dict(values))
+    parts = gathered(dict(values))
     return {
         name: [v for part in parts for v in part.get(name, [])] for name in dict.fromkeys(n for p in parts for n in p)
     }

@@ -15,7 +15,7 @@ from custom_components.outputs import write_failure, write_registration, write_s
 
 
 class RegistrationWriter:
-    """Writes each pair's folder and says in one line how it went.
+    """Writes each pair's folder, unless the process that registered it has, and says in one line how it went.
 
     Args:
         output_dir: made if absent.
@@ -39,14 +39,21 @@ class RegistrationWriter:
     def __call__(self, engine: Engine) -> None:
         """Write the outcome of this iteration; a failure to write makes the pair a failed one."""
         outcome: PairOutcome = engine.state.output
+        if outcome.metrics is None:
+            engine.state.output = outcome = self.write(outcome)
+        assert outcome.metrics is not None
+        print(f"[{engine.state.iteration}/{engine.state.epoch_length}] {line_of(outcome.metrics)}", flush=True)
+        for note in outcome.metrics.get("annotations", {}).get("notes", []):
+            print(f"  annotations: {note}", flush=True)
+
+    def write(self, outcome: PairOutcome) -> PairOutcome:
+        """Write the pair's folder; returns the outcome with its metrics, failed where writing has."""
         try:
             metrics = self._write(outcome)
         except Exception as error:  # a full disk, wrong landmarks, or a defect: the cohort goes on
-            engine.state.output = outcome = replace(outcome, reason=reason_of(error, outcome.pair))
+            outcome = replace(outcome, reason=reason_of(error, outcome.pair))
             metrics = self._write_failure(outcome)
-        print(f"[{engine.state.iteration}/{engine.state.epoch_length}] {line_of(metrics)}", flush=True)
-        for note in metrics.get("annotations", {}).get("notes", []):
-            print(f"  annotations: {note}", flush=True)
+        return replace(outcome, metrics=metrics)
 
     def _write(self, outcome: PairOutcome) -> dict[str, Any]:
         if outcome.reason or outcome.data is None or outcome.registration is None:

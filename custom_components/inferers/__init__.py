@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from custom_components.inferers.affine_alignment import AffineAlignment
 from custom_components.inferers.affine_network import AffineNetwork
-from custom_components.inferers.all_levels import AllLevels
+from custom_components.inferers.all_levels import AllLevels, AllPredictions
 from custom_components.inferers.chain import Chain
 from custom_components.inferers.demons import DiffeomorphicDemons
 from custom_components.inferers.direct_field import DirectField
@@ -23,6 +23,7 @@ __all__ = [
     "AffineAlignment",
     "AffineNetwork",
     "AllLevels",
+    "AllPredictions",
     "Chain",
     "DiffeomorphicDemons",
     "DirectField",

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,6 @@ from torch import Tensor
 
 import custom_components
 from custom_components.annotations import Coordinates, PointMap, carry_geojson, carry_points
-from custom_components.errors import InputError
 from custom_components.fields import (
     affine_residual,
     apply_matrix,
@@ -37,6 +33,7 @@ from custom_components.fields import (
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label, pair_metrics
+from custom_components.outputs.pair_folder import publish
 from custom_components.outputs.report import ReportData, write_report, write_thumbnail
 from custom_components.pairs import (
     Pair,
@@ -98,52 +95,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def is_done(output_dir: Path, identifier: str) -> bool:
-    """Whether a pair was registered in an earlier run; failed ones are tried again."""
-    file = output_dir / identifier / "metrics.json"
-    try:
-        return json.loads(file.read_text())["status"] in ("ok", "poor")
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def check_writable(output_dir: Path) -> None:
-    """Make the folder if it is absent, and raise ``InputError`` when nothing can be written in it."""
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=output_dir):
-            pass
-    except OSError as error:
-        raise _unwritable(output_dir, error) from error
-
-
-def _unwritable(output_dir: Path, error: OSError) -> InputError:
-    why = error.strerror or error
-    return InputError(f"output folder {output_dir} can't be written ({why}); choose another output_dir")
-
-
-def _publish(output_dir: Path, identifier: str, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write into a hidden folder, then put it in place of ``<output_dir>/<identifier>``.
-
-    Raises:
-        InputError: the output folder can't be written, or is full.
-    """
-    partial, final, old = (output_dir / name for name in (f".{identifier}.partial", identifier, f".{identifier}.old"))
-    try:
-        shutil.rmtree(partial, ignore_errors=True)  # an earlier run that was stopped
-        partial.mkdir(parents=True)
-        fill(partial)
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():  # renamed, not emptied: a run that is stopped here must not leave half of an older result
-            os.replace(final, old)
-        os.replace(partial, final)
-    except OSError as error:
-        raise _unwritable(output_dir, error) from error
-    finally:
-        for folder in (partial, old):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def _write_json(path: Path, data: Any) -> None:
     with atomic_path(path) as partial:
         partial.write_text(json.dumps(data, indent=1))
@@ -160,7 +111,7 @@ def write_failure(pair: Pair, reason: str, output_dir: Path, seconds: float) -> 
         _write_json(folder / "metrics.json", metrics)
         write_report(folder / "report.html", metrics, None)
 
-    _publish(output_dir, pair.id, fill)
+    publish(output_dir, pair.id, fill)
     return metrics
 
 
@@ -300,7 +251,7 @@ def write_registration(
             write_thumbnail(folder / "thumbnail.jpg", native_array(fixed), warped)
         _write_json(folder / "metrics.json", metrics)
 
-    _publish(output_dir, pair.id, fill)
+    publish(output_dir, pair.id, fill)
     return metrics
 
 

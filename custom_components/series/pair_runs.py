@@ -22,7 +22,7 @@ from custom_components.fields import Link, read_displacement
 from custom_components.handlers import RegistrationWriter
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import PairImages, Registration, Stage
-from custom_components.outputs.writer import check_writable, is_done
+from custom_components.outputs.pair_folder import check_writable, is_done
 from custom_components.pairs import Pair, atomic_path
 from custom_components.series.routes import Outcome
 from custom_components.series.sections import PAIRS, Section, pair_id, pair_of
@@ -30,7 +30,7 @@ from custom_components.series.sections import PAIRS, Section, pair_id, pair_of
 # keys of a bundle that the series sets itself, pair by pair
 OWN = (
     "output_dir", "dataset", "evaluator", "handlers", "run", "pairs", "status", "moving", "fixed", "moving_landmarks",
-    "fixed_landmarks", "moving_annotations", "moving_labels", "fixed_labels", "id", "resume", "submission",
+    "fixed_landmarks", "moving_annotations", "moving_labels", "fixed_labels", "id", "resume", "submission", "workers", "scheduler",
 )  # fmt: skip
 
 
@@ -133,7 +133,9 @@ class PairRuns:
         pair = pair_of(*two, pair_id(*two))
         if not (self.resume and self._is_done(pair)):
             writer = RegistrationWriter(self.folder, report=self.setting("report", True))
-            evaluator = PairEvaluator(PairDataset([pair], [pair]), self.prepare, self._inferer(), self.device, [writer])
+            evaluator = PairEvaluator(
+                PairDataset([pair], [pair], self.folder), self.prepare, self._inferer(), self.device, [writer]
+            )
             with suppress(SystemExit):  # how a run ends whose only pair failed; why is in its record
                 evaluator.run()
         metrics = self.metrics(fixed, moving)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 from custom_components.fields import index_to_physical
@@ -62,3 +64,43 @@ def textured_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
         return tmp_path / "pairs.csv"
 
     return of
+
+
+@pytest.fixture
+def two_processes() -> Callable[..., str]:
+    """A training by two processes on the CPU, as torchrun starts them; gives what they say."""
+
+    def train(bundle: str, config: str, **options: Any) -> str:
+        configs = [f"bundles/{bundle}/configs/{name}" for name in (config, f"multi_gpu_{config}")]
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1", "--nproc_per_node=2",
+            "-m", "monai.bundle", "run", "--config_file", str(configs),
+        ]  # fmt: skip
+        command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return train
+
+
+@pytest.fixture
+def one_network(two_processes: Callable[..., str], tmp_path: Path) -> Callable[..., None]:
+    """Trains an epoch by two processes, then another one, and asserts that both hold the network that is written."""
+
+    def train(bundle: str, config: str, model: Path, **options: Any) -> None:
+        own = f"$torch.save(@network.state_dict(), '{tmp_path}/' + str(dist.get_rank()) + '.pt')"
+        for epochs in (1, 2):
+            ending = [own, "$dist.destroy_process_group()"]
+            said = two_processes(bundle, config, max_epochs=epochs, finalize=ending, **options)
+        assert said.count("going on after epoch 1 of 2") == 1  # by one of them
+        written = torch.load(model, weights_only=True)
+        for rank in range(2):
+            state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+            assert state.keys() == written.keys()
+            assert all(torch.equal(value, written[name]) for name, value in state.items())
+
+    return train

@@ -184,6 +184,16 @@ def test_a_training_stopped_in_an_epoch_and_run_again_ends_with_the_same_model(t
     assert [row[0] for row in steps_of(again)] == ["epoch", "1", "2"]
 
 
+@pytest.mark.slow
+@flat
+def test_two_processes_train_one_network(table, one_network):
+    models = table.parent / "mine" / "models"
+    one_network(
+        "joint_saliency", "train.yaml", models / "model.pt", pairs=table, bundle_root=table.parent / "mine",
+        batch_size=1, **NETWORK,
+    )  # fmt: skip
+
+
 @flat
 def test_a_wrong_option_says_what_may_stand_there(table):
     for options, message in (

@@ -138,3 +138,42 @@ def test_one_stage_and_keypoints_alone_from_the_command_line(table, tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
         assert said in done.stdout
     assert [file.name for file in (tmp_path / "mine" / "models" / "training").glob("*.pt")] == ["d_pcg.pt"]
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.slow
+def test_two_processes_climb_the_ladder_together(table, tmp_path, two_processes):
+    tiny = MaskFlownetS(channels=[4] * 6, estimator_channels=[4], context_channels=[4] * 6)
+    torch.save(tiny.state_dict(), tmp_path / "start.pt")
+    options = {
+        "pairs": table, "bundle_root": tmp_path / "mine", "init_weights": tmp_path / "start.pt", "working_size": 80,
+        "network_def": TINY, "half": "false", "min_new": 0.0, "max_epochs": 2, "last_epochs": 1,
+    }  # fmt: skip
+    said = two_processes("keypoint_guided", "train.yaml", **options)
+    training = tmp_path / "mine" / "models" / "training"
+    stages = ["baseline", "d_pcg", "ld_pcg", "pcg", "ipcg_1", "ipcg_2", "ipcg_3", "detail"]
+    for stage in stages:
+        assert len([line for line in said.splitlines() if line.startswith(f"{stage}: ")]) == 1  # by one process
+        assert (training / f"{stage}.pt").is_file()
+        assert len(list((training / stage / "tensorboard").iterdir())) == 1
+        rows = rows_of(training / stage / "curve.csv")
+        assert [row["epoch"] for row in rows] == [str(n + 1) for n in range(len(rows))]
+    assert len(rows_of(training / "d_pcg" / "curve.csv")) == 2
+    assert [row["id"] for row in rows_of(training / "ipcg_1" / "matches.csv")] == ["a", "b"]  # each matched one
+    with_weights(tiny, tmp_path / "mine" / "models" / "model.pt")
+    assert two_processes("keypoint_guided", "train.yaml", **options).count("done already") == len(stages)
+
+
+@pytest.mark.slow
+def test_two_processes_pretrain_one_network(table, tmp_path, one_network):
+    models = tmp_path / "mine" / "models"
+    one_network(
+        "keypoint_guided", "pretrain.yaml", models / "pretrained.pt", pairs=table, bundle_root=tmp_path / "mine",
+        working_size=80, half="false", items=5, patch_size=64, batch_size=1, workers=0,
+        network_def={"_target_": "custom_components.states.with_weights", "network": TINY, "file": None},
+    )  # fmt: skip
+    assert [row["epoch"] for row in rows_of(models / "pretraining" / "curve.csv")] == ["1", "2"]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from custom_components.errors import InputError
-from custom_components.inferers import AllLevels
+from custom_components.inferers import AllLevels, AllPredictions
 from custom_components.networks import MaskFlownetS
 
 
@@ -22,6 +22,14 @@ def test_it_gives_the_fields_of_all_levels(network) -> None:
     fields = AllLevels()(image, network)
     assert len(fields) == 5
     for field, wanted in zip(fields, network.predictions(image), strict=True):
+        assert torch.equal(field, wanted)
+
+
+def test_a_network_that_gives_all_by_itself_is_taken_as_it_is(network) -> None:
+    image = torch.rand(1, 2, 64, 70)
+    whole = AllPredictions(network)
+    assert {id(p) for p in whole.parameters()} == {id(p) for p in network.parameters()}
+    for field, wanted in zip(AllLevels()(image, whole), network.predictions(image), strict=True):
         assert torch.equal(field, wanted)
 
 

@@ -37,7 +37,8 @@ def slide_file(path: Path, channels: int = 3, dtype: str = "uint8", labels: bool
 
 def bent() -> Any:
     noise = torch.from_numpy(np.random.default_rng(1).standard_normal((1, 2, *FIELD))).float()
-    return displacement_image(smooth(noise, 3.0) * 8, PLAIN @ grid_change(FIELD, TARGET), PLAIN @ grid_change(FIELD, SOURCE))
+    grids = PLAIN @ grid_change(FIELD, TARGET), PLAIN @ grid_change(FIELD, SOURCE)
+    return displacement_image(smooth(noise, 3.0) * 8, *grids)
 
 
 def carried(folder: Path, displacement: Any, **options: Any) -> np.ndarray[Any, Any]:

@@ -66,12 +66,15 @@ def pyramid(tmp_path: Path) -> Path:
 def test_levels_are_read_and_chosen(pyramid: Path) -> None:
     with open_slide(pyramid) as slide:
         assert slide.levels == [(257, 301), (129, 151), (65, 76)]
-        assert [level_for(slide.levels, longest) for longest in (1000, 301, 152, 151, 77, 76, 10)] == [0, 0, 0, 1, 1, 2, 2]
+        sides = (1000, 301, 152, 151, 77, 76, 10)
+        assert [level_for(slide.levels, longest) for longest in sides] == [0, 0, 0, 1, 1, 2, 2]
         whole = slide.read(0, 0, 0, 257, 301)
         np.testing.assert_array_equal(slide.read(2, 0, 0, 65, 76), averaged(whole, 4))
 
 
-@pytest.mark.parametrize(("longest", "shape", "factor"), [(301, (257, 301), 1), (100, (129, 151), 2), (30, (33, 38), 8)])
+@pytest.mark.parametrize(
+    ("longest", "shape", "factor"), [(301, (257, 301), 1), (100, (129, 151), 2), (30, (33, 38), 8)]
+)
 def test_a_shrunk_slide_knows_where_its_pixels_lie(
     pyramid: Path, longest: int, shape: tuple[int, int], factor: int
 ) -> None:
@@ -149,7 +152,8 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"no slide at all")
         with pytest.raises(InputError, match=f"{name} can't be read"):
             open_slide(tmp_path / name)
-    tifffile.imwrite(tmp_path / "stack.tif", picture((3, 5, 40, 40)), photometric="minisblack", metadata={"axes": "ZCYX"})
+    axes = {"axes": "ZCYX"}
+    tifffile.imwrite(tmp_path / "stack.tif", picture((3, 5, 40, 40)), photometric="minisblack", metadata=axes)
     with pytest.raises(InputError, match="one channel axis"):
         open_slide(tmp_path / "stack.tif")
 

@@ -1,0 +1,110 @@
+"""The folder of a pair in a run's output folder: it is either whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from custom_components.errors import InputError
+
+
+def is_done(output_dir: Path, identifier: str) -> bool:
+    """Whether a pair was registered in an earlier run; failed ones are tried again."""
+    metrics = read_pair_metrics(output_dir, identifier)
+    return metrics is not None and metrics.get("status") in ("ok", "poor")
+
+
+def check_writable(output_dir: Path) -> None:
+    """Make the folder if it is absent, and raise ``InputError`` when nothing can be written in it."""
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise _unwritable(output_dir, error) from error
+
+
+def _unwritable(output_dir: Path, error: OSError) -> InputError:
+    why = error.strerror or error
+    return InputError(f"output folder {output_dir} can't be written ({why}); choose another output_dir")
+
+
+def clear_leftovers(output_dir: Path, identifiers: Collection[str]) -> None:
+    """Remove the hidden folders that stopped runs or killed processes left of these pairs.
+
+    Nothing else may be writing the pairs meanwhile.
+    """
+    if not output_dir.is_dir():
+        return
+    for folder in output_dir.iterdir():
+        found = re.fullmatch(r"\.(?P<id>.+?)(\.[0-9a-f]{8})?\.(partial|old)", folder.name)
+        if found and found["id"] in identifiers:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def stamp_of(output_dir: Path, identifier: str) -> str | None:
+    """What tells one writing of a pair from another, None when there is none.
+
+    The digest of its metrics.json, whose seconds never repeat: times and inodes differ between machines.
+    """
+    try:
+        return hashlib.sha256((output_dir / identifier / "metrics.json").read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def read_pair_metrics(output_dir: Path, identifier: str) -> dict[str, Any] | None:
+    """metrics.json of a pair, None when there is none that can be read."""
+    try:
+        metrics = json.loads((output_dir / identifier / "metrics.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return metrics if isinstance(metrics, dict) else None
+
+
+def publish(output_dir: Path, identifier: str, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write into a hidden folder, then put it in place of ``<output_dir>/<identifier>``.
+
+    The hidden folder has a name of its own, as a process that was taken for dead may be writing the same pair.
+
+    Raises:
+        InputError: the output folder can't be written, or is full.
+    """
+    token = uuid.uuid4().hex[:8]
+    partial, old = (output_dir / f".{identifier}.{token}.{kind}" for kind in ("partial", "old"))
+    try:
+        partial.mkdir(parents=True)
+        fill(partial)
+        _replace(output_dir / identifier, partial, old)
+    except OSError as error:
+        raise _unwritable(output_dir, error) from error
+    finally:
+        for folder in (partial, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(final: Path, partial: Path, old: Path) -> None:
+    """Put ``partial`` in place of ``final``, which moves to ``old``.
+
+    Renamed, not emptied: a run that is stopped here must not leave half of an older result.
+    """
+    for remaining in reversed(range(100)):
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            os.replace(final, old)
+        try:
+            os.replace(partial, final)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not remaining:
+                raise  # else another process has put its own there in between
