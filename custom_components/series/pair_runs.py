@@ -30,7 +30,8 @@ from custom_components.series.sections import PAIRS, Section, pair_id, pair_of
 # keys of a bundle that the series sets itself, pair by pair
 OWN = (
     "output_dir", "dataset", "evaluator", "handlers", "run", "pairs", "status", "moving", "fixed", "moving_landmarks",
-    "fixed_landmarks", "moving_annotations", "moving_labels", "fixed_labels", "id", "resume", "submission", "workers", "scheduler",
+    "fixed_landmarks", "moving_annotations", "moving_labels", "fixed_labels", "id", "resume", "submission",
+    "workers", "scheduler",
 )  # fmt: skip
 
 
