@@ -96,7 +96,8 @@ def write_series(root: Path, blank: str | None = None) -> Known:
     if blank is not None:
         write_image(root / "blank.png", np.full((3, 300, 310), GLASS, np.uint8))
         rows.insert(["a", "b", "c", "d"].index(blank), "blank,blank.png,")
-    corner = known.places("d")[[0, 4, 24, 0]][:, ::-1].tolist()
+    # GeoJSON counts from the outer corner of the first pixel, landmarks from its centre
+    corner = (known.places("d")[[0, 4, 24, 0]][:, ::-1] + 0.5).tolist()
     feature = {"type": "Feature", "id": "f", "properties": {"name": "x"},
                "geometry": {"type": "Polygon", "coordinates": [corner]}}  # fmt: skip
     (root / "d.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
