@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -40,6 +38,7 @@ from custom_components.metrics import dice_per_label, pair_metrics
 from custom_components.outputs.report import ReportData, write_report, write_thumbnail
 from custom_components.pairs import (
     Pair,
+    atomic_folder,
     atomic_path,
     check_landmark_counts,
     map_geojson,
@@ -137,20 +136,11 @@ def _publish(output_dir: Path, identifier: str, fill: Callable[[Path], None]) ->
     Raises:
         InputError: the output folder can't be written, or is full.
     """
-    partial, final, old = (output_dir / name for name in (f".{identifier}.partial", identifier, f".{identifier}.old"))
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # an earlier run that was stopped
-        partial.mkdir(parents=True)
-        fill(partial)
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():  # renamed, not emptied: a run that is stopped here must not leave half of an older result
-            os.replace(final, old)
-        os.replace(partial, final)
+        with atomic_folder(output_dir / identifier) as partial:
+            fill(partial)
     except OSError as error:
         raise _unwritable(output_dir, error) from error
-    finally:
-        for folder in (partial, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_json(path: Path, data: Any) -> None:

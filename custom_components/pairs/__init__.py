@@ -10,7 +10,7 @@ from custom_components.pairs.acrobat import (
     read_acrobat_truth,
     write_acrobat_submission,
 )
-from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.atomic import atomic_folder, atomic_path
 from custom_components.pairs.geojson import map_geojson, read_geojson, write_geojson
 from custom_components.pairs.images import read_image, suffix_of, write_image
 from custom_components.pairs.landmarks import check_landmark_counts, read_index, read_points, write_points
@@ -20,6 +20,7 @@ __all__ = [
     "AcrobatPair",
     "AcrobatTruth",
     "Pair",
+    "atomic_folder",
     "atomic_path",
     "check_landmark_counts",
     "check_pair",
