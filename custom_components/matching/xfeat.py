@@ -58,7 +58,7 @@ class XFeatMatcher:
         if self._network is None:
             network = XFeat(self.max_keypoints, self.detection_threshold)
             if self.weights is not None and Path(self.weights).suffix == ".ts":
-                network.net = SplitMaps(with_weights(nn.Identity(), None, self.weights))
+                network.net = SplitMaps(with_weights(nn.Identity(), None, self.weights))  # type: ignore[assignment]
             else:
                 state = load("xfeat", self.weights)
                 fill(network.net, "xfeat", {key.removeprefix("net."): value for key, value in state.items()})

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from kornia.feature.xfeat import XFeatModel
 from torch import Tensor, nn
 
-CHANNELS = (64, 65, 1)  # descriptors, keypoint logits, reliability
+CHANNELS = [64, 65, 1]  # descriptors, keypoint logits, reliability
 
 
-class _Scriptable(XFeatModel):  # type: ignore[misc]
+class _Scriptable(XFeatModel):
     """kornia's network with an unfolding that TorchScript takes and that ONNX has an operator for."""
 
     def _unfold2d(self, x: Tensor, ws: int = 2) -> Tensor:

@@ -144,7 +144,7 @@ def _section(text: str, ids: str, source: str) -> str:
     if node is None:
         raise InputError(f"{source} names an empty file")
     block = text[node.start_mark.index : node.end_mark.index]
-    if isinstance(node, yaml.ScalarNode) or node.flow_style:
+    if not isinstance(node, yaml.CollectionNode) or node.flow_style:
         return block
     first, *others = block.splitlines()
     column = node.start_mark.column

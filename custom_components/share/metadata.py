@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from custom_components.errors import InputError
 # Keys of their own in MONAI's schema; everything else stands under REQUIRED.
 VERSIONS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
 REQUIRED, OPTIONAL = "required_packages_version", "optional_packages_version"
+TOOLS = ("jsonschema", "onnx", "onnxscript")  # of MONAI's commands verify_metadata and onnx_export
 
 
 def read_metadata(bundle: Path) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def read_metadata(bundle: Path) -> dict[str, Any]:
 def completed(
     metadata: Mapping[str, Any], packages: Iterable[str], without: Iterable[str] = (), with_warpzoo: bool = False
 ) -> dict[str, Any]:
-    """The metadata with the version of everything that the packed bundle needs.
+    """The metadata with the version of everything that the packed bundle needs, and of what MONAI's tools need.
 
     What it says already stays; what is missing gets the installed version.
 
@@ -62,6 +64,7 @@ def completed(
     if with_warpzoo:
         required["warpzoo"] = custom_components.__version__
     result[REQUIRED] = required
+    result[OPTIONAL] = {**{name: _installed(name) for name in TOOLS if find_spec(name)}, **metadata.get(OPTIONAL, {})}
     result["packed_by"] = f"warpzoo {custom_components.__version__}"
     return result
 

@@ -145,8 +145,10 @@ def _files(source: Path) -> list[Path]:
 
 
 def _own_keys(text: str, keys: Mapping[str, str]) -> str:
-    """The config with other values of some top-level keys, where it has them."""
-    return edited(text, lambda scalar: keys.get(scalar.ids[0]) if len(scalar.ids) == 1 else None)
+    """The config with values for some top-level keys, where it has them and they are null."""
+    return edited(
+        text, lambda scalar: keys.get(scalar.ids[0]) if scalar.value == "null" and scalar.ids[1:] == () else None
+    )
 
 
 def _own_weights(text: str, root: Path, name: str, folder: Path) -> str:
