@@ -148,7 +148,7 @@ def _section(text: str, ids: str, source: str) -> str:
         return block
     first, *others = block.splitlines()
     column = node.start_mark.column
-    lines = [first, *(line[column:] for line in others)]
+    lines = [first, *(line[column:] if not line[:column].strip() else line.lstrip() for line in others)]
     while not lines[-1].strip() or lines[-1].lstrip().startswith("#"):  # comments before whatever comes next
         lines.pop()
     return "\n".join(lines)
