@@ -24,9 +24,6 @@ def cost_volume(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
     Returns:
         (B, (2 * radius + 1)^2, H, W); channel ``(dr + radius) * (2 * radius + 1) + dc + radius`` is d = (dr, dc).
     """
-    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        if torch.compiler.is_exporting():
-            return shifted_products(first, second, radius)
     batch, channels, height, width = first.shape
     window, stretch = 2 * radius + 1, 16
     beyond = -width % stretch
@@ -43,20 +40,3 @@ def cost_volume(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
         band = F.pad(products, [0, stretch]).unflatten(3, [stretch, stretch + 2 * radius + 1])[..., :window]
         volume.append(band.flatten(2, 3)[:, :, :width])
     return torch.cat(volume, dim=-1).permute(0, 3, 1, 2)
-
-
-def shifted_products(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
-    """``cost_volume`` by its definition, displacement by displacement: nothing in it depends on the size.
-
-    ``torch.export``, and so the export to ONNX, can follow it for images of any size; the products in stretches would
-    be right for some sizes only.
-    """
-    height, width = first.shape[2:]
-    padded = F.pad(second, [radius] * 4)
-    reach = range(2 * radius + 1)
-    volume = [
-        (first * padded[:, :, row : row + height, column : column + width]).mean(dim=1)
-        for row in reach
-        for column in reach
-    ]
-    return torch.stack(volume, dim=1)
