@@ -25,7 +25,7 @@ bundle_root: bundles/mine
 other: bundles/yours/models/model.pt
 weights: $@bundle_root + '/models/model.pt'
 note: null
-smooth: "%configs/shared.yaml::smooth"
+grid: "%configs/shared.yaml::grid"
 """
 README = """\
 # Model Overview
@@ -45,8 +45,7 @@ def bundle(tmp_path: Path) -> Path:
         (mine / folder).mkdir(parents=True)
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "shared.yaml").write_text(
-        "smooth:\n  _target_: custom_components.fields.smooth\n  field: $__import__('torch').zeros(1, 2, 5, 5)\n"
-        "  sigma: 1.0\n"
+        "grid:\n  _target_: custom_components.fields.grid.identity_grid\n  spatial: [5, 5]\n"
     )
     (tmp_path / "bundles" / "yours" / "models").mkdir(parents=True)
     torch.save({"a": torch.ones(2)}, tmp_path / "bundles" / "yours" / "models" / "model.pt")
@@ -71,11 +70,11 @@ def test_what_lies_in_it(bundle, tmp_path):
         "LICENSE", "configs/inference.yaml", "configs/logging.conf", "configs/metadata.json", "docs/README.md",
         "docs/data_license.txt", "models/model.pt", "models/yours_model.pt",
     }  # fmt: skip
-    assert {"scripts/__init__.py", "scripts/fields/smooth.py", "scripts/acrobat.py"} <= files
+    assert {"scripts/__init__.py", "scripts/fields/grid.py", "scripts/acrobat.py"} <= files
     config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())
     assert config["bundle_root"] == "."
     assert config["other"] == "$@bundle_root + '/models/yours_model.pt'"
-    assert config["smooth"]["_target_"] == "scripts.fields.smooth"
+    assert config["grid"]["_target_"] == "scripts.fields.grid.identity_grid"
     assert (folder / "configs" / "inference.yaml").read_text().startswith("# configs/inference.yaml --x 1\n")
     readme = (folder / "docs" / "README.md").read_text()
     assert "See yours and ![a picture](picture.png)." in readme
@@ -93,11 +92,11 @@ def test_it_runs_from_its_own_root_without_the_package(bundle, tmp_path):
     pack(str(bundle), str(tmp_path / "packed"))
     program = (
         "import sys; sys.modules['custom_components'] = None; from monai.bundle import ConfigParser;"
-        "p = ConfigParser(); p.read_config('configs/inference.yaml'); print(p.get_parsed_content('smooth').shape)"
+        "p = ConfigParser(); p.read_config('configs/inference.yaml'); print(p.get_parsed_content('grid').shape)"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path / "packed" / "mine", check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "torch.Size([1, 2, 5, 5])"
+    assert done.stdout.strip() == "torch.Size([2, 5, 5])"
 
 
 def test_the_installed_package_in_place_of_a_copy(bundle, tmp_path):
@@ -110,7 +109,7 @@ def test_the_installed_package_in_place_of_a_copy(bundle, tmp_path):
         str(folder / "configs" / "inference.yaml"), logging_file=False, workflow_type=None, bundle_root=str(folder)
     )
     workflow.initialize()
-    assert workflow.parser.get_parsed_content("smooth").shape == (1, 2, 5, 5)
+    assert workflow.parser.get_parsed_content("grid").shape == (2, 5, 5)
 
 
 def test_published_weights_are_copied_in_and_null_keys_filled(bundle, tmp_path, monkeypatch):
