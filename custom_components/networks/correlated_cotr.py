@@ -32,7 +32,7 @@ class CorrelatedCOTR(nn.Module):
 
     Args:
         features: a module (B, 1, H, W) grey in [0, 1] -> (B, channels, H / stride, W / stride) with the attributes
-            ``channels`` and ``stride``, such as ``XFeatMaps``.
+            ``channels`` and ``stride``, such as ``XFeatFeatures``.
         width: of the transformer, a multiple of 4 and of ``heads``.
         heads: of its attention.
         layers: of encoder and of decoder, each.

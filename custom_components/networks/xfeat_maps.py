@@ -1,63 +1,58 @@
-"""The dense descriptors of XFeat as a backbone."""
+"""XFeat's network with its three maps in one tensor, as MONAI's tools for networks want it."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from kornia.feature.xfeat import XFeatModel
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+CHANNELS = [64, 65, 1]  # descriptors, keypoint logits, reliability
+
+
+class _Scriptable(XFeatModel):
+    """kornia's network with an unfolding that TorchScript takes and that ONNX has an operator for."""
+
+    def _unfold2d(self, x: Tensor, ws: int = 2) -> Tensor:
+        return F.pixel_unshuffle(x, ws)
 
 
 class XFeatMaps(nn.Module):
-    """XFeat (Potje et al., CVPR 2024) without its heads, on kornia's layers; the keys are those of its file.
+    """The network that ``XFeatMatcher`` runs (Potje et al., CVPR 2024); its weights load as ``net.*``.
 
-    Batch normalisation keeps its stored statistics in training.
-
-    Args:
-        enlarged: factor on the sides of the image before the network, 1, 2, 4 or 8; cells are that much finer.
-        frozen: its weights don't learn.
-
-    Raises:
-        InputError: another factor.
+    What the matcher does besides, finding the maxima and reading the descriptors there, has no fixed size and is no
+    part of it.
     """
 
-    channels = 64
-
-    def __init__(self, enlarged: int = 2, frozen: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if enlarged not in (1, 2, 4, 8):
-            raise InputError(f"images are enlarged by 1, 2, 4 or 8 before XFeat, got {enlarged}")
-        self.enlarged = enlarged
-        self.stride = 8 // enlarged
-        whole = XFeatModel()
-        self.skip1: nn.Module = whole.skip1
-        self.block1: nn.Module = whole.block1
-        self.block2: nn.Module = whole.block2
-        self.block3: nn.Module = whole.block3
-        self.block4: nn.Module = whole.block4
-        self.block5: nn.Module = whole.block5
-        self.block_fusion: nn.Module = whole.block_fusion
-        self.requires_grad_(not frozen)
-
-    def train(self, mode: bool = True) -> XFeatMaps:
-        """See the class on batch normalisation."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
+        self.net = _Scriptable()
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 1, H, W) grey -> (B, 64, H / stride, W / stride); sides go by 32 / ``enlarged``."""
-        if self.enlarged > 1:
-            image = F.interpolate(image, scale_factor=self.enlarged, mode="bicubic", align_corners=False)
-        x = F.instance_norm(image)
-        third = self.block3(self.block2(self.block1(x) + self.skip1(x)))
-        fourth = self.block4(third)
-        coarse = [
-            F.interpolate(part, third.shape[-2:], mode="bilinear", align_corners=False)
-            for part in (fourth, self.block5(fourth))
-        ]
-        maps: Tensor = self.block_fusion(third + coarse[0] + coarse[1])
-        return maps
+        """Maps of one image, not of a pair.
+
+        Args:
+            image: (B, 1, H, W), grey, sides multiples of 32.
+
+        Returns:
+            (B, 130, H / 8, W / 8): 64 channels of the descriptors, 65 logits of a cell's 8 x 8 pixels and of no
+            keypoint, 1 of the reliability, 0..1.
+        """
+        descriptors, logits, reliability = self.net(image)
+        return torch.cat([descriptors, logits, reliability], dim=1)
+
+
+class SplitMaps(nn.Module):
+    """What ``XFeatMaps`` or its export gives, as the three maps that kornia's ``XFeat`` asks its network for.
+
+    Args:
+        maps: (B, 1, H, W) -> (B, 130, H / 8, W / 8).
+    """
+
+    def __init__(self, maps: nn.Module) -> None:
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(B, 1, H, W) -> descriptors (B, 64, H / 8, W / 8), logits (B, 65, ...), reliability (B, 1, ...)."""
+        return torch.split(self.maps(image), CHANNELS, dim=1)

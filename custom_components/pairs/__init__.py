@@ -10,7 +10,7 @@ from custom_components.pairs.acrobat import (
     read_acrobat_truth,
     write_acrobat_submission,
 )
-from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.atomic import atomic_folder, atomic_path
 from custom_components.pairs.formats import suffix_of
 from custom_components.pairs.geojson import geojson_stem, read_geojson, write_geojson
 from custom_components.pairs.images import file_pixel_size, read_image, write_image
@@ -25,6 +25,7 @@ __all__ = [
     "Pair",
     "PointTable",
     "Slide",
+    "atomic_folder",
     "atomic_path",
     "check_landmark_counts",
     "check_pair",

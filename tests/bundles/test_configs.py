@@ -30,6 +30,8 @@ OVERLAYS = {
     "refine.yaml": "evaluate.yaml",
     "train_refine.yaml": "train.yaml",
     "disturbed.yaml": "evaluate.yaml",
+    "inference_ts.yaml": "inference.yaml",
+    "inference_trt.yaml": "inference.yaml",
     "semantic_similarity/configs/sections.yaml": "train_autoencoder.yaml",
     "joint_saliency/configs/sections.yaml": "train.yaml",
 }

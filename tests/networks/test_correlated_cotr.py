@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from custom_components.errors import InputError
-from custom_components.networks import AskedTwice, CorrelatedCOTR, XFeatMaps
+from custom_components.networks import AskedTwice, CorrelatedCOTR, XFeatFeatures
 from custom_components.networks.correlated_cotr import at
 from custom_components.networks.cotr import cell_centres, from_canvas, to_canvas
 
@@ -91,7 +91,7 @@ def test_xfeat_maps_are_those_of_xfeat(enlarged: int) -> None:
 
     torch.manual_seed(0)
     whole = XFeatModel().eval()
-    maps = XFeatMaps(enlarged)
+    maps = XFeatFeatures(enlarged)
     maps.load_state_dict({k: v for k, v in whole.state_dict().items() if k in maps.state_dict()})
     image = torch.rand(2, 1, 64, 96)
     large = nn.functional.interpolate(image, scale_factor=enlarged, mode="bicubic") if enlarged > 1 else image
@@ -105,4 +105,4 @@ def test_xfeat_maps_are_those_of_xfeat(enlarged: int) -> None:
 
 def test_another_enlargement_is_refused() -> None:
     with pytest.raises(InputError, match="1, 2, 4 or 8 before XFeat, got 3"):
-        XFeatMaps(3)
+        XFeatFeatures(3)

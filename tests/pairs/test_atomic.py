@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from custom_components.errors import InputError
-from custom_components.pairs import atomic_path
+from custom_components.pairs import atomic_folder, atomic_path
 
 
 def _fail_midway(target: Path) -> None:
@@ -36,3 +37,46 @@ def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
 def test_a_missing_folder_is_the_users_to_mend(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="can't be written"), atomic_path(tmp_path / "no" / "a") as partial:
         partial.write_text("x")
+
+
+def test_a_folder_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    for name in ("old", "new"):
+        with atomic_folder(target) as partial:
+            (partial / name).write_text("whole")
+            assert not (target / name).exists()
+    assert [file.name for file in tmp_path.rglob("*")] == ["folder", "new"]
+
+
+def _fail_in(target: Path) -> None:
+    with atomic_folder(target) as partial:
+        (partial / "new").write_text("half")
+        raise RuntimeError("stopped")
+
+
+def test_a_failure_leaves_the_older_folder_and_no_rest(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    with atomic_folder(target) as partial:
+        (partial / "old").write_text("whole")
+    with pytest.raises(RuntimeError, match="stopped"):
+        _fail_in(target)
+    assert [file.name for file in tmp_path.rglob("*")] == ["folder", "old"]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "folder"
+    with atomic_folder(target) as partial:
+        (partial / "old").write_text("whole")
+    rename = os.replace
+
+    def failing(source: Path, place: Path) -> None:
+        if source.name.endswith(".partial"):
+            raise OSError("no")
+        rename(source, place)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="no"), atomic_folder(target) as partial:
+        (partial / "new").write_text("whole")
+    assert [file.name for file in tmp_path.rglob("*")] == ["folder", "old"]

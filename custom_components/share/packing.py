@@ -1,0 +1,218 @@
+"""A bundle in a form that needs nothing beside it.
+
+    python -m custom_components.share pack bundles/patch_nonrigid --output packed
+
+In the repository bundles share YAML fragments and one package of components. Packed, the fragments stand in the
+configs, the components lie in ``scripts/``, and paths start at the bundle's own root.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import torch
+import yaml
+
+import custom_components
+from custom_components import switches
+from custom_components.errors import InputError
+from custom_components.matching.weights import FILES, load, sha256
+from custom_components.pairs import atomic_folder, atomic_path
+from custom_components.share.inlining import Scalar, edited, inlined
+from custom_components.share.metadata import completed, read_metadata
+from custom_components.share.vendoring import (
+    ROOT,
+    VENDORED,
+    data_files,
+    foreign_packages,
+    modules_of,
+    names_in,
+    renamed,
+)
+
+LARGEST = 25 << 20  # bytes of a file that the model zoo accepts
+NEEDED = ("LICENSE", "configs/inference.yaml", "configs/logging.conf", "docs/README.md", "docs/data_license.txt")
+DIFFERENCES = "packed.yaml"  # what a bundle says about its packed form
+YAML = (".yaml", ".yml")
+TEXT = (*YAML, ".md", ".txt", ".py", ".conf")
+
+
+def pack(
+    bundle: str,
+    output: str,
+    zip: bool = False,
+    vendor: bool = True,
+    force: bool = False,
+    large_files_url: str | None = None,
+) -> str:
+    """Write the self-contained form of a bundle to ``<output>/<name>``.
+
+    Args:
+        bundle: folder of the bundle, two below the folder that its references start from.
+        output: folder for packed bundles.
+        zip: also ``<output>/<name>_v<version>.zip``, as ``monai.bundle download`` reads it.
+        vendor: copy the components that the bundle uses into it; false names the package warpzoo as a requirement.
+        force: replace an older packed form.
+        large_files_url: folder on the web where files above 25 MB will lie. They go to ``<output>/<name>_large_files``
+            and ``large_files.yml`` says where to fetch them and their hashes; the zip file keeps them.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: the folder is no complete bundle, a reference leads nowhere, there is an older packed form and no
+            ``force``, or a large file and no ``large_files_url``.
+    """
+    source, vendored = Path(bundle).resolve(), switches.on(vendor, "vendor")
+    name, metadata = source.name, read_metadata(source)
+    missing = [file for file in NEEDED if not (source / file).is_file()]
+    if missing:
+        raise InputError(f"{source} is no complete bundle: {', '.join(missing)} missing")
+    target = Path(output) / name
+    archive = Path(output) / f"{name}_v{metadata['version']}.zip"
+    large = Path(output) / f"{name}_large_files"
+    wanted = [target, *([archive] if switches.on(zip, "zip") else [])]
+    older = [path for path in wanted if path.exists()]
+    if older and not switches.on(force, "force"):
+        raise InputError(f"{older[0]} exists; give --force true to replace it, or another --output")
+    try:
+        with atomic_folder(target) as folder:
+            _fill(folder, source, metadata, vendored)
+            if archive in wanted:
+                _archive(folder, name, archive)
+            sizes = _set_aside(folder, large, large_files_url)
+    except OSError as error:
+        raise InputError(f"{target}: can't be written ({error.strerror or error})") from error
+    total = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    lines = [f"wrote {target}: {total / 1e6:.1f} MB"]
+    lines += [f"wrote {archive}"] if archive in wanted else []
+    return "\n".join(lines + [f"upload {large / file} to {large_files_url}" for file in sizes])
+
+
+def _fill(folder: Path, source: Path, metadata: Mapping[str, Any], vendored: bool) -> None:
+    root = source.parents[1]
+    differences: dict[str, Any] = {}
+    if (source / DIFFERENCES).is_file():
+        differences = yaml.safe_load((source / DIFFERENCES).read_text()) or {}
+    texts: dict[str, str] = {}
+    for file in _files(source):
+        relative = file.relative_to(source).as_posix()
+        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix not in TEXT:
+            shutil.copyfile(file, folder / relative)
+            continue
+        text = file.read_text()
+        if relative.startswith("configs/") and file.suffix in YAML:
+            text = inlined(text, root, relative)
+            text = _own_keys(text, differences.get("keys", {}))
+            text = _own_weights(text, root, source.name, folder)
+        texts[relative] = text
+    names = set().union(*(names_in(text) for text in texts.values()))
+    modules = modules_of(names) if vendored else set()
+    for module in sorted(modules | data_files(modules)):
+        texts[f"{VENDORED}/{module.relative_to(ROOT).as_posix()}"] = module.read_text()
+    for relative, text in texts.items():
+        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+        localised = _localised(text, source.name, relative)
+        (folder / relative).write_text(renamed(localised) if vendored else localised)
+    published = {file: FILES[entry["published"]] for file, entry in differences.get("weights", {}).items()}
+    for file, entry in differences.get("weights", {}).items():
+        state = load(entry["published"])
+        prefix = entry.get("prefix", "")
+        (folder / file).parent.mkdir(exist_ok=True)
+        torch.save({prefix + key: value for key, value in state.items()}, folder / file)
+    whole = completed(
+        metadata, foreign_packages(modules), {known.requirement for known in published.values()}, not vendored
+    )
+    (folder / "configs" / "metadata.json").write_text(json.dumps(whole, indent=4, ensure_ascii=False) + "\n")
+    if not (folder / "models" / "model.pt").is_file():
+        raise InputError(
+            f"{source} has no models/model.pt, which the model zoo asks for: train it, or see {DIFFERENCES}"
+        )
+
+
+def _files(source: Path) -> list[Path]:
+    """What belongs to the bundle: the root's licence, configs and docs, weights, but nothing that runs have left."""
+    whole = [file for part in ("configs", "docs") for file in (source / part).rglob("*")]
+    files = [source / "LICENSE", *whole, *(source / "models").glob("*.pt")]
+    return sorted(file for file in files if file.is_file() and file.name != "metadata.json")
+
+
+def _own_keys(text: str, keys: Mapping[str, str]) -> str:
+    """The config with values for some top-level keys, where it has them and they are null."""
+    return edited(
+        text, lambda scalar: keys.get(scalar.ids[0]) if scalar.value == "null" and scalar.ids[1:] == () else None
+    )
+
+
+def _own_weights(text: str, root: Path, name: str, folder: Path) -> str:
+    """The config with the weights of other bundles copied beside its own."""
+
+    def copied(scalar: Scalar) -> str | None:
+        found = re.fullmatch(r"bundles/(\w+)/models/([\w.-]+)", scalar.value)
+        if found is None or found[1] == name:
+            return None
+        file = root / scalar.value
+        if not file.is_file():
+            raise InputError(f"{'::'.join(scalar.ids)} names {file}, which does not exist")
+        own = f"models/{found[1]}_{found[2]}"
+        (folder / "models").mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / own)
+        return f"$@bundle_root + '/{own}'"
+
+    return edited(text, copied)
+
+
+def _localised(text: str, name: str, relative: str) -> str:
+    """A text with paths that start at the bundle's own root, and without links that lead out of it."""
+    text = re.sub(rf"\bbundles/{name}/", "", text)
+    text = re.sub(rf"\bbundles/{name}\b", ".", text)
+    if not relative.endswith(".md"):
+        return text
+    text = re.sub(r"\[([^\]]+)\]\((?:\.\./){2,}[^)]*\)", r"\1", text)
+    text = text.replace(
+        "From the root of the repository, with the package installed.",
+        "From this bundle's root, with the packages that `configs/metadata.json` names.",
+    )
+    note = f"""
+This is the packed form, made by WarpZoo {custom_components.__version__}. Commands run from this folder; what is said of
+`benchmarks`, `make` and other bundles is about WarpZoo's repository.
+"""
+    return re.sub(r"\A(# .*\n)", rf"\1{note}", text)
+
+
+def _archive(folder: Path, name: str, archive: Path) -> None:
+    """A zip file of the folder, under the bundle's name."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    with atomic_path(archive) as partial, ZipFile(partial, "w", ZIP_DEFLATED) as packed:
+        for file in files:
+            packed.write(file, f"{name}/{file.relative_to(folder).as_posix()}")
+
+
+def _set_aside(folder: Path, large: Path, url: str | None) -> list[str]:
+    """Move files that are too large for the zoo to ``large``; ``large_files.yml`` names them for MONAI's download."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.stat().st_size > LARGEST]
+    names = [file.relative_to(folder).as_posix() for file in files]
+    if not files:
+        return []
+    if url is None:
+        raise InputError(
+            f"{names[0]} has more than {LARGEST >> 20} MB, which the model zoo does not take: "
+            "give --large_files_url, the folder on the web where it will lie"
+        )
+    entries = [
+        {"path": name, "url": f"{url.rstrip('/')}/{name}", "hash_val": sha256(file), "hash_type": "sha256"}
+        for name, file in zip(names, files, strict=True)
+    ]
+    with atomic_folder(large) as aside:
+        for name, file in zip(names, files, strict=True):
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(file, aside / name)
+    (folder / "large_files.yml").write_text(yaml.safe_dump({"large_files": entries}, sort_keys=False))
+    return names
