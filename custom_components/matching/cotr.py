@@ -19,7 +19,7 @@ from custom_components.matching.matcher import check_images
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.matching.weights import load
 from custom_components.networks.correlated_cotr import CorrelatedCOTR
-from custom_components.networks.cotr import COTR, from_canvas, published_state, to_canvas
+from custom_components.networks.cotr import COTR, AskedTwice, from_canvas, published_state, to_canvas
 from custom_components.networks.xfeat_features import XFeatFeatures
 from custom_components.states import fill, read_state
 
@@ -130,7 +130,7 @@ class COTRMatcher:
         network: Asked,
         side: int = 256,
         queries: int = 1000,
-        zooms: Sequence[float] = (0.5, 0.354, 0.208),
+        zooms: Sequence[float] = (0.5, 0.25),
         cycle: float = 0.02,
         deviation: float = 0.02,
         max_pairs: int = 500,
@@ -139,6 +139,7 @@ class COTRMatcher:
         if not zooms or min(zooms) <= 0:
             raise InputError(f"COTR needs zooms above 0, got {list(zooms)}")
         self.network = network.eval()
+        self.asked_twice = AskedTwice(self.network)
         self.side = side
         self.queries = queries
         self.zooms = [float(zoom) for zoom in zooms]
@@ -155,37 +156,41 @@ class COTRMatcher:
         longest = float(max(fixed.shape[-2:]))
         whole = [scaled(image, [self.side / length for length in image.shape[-2:]]) for image in (fixed, moving)]
         queries = window_points(fixed, max_points=self.queries).cpu()
-        answers = self._ask(whole[0], whole[1], queries, None)
-        back = self._ask(whole[1], whole[0], answers, None)
+        answers, _ = self._ask(whole[0], whole[1], queries, None)
+        back, _ = self._ask(whole[1], whole[0], answers, None)
         keep = (back - queries).norm(dim=1) < self.cycle * longest
         queries, answers = queries[keep], answers[keep]
         found = []
         short = min(*moving.shape[-2:], *fixed.shape[-2:])
         for zoom in self.zooms:
             levels = [scaled(image, self.side / (zoom * short)) for image in (fixed, moving)]
-            answers = self._ask(levels[0], levels[1], queries, answers)
+            answers, missed = self._ask(levels[0], levels[1], queries, answers)
             found.append(answers)
         if len(queries) == 0:
             return PointPairs.empty()
         steady = torch.stack(found).std(dim=0, correction=0).norm(dim=1) < self.deviation * longest
         inside = ((answers >= 0) & (answers <= torch.tensor(moving.shape[-2:]) - 1)).all(dim=1)
-        queries, answers = queries[steady & inside], answers[steady & inside]
-        missed = (self._ask(levels[1], levels[0], answers, queries) - queries).norm(dim=1)
+        queries, answers, missed = (part[steady & inside] for part in (queries, answers, missed))
         best = missed.argsort(stable=True)[: self.max_pairs]
         return PointPairs(answers[best], queries[best], 1 / (1 + missed[best]))
 
-    def _ask(self, first: Scaled, second: Scaled, queries: Tensor, guesses: Tensor | None) -> Tensor:
-        """Where points of the first image lie in the second, voxels of the originals both.
+    def _ask(self, first: Scaled, second: Scaled, queries: Tensor, guesses: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Where points of the first image lie in the second, voxels of the originals both, and by how much they miss.
+
+        The same crops are asked for the way back, so it costs no further look at them.
 
         Args:
             first: of the size of a crop where ``guesses`` is None.
             second: likewise.
             queries: (N, 2).
             guesses: (N, 2), about which the second image is cut; None takes the whole images.
+
+        Returns:
+            (N, 2) answers, and (N,) distances of the queries from the answers to those, voxels of the first image.
         """
         placed = first.inwards(queries)
         wanted = placed if guesses is None else second.inwards(guesses)
-        answers = torch.empty_like(queries)
+        answers, missed = torch.empty_like(queries), queries.new_empty(len(queries))
         members = list(groups(placed, wanted, torch.inf if guesses is None else self.side / 4))
         for start in range(0, len(members), self.batch):
             part = members[start : start + self.batch]
@@ -200,8 +205,12 @@ class COTRMatcher:
             asked = torch.nn.utils.rnn.pad_sequence([placed[group] for group in part], batch_first=True)
             asked = to_canvas(asked - corners[0][:, None], (self.side, self.side), second=False)
             device = next(self.network.parameters()).device
-            answer = self.network(crops.to(device), asked.to(device)).cpu()
-            answer = from_canvas(answer, (self.side, self.side), second=True) + corners[1][:, None]
-            for group, points in zip(part, answer, strict=True):
-                answers[group] = second.outwards(points[: len(group)])
-        return answers
+            found = self.asked_twice(crops.to(device), asked.to(device)).cpu()
+            there, back = (
+                from_canvas(points, (self.side, self.side), second) + corners[int(second)][:, None]
+                for points, second in zip(found.split(2, dim=2), (True, False), strict=True)
+            )
+            for group, ends, starts in zip(part, there, back, strict=True):
+                answers[group] = second.outwards(ends[: len(group)])
+                missed[group] = (first.outwards(starts[: len(group)]) - queries[group]).norm(dim=1)
+        return answers, missed
