@@ -40,6 +40,7 @@ class PairOutcome:
         data: the prepared dictionary; None when the pair failed.
         registration: None when the pair failed.
         reason: why it failed, or "".
+        error: what was raised when it failed.
     """
 
     pair: Pair
@@ -47,6 +48,7 @@ class PairOutcome:
     data: Data | None = None
     registration: Registration | None = None
     reason: str = ""
+    error: Exception | None = None
 
 
 class PairDataset(Dataset):
@@ -164,7 +166,7 @@ class PairEvaluator(Evaluator):
             device = torch.device(engine.state.device) if isinstance(engine.state.device, str) else engine.state.device
             registration = self.inferer(images_of(data, device))
         except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
-            return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair))
+            return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair), error=error)
         return PairOutcome(pair, perf_counter() - start, data, registration)
 
     def _remember(self, engine: Engine) -> None:

@@ -42,7 +42,7 @@ class RegistrationWriter:
         try:
             metrics = self._write(outcome)
         except Exception as error:  # a full disk, wrong landmarks, or a defect: the cohort goes on
-            engine.state.output = outcome = replace(outcome, reason=reason_of(error, outcome.pair))
+            engine.state.output = outcome = replace(outcome, reason=reason_of(error, outcome.pair), error=error)
             metrics = self._write_failure(outcome)
         print(f"[{engine.state.iteration}/{engine.state.epoch_length}] {line_of(metrics)}", flush=True)
 
