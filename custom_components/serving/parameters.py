@@ -104,6 +104,8 @@ def switch(given: Mapping[str, Any], name: str) -> bool:
     if value is None or value == "":
         return False
     try:
+        if not isinstance(value, bool | str):
+            raise InputError("no word either")
         return switches.on(value, name)
     except InputError:
         raise RequestError(name, f"is true or false, got {_short(value)}") from None
