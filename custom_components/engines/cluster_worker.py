@@ -74,7 +74,7 @@ def register_and_write(pair: Pair, before: str | None, job: Job) -> PairOutcome:
         for handler in arguments["handlers"]:
             if hasattr(handler, "write"):
                 outcome = handler.write(outcome)
-    return replace(outcome, data=None, registration=None)
+    return replace(outcome, data=None, registration=None, error=None)  # not every error can be sent
 
 
 def forget(token: str) -> None:

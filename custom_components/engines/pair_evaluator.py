@@ -45,6 +45,7 @@ class PairOutcome:
         registration: None likewise.
         reason: why it failed, or "".
         metrics: what was written as metrics.json; None before that.
+        error: what was raised when it failed.
     """
 
     pair: Pair
@@ -53,6 +54,7 @@ class PairOutcome:
     registration: Registration | None = None
     reason: str = ""
     metrics: dict[str, Any] | None = None
+    error: Exception | None = None
 
 
 class PairDataset(Dataset):
@@ -154,7 +156,7 @@ def register_pair(
         data = preprocessing({"pair": pair})
         registration = inferer(images_of(data, device))
     except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
-        return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair))
+        return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair), error=error)
     return PairOutcome(pair, perf_counter() - start, data, registration)
 
 

@@ -51,7 +51,7 @@ class RegistrationWriter:
         try:
             metrics = self._write(outcome)
         except Exception as error:  # a full disk, wrong landmarks, or a defect: the cohort goes on
-            outcome = replace(outcome, reason=reason_of(error, outcome.pair))
+            outcome = replace(outcome, reason=reason_of(error, outcome.pair), error=error)
             metrics = self._write_failure(outcome)
         return replace(outcome, metrics=metrics)
 

@@ -1,0 +1,1 @@
+"""Parts of the app; what they have to do with registration is in custom_components.serving."""

@@ -1,0 +1,69 @@
+"""One pair through a bundle, as ``python -m monai.bundle run`` does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
+
+from custom_components.engines import PairDataset
+from custom_components.errors import InputError
+from custom_components.outputs.writer import check_writable
+from custom_components.pairs import Pair
+from custom_components.serving.bundles import Bundle
+from custom_components.serving.errors import UNREADABLE, RequestError
+
+
+def register(bundle: Bundle, pair: Pair, options: Mapping[str, Any], output_dir: Path) -> dict[str, Any]:
+    """Register one pair into ``<output_dir>/<pair.id>``; returns its metrics, whose status may be "failed".
+
+    The current folder is the repository's root, which the configs' paths start from. A result that is there already is
+    replaced.
+
+    Args:
+        bundle: whose inference.yaml is run.
+        pair: what to register.
+        options: entries of the config, as ``read_options`` gives them.
+        output_dir: made if absent.
+
+    Raises:
+        RequestError: an image or option is wrong.
+        InputError: the output folder can't be written.
+    """
+    check_writable(output_dir)
+    parser = ConfigParser()
+    parser.read_config(str(bundle.config))
+    parser.update({**options, "output_dir": str(output_dir), "dataset": PairDataset([pair], [pair])})
+    evaluator = parser.get_parsed_content("evaluator")
+    causes: list[BaseException] = []
+
+    def remember(engine: Engine) -> None:
+        causes.extend(_chain(engine.state.output.error))
+
+    # after the writer, which may find a file to be wrong
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, remember)
+    try:
+        evaluator.run()
+    except SystemExit:  # says what metrics.json says
+        pass
+    wrong = next((error for error in causes if isinstance(error, InputError)), None)
+    if wrong is not None:
+        raise RequestError(_parameter(str(wrong), pair), str(wrong), UNREADABLE)
+    metrics: dict[str, Any] = json.loads((output_dir / pair.id / "metrics.json").read_text())
+    return metrics
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """The error and what it came from."""
+    return [] if error is None else [error, *_chain(error.__cause__)]
+
+
+def _parameter(message: str, pair: Pair) -> str:
+    """Which parameter of a request a message is about, by the file that it names."""
+    if str(pair.moving) in message:
+        return "image"
+    return "fixed" if str(pair.fixed) in message else "params"

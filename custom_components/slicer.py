@@ -1,0 +1,76 @@
+"""The field of a section as a 3-D transform, the only kind that 3D Slicer opens.
+
+    python -m custom_components.slicer out/IHC_to_HE
+
+writes ``slicer_transform.h5`` beside the field: fixed -> moving in the result's unit, LPS, as ``transform.h5``, with
+nothing moved along z.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import fire
+import itk
+import numpy as np
+
+from custom_components.errors import InputError
+from custom_components.fields import read_displacement, write_transform
+from custom_components.fields.itk_bridge import matrix_of
+from custom_components.pairs import atomic_path
+
+SLICES = 3  # at z -1, 0 and 1, so that a section at 0 lies inside and not on the border
+
+
+def slab(image: Any) -> Any:
+    """A 2-D displacement image as a 3-D one, constant along z with z components 0.
+
+    Args:
+        image: 2-D, components x, y.
+    """
+    flat = np.asarray(itk.array_from_image(image))
+    vectors = np.zeros((SLICES, *flat.shape[:2], 3), np.float32)
+    vectors[..., :2] = flat
+    thick = itk.image_from_array(vectors, ttype=itk.Image[itk.Vector[itk.F, 3], 3])
+    spacing, origin = tuple(image.GetSpacing()), tuple(image.GetOrigin())
+    thick.SetSpacing([*map(float, spacing), 1.0])
+    thick.SetOrigin([*map(float, origin), -1.0])
+    direction = np.eye(3)
+    direction[:2, :2] = itk.array_from_matrix(image.GetDirection())
+    thick.SetDirection(itk.matrix_from_array(direction))
+    return thick
+
+
+def export(folder: str) -> str:
+    """Write ``slicer_transform.h5`` into the folder of a result of two sections and return its path.
+
+    Args:
+        folder: of one pair, such as out/IHC_to_HE.
+
+    Raises:
+        InputError: it holds no field of a section.
+    """
+    root = Path(folder)
+    if (root / "displacement.nii.gz").is_file():
+        raise InputError(f"{root} is a registration of volumes; its transform.h5 is a 3-D transform already")
+    target = root / "slicer_transform.h5"
+    field = read_displacement(root / "displacement.mha")
+    if matrix_of(field).shape != (3, 3):
+        raise InputError(f"{root / 'displacement.mha'} is a 3-D field already; give it to 3D Slicer as it is")
+    with atomic_path(target) as partial:
+        write_transform(partial, slab(field))
+    return str(target)
+
+
+def main() -> None:
+    """Command line; a wrong folder gives one line and exit code 1."""
+    try:
+        fire.Fire(export)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The 3-D transform for 3D Slicer moves points of the section as the 2-D one does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from custom_components.errors import InputError
+from custom_components.fields import displacement_image, index_to_physical, read_transform, write_displacement
+from custom_components.fields.itk_bridge import displacement_transform
+from custom_components.slicer import export
+
+
+@pytest.fixture
+def field(tmp_path):
+    """A bending field on a grid with uneven spacing, an origin and a turned direction."""
+    rows, columns = torch.meshgrid(torch.arange(20.0), torch.arange(24.0), indexing="ij")
+    ddf = torch.stack([torch.sin(columns / 5), 2 + torch.cos(rows / 4)])[None]
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]])
+    image = displacement_image(ddf, index_to_physical([0.5, 2.0], [3.0, -4.0], turn), index_to_physical([1.0, 1.0]))
+    write_displacement(tmp_path / "displacement.mha", image)
+    return image
+
+
+def test_points_of_the_section_go_where_the_flat_transform_sends_them(field, tmp_path):
+    thick, flat = read_transform(export(str(tmp_path))), displacement_transform(field)
+    for index in ([3, 4], [10, 11], [20, 15]):
+        x, y = field.TransformIndexToPhysicalPoint(index)
+        for z in (0.0, 0.4, -0.7):
+            moved = thick.TransformPoint([x + 0.1, y - 0.1, z])
+            np.testing.assert_allclose(moved, [*flat.TransformPoint([x + 0.1, y - 0.1]), z], atol=1e-5)
+
+
+def test_other_folders_are_refused_with_the_reason(tmp_path):
+    with pytest.raises(InputError, match=r"displacement\.mha does not exist"):
+        export(str(tmp_path))
+    (tmp_path / "displacement.nii.gz").touch()
+    with pytest.raises(InputError, match="volumes"):
+        export(str(tmp_path))
