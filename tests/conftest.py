@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from scipy.ndimage import gaussian_filter
 
 from custom_components.pairs import write_image
@@ -16,6 +17,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # The tests run in several processes side by side, so each keeps to one thread.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+# A busy machine must not fail a property.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def folder_or_skip(variable: str, default: Path | None, what: str) -> Path:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from custom_components.annotations import carry_points
 from custom_components.fields import read_displacement
-from custom_components.outputs.writer import carry_points
 from custom_components.pairs import Pair, read_geojson, read_points
 
 # of metrics.json; the images' paths on the server are none of a client's business

@@ -13,7 +13,7 @@ from typing import Any
 
 from custom_components import switches
 from custom_components.errors import InputError
-from custom_components.pairs.images import MEDICAL, PICTURES, TIFF
+from custom_components.pairs.formats import MEDICAL, PICTURES, TIFF
 from custom_components.serving.errors import RequestError
 
 Value = bool | int | float | str | None

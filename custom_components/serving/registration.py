@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 
 from custom_components.engines import PairDataset
 from custom_components.errors import InputError
-from custom_components.outputs.writer import check_writable
+from custom_components.outputs.pair_folder import check_writable
 from custom_components.pairs import Pair
 from custom_components.serving.bundles import Bundle
 from custom_components.serving.errors import UNREADABLE, RequestError
@@ -37,7 +37,7 @@ def register(bundle: Bundle, pair: Pair, options: Mapping[str, Any], output_dir:
     check_writable(output_dir)
     parser = ConfigParser()
     parser.read_config(str(bundle.config))
-    parser.update({**options, "output_dir": str(output_dir), "dataset": PairDataset([pair], [pair])})
+    parser.update({**options, "output_dir": str(output_dir), "dataset": PairDataset([pair], [pair], output_dir)})
     evaluator = parser.get_parsed_content("evaluator")
     causes: list[BaseException] = []
 
