@@ -1,6 +1,6 @@
 """Other ways of warping a slide by a field, for benchmarks.whole_slides; one a process, so that memory is its own.
 
-    python -m benchmarks.slide_engines ENGINE DISPLACEMENT SLIDE OUTPUT
+python -m benchmarks.slide_engines ENGINE DISPLACEMENT SLIDE OUTPUT
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def copy(field: str, slide: str, output: str) -> None:
 
 
 def mapim(field: str, slide: str, output: str) -> None:
-    """libvips' ``mapim`` on a field that it enlarges itself, streamed."""
+    """Libvips' ``mapim`` on a field that it enlarges itself, streamed."""
     import pyvips
 
     from custom_components.fields import matrix_of, read_displacement

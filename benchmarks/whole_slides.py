@@ -9,6 +9,7 @@ a pathologist sees at full resolution. The moving slide is the fixed one bent by
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -127,14 +128,12 @@ def timed(command: list[str]) -> tuple[float, float, float]:
     return perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
 
 
-ENGINES = {
-    "copy": "import pyvips, sys; pyvips.Image.new_from_file(sys.argv[1], access='sequential').tiffsave(sys.argv[2], "
-    "tile=True, tile_width=512, tile_height=512, pyramid=True, subifd=True, compression='jpeg', Q=90, bigtiff=True)",
-}
-
-
 def measure(
-    slides: str, to: str, threads: int = 1, config: str = "bundles/hybrid_matching/configs/inference.yaml"
+    slides: str,
+    to: str,
+    threads: int = 1,
+    engines: str = "copy",
+    config: str = "bundles/hybrid_matching/configs/inference.yaml",
 ) -> str:
     """Register, warp and copy each pair that ``make`` wrote; returns a Markdown table.
 
@@ -142,44 +141,35 @@ def measure(
         slides: folders, separated by spaces.
         to: folder of the results.
         threads: that warp.
+        engines: of benchmarks.slide_engines, to compare with.
         config: of the bundle that registers.
     """
-    rows = ["| slide | step | seconds | processor s | MPix/s | peak GB | error, px |", "| --- " * 7 + "|"]
+    rows = ["| side, px | step | seconds | processor s | MPix/s | peak GB | error, px |", "| --- " * 7 + "|"]
     python = sys.executable
     for folder in map(Path, slides.split()):
         out = Path(to) / folder.name
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        register = [
-            python,
-            "-m",
-            "monai.bundle",
-            "run",
-            "--config_file",
-            config,
-            "--output_dir",
-            str(out),
-            "--id",
-            "pair",
-        ]
-        register += ["--moving", f"{folder}/moving.ome.tif", "--fixed", f"{folder}/fixed.ome.tif"]
-        register += ["--moving_landmarks", f"{folder}/moving.csv", "--fixed_landmarks", f"{folder}/fixed.csv"]
-        field = out / "pair" / "displacement.mha"
-        warp = [python, "-m", "custom_components.apply", "--field", str(field), "--image", f"{folder}/moving.ome.tif"]
-        warp += ["--output", str(out / "warped.ome.tif"), "--threads", str(threads)]
-        copy = [python, "-c", ENGINES["copy"], f"{folder}/moving.ome.tif", str(out / "copy.tif")]
-        side = None
-        for name, command in (("register", register), ("warp", warp), ("copy by pyvips", copy)):
-            seconds, processor, peak = timed(command)
-            error = ""
+        moving, field = f"{folder}/moving.ome.tif", str(out / "pair" / "displacement.mha")
+        steps = {
+            "register": ["monai.bundle", "run", "--config_file", config, "--output_dir", str(out), "--id", "pair",
+                         "--moving", moving, "--fixed", f"{folder}/fixed.ome.tif", "--moving_landmarks",
+                         f"{folder}/moving.csv", "--fixed_landmarks", f"{folder}/fixed.csv"],
+            "warp": ["custom_components.apply", "--field", field, "--image", moving, "--output",
+                     str(out / "warped.ome.tif"), "--threads", str(threads)],
+        }  # fmt: skip
+        for engine in engines.split():
+            steps[engine] = ["benchmarks.slide_engines", engine, field, moving, str(out / f"{engine}.ome.tif")]
+        for name, arguments in steps.items():
+            seconds, processor, peak = timed([python, "-m", *arguments])
+            side = json.loads((out / "pair" / "metrics.json").read_text())["fixed_grid"]["shape"][0]
+            error, speed = "", f"{side**2 / seconds / 1e6:.1f}"
             if name == "register":
                 ends = [read_points(p) for p in (out / "pair" / "warped_landmarks.csv", folder / "fixed.csv")]
-                error = f"{np.linalg.norm(ends[0] - ends[1], axis=1).mean():.2f}"
-                import json
-
-                side = json.loads((out / "pair" / "metrics.json").read_text())["fixed_grid"]["shape"][0]
-            speed = "" if name == "register" else f"{side**2 / seconds / 1e6:.1f}"
-            rows.append(f"| {side} | {name} | {seconds:.0f} | {processor:.0f} | {speed} | {peak / 1e9:.2f} | {error} |")
+                error, speed = f"{np.linalg.norm(ends[0] - ends[1], axis=1).mean():.2f}", ""
+            row = f"| {side} | {name} | {seconds:.0f} | {processor:.0f} | {speed} | {peak / 1e9:.2f} | {error} |"
+            rows.append(row)
+            print(row, file=sys.stderr, flush=True)
     return "\n".join(rows)
 
 

@@ -76,7 +76,7 @@ class _Closing:
 class Recent:
     """The arrays that were asked for last, as far as they fit into ``room`` bytes. Safe in threads."""
 
-    def __init__(self, room: float = 48e6) -> None:
+    def __init__(self, room: float = 24e6) -> None:
         self.left = room
         self._kept: OrderedDict[Any, Array] = OrderedDict()
         self._lock = Lock()
