@@ -57,7 +57,7 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
     ),
     "landmark columns": (
         {**GOOD, "moving_landmarks": "columns.csv", "fixed_landmarks": "marks.csv"},
-        r"landmarks .*columns\.csv need columns X and Y, found row, col",
+        r"landmarks .*columns\.csv need columns X and Y, found row, col .*",
     ),
     "different tissues": (
         {"moving": "retina.png", "fixed": "colon.png"},

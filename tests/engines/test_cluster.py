@@ -49,6 +49,8 @@ CURRENT = []
 
 
 def ordered(what, forever=False):
+    if not CURRENT:  # the process of the run, which writes what no other could
+        return False
     order = FOLDER / f"{CURRENT[-1]}.{what}"
     if not order.exists():
         return False
