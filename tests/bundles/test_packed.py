@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import load
 
 from custom_components.pairs.demo import write_demo_pair
 from custom_components.share import pack
@@ -37,7 +38,6 @@ workflow.finalize()
 COMMANDS = {
     "verify_net_in_out": "verify_net_in_out network_def {files}",
     "ckpt_export": "ckpt_export network_def --filepath models/model.ts --ckpt_file models/model.pt {files}",
-    "load": "load {name} --bundle_dir {parent} --source github",
     "download": "download {name} --url {archive} --bundle_dir {out}",
 }
 FILES = "--meta_file configs/metadata.json --config_file configs/inference.yaml"
@@ -69,7 +69,7 @@ def test_workflows_and_commands_of_a_packed_bundle(bundle, tmp_path):
         return landmarks(tmp_path / name / "demo" / "warped_landmarks.csv")
 
     plain = inferred("plain", ["inference.yaml"])
-    values = {"files": FILES, "name": bundle.name, "parent": tmp_path, "out": tmp_path / "fetched"}
+    values = {"files": FILES, "name": bundle.name, "out": tmp_path / "fetched"}
     values["archive"] = next(tmp_path.glob("*.zip")).as_uri()
     (tmp_path / "fetched").mkdir()
     for name, command in COMMANDS.items():
@@ -79,5 +79,7 @@ def test_workflows_and_commands_of_a_packed_bundle(bundle, tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, f"{name}: {done.stderr[-3000:]}"
     assert (tmp_path / "fetched" / bundle.name / "configs" / "inference.yaml").is_file()
+    loaded = load(bundle.name, bundle_dir=str(tmp_path), source="github")  # nothing is fetched: the folder is there
+    assert loaded.keys() == torch.load(folder / "models" / "model.pt", weights_only=True).keys()
     exported = inferred("exported", ["inference.yaml", "inference_ts.yaml"])
     assert torch.allclose(exported, plain, atol=0.01)  # pixels
