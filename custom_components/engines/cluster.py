@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -138,7 +139,8 @@ def _local_cluster(processes: int) -> Iterator[Any]:
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
 
-    threads = max(1, CPU_COUNT // processes)
+    # what the serial run would take, as its results depend on it in their last digits
+    threads = os.environ.get("OMP_NUM_THREADS", max(1, CPU_COUNT // processes))
     # dask takes a variable that is set from the environment
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
     settings: dict[str, Any] = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in names}
