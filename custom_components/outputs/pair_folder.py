@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from custom_components.errors import InputError
+from custom_components.pairs import atomic_folder
 
 
 def is_done(output_dir: Path, identifier: str) -> bool:
@@ -75,36 +72,11 @@ def read_pair_metrics(output_dir: Path, identifier: str) -> dict[str, Any] | Non
 def publish(output_dir: Path, identifier: str, fill: Callable[[Path], None]) -> None:
     """Let ``fill`` write into a hidden folder, then put it in place of ``<output_dir>/<identifier>``.
 
-    The hidden folder has a name of its own, as a process that was taken for dead may be writing the same pair.
-
     Raises:
         InputError: the output folder can't be written, or is full.
     """
-    token = uuid.uuid4().hex[:8]
-    partial, old = (output_dir / f".{identifier}.{token}.{kind}" for kind in ("partial", "old"))
     try:
-        partial.mkdir(parents=True)
-        fill(partial)
-        _replace(output_dir / identifier, partial, old)
+        with atomic_folder(output_dir / identifier) as partial:
+            fill(partial)
     except OSError as error:
         raise _unwritable(output_dir, error) from error
-    finally:
-        for folder in (partial, old):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace(final: Path, partial: Path, old: Path) -> None:
-    """Put ``partial`` in place of ``final``, which moves to ``old``.
-
-    Renamed, not emptied: a run that is stopped here must not leave half of an older result.
-    """
-    for remaining in reversed(range(100)):
-        shutil.rmtree(old, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            os.replace(final, old)
-        try:
-            os.replace(partial, final)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not remaining:
-                raise  # else another process has put its own there in between

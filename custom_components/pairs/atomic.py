@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from custom_components.errors import InputError
@@ -34,24 +35,36 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """An empty hidden folder beside ``path`` that takes its place on success, replacing an older one.
 
-    The older one is renamed, not emptied: what is stopped must not leave half of it. What an earlier, stopped call left
-    is removed.
+    The hidden folder has a name of its own, as another process may be writing the same one.
 
     Raises:
         OSError: the folder can't be written, or is full.
     """
-    final = Path(path)
-    partial, old = (final.with_name(f".{final.name}.{kind}") for kind in ("partial", "old"))
+    final, token = Path(path), uuid.uuid4().hex[:8]
+    partial, old = (final.with_name(f".{final.name}.{token}.{kind}") for kind in ("partial", "old"))
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            os.replace(final, old)
-        os.replace(partial, final)
+        _replace(final, partial, old)
     finally:
         if old.exists() and not final.exists():
             os.replace(old, final)
         for folder in (partial, old):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(final: Path, partial: Path, old: Path) -> None:
+    """Put ``partial`` in place of ``final``, which moves to ``old``.
+
+    Renamed, not emptied: a run that is stopped here must not leave half of an older result.
+    """
+    for remaining in reversed(range(100)):
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            os.replace(final, old)
+        try:
+            os.replace(partial, final)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not remaining:
+                raise  # else another process has put its own there in between

@@ -7,6 +7,7 @@ tile; the forms of other scanners (.ndpi, .mrxs, .scn, .bif, .vms) by OpenSlide 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,15 +63,18 @@ class Slide(Protocol):
     ) -> None: ...
 
 
-class _Closing:
+class _Closing(ABC):
+    """Closed where a ``with`` statement ends."""
+
     def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Give the file back."""
 
 
 class Recent:
