@@ -17,7 +17,7 @@ from monai.engines import Evaluator
 from custom_components import switches
 from custom_components.annotations import take_apart
 from custom_components.errors import InputError, RegistrationError
-from custom_components.inferers.result import PairImages, Registration
+from custom_components.inferers.result import PairImages, PairOrigin, Registration
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers, is_done
 from custom_components.pairs import (
     Pair,
@@ -133,7 +133,16 @@ def reason_of(error: BaseException, pair: Pair) -> str:
 def images_of(data: Data, device: torch.device) -> PairImages:
     """The prepared images and masks of a pair as plain tensors on ``device``."""
     keys = ("working_moving", "working_fixed", "mask_moving", "mask_fixed")
-    return PairImages(*(torch.as_tensor(data[key])[None].as_subclass(torch.Tensor).to(device) for key in keys))
+    moving, fixed, *masks = (torch.as_tensor(data[key])[None].as_subclass(torch.Tensor).to(device) for key in keys)
+    return PairImages(moving, fixed, masks[0], masks[1], origin_of(data))
+
+
+def origin_of(data: Data) -> PairOrigin | None:
+    """Where a prepared pair comes from; None where it was not read by ``ReadPaird``."""
+    if "pair" not in data or "moving" not in data or "unit" not in data:
+        return None
+    moving_grid, fixed_grid = (data[f"working_{side}"].meta["index_to_physical"] for side in ("moving", "fixed"))
+    return PairOrigin(data["pair"], data["moving"], data["fixed"], moving_grid, fixed_grid, data["unit"])
 
 
 def register_pair(

@@ -8,13 +8,37 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
 from custom_components.errors import InputError
 from custom_components.matching.affine import Matrix
 from custom_components.matching.point_pairs import PointPairs
+from custom_components.pairs import Pair
 
 Details = Mapping[str, float | int | str | bool]
+
+
+@dataclass(frozen=True)
+class PairOrigin:
+    """Where a prepared pair comes from, for steps that read more of it.
+
+    Attributes:
+        pair: the files.
+        moving: (C, *spatial) as read, of large slides a coarse level; ``meta`` holds ``file_shape`` and
+            ``file_to_physical``, of all of the file's pixels.
+        fixed: the same.
+        moving_grid: (D+1, D+1) index_to_physical of the working grid.
+        fixed_grid: the same.
+        unit: of the physical coordinates.
+    """
+
+    pair: Pair
+    moving: MetaTensor
+    fixed: MetaTensor
+    moving_grid: Matrix
+    fixed_grid: Matrix
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -26,12 +50,14 @@ class PairImages:
         fixed: the same size.
         moving_mask: (1, 1, *spatial) float, 1 on tissue.
         fixed_mask: the same.
+        origin: None where the pair was not read from files.
     """
 
     moving: Tensor
     fixed: Tensor
     moving_mask: Tensor
     fixed_mask: Tensor
+    origin: PairOrigin | None = None
 
     def __post_init__(self) -> None:
         shapes = {tuple(t.shape) for t in (self.moving, self.fixed, self.moving_mask, self.fixed_mask)}

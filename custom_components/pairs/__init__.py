@@ -16,12 +16,20 @@ from custom_components.pairs.geojson import geojson_stem, read_geojson, write_ge
 from custom_components.pairs.images import file_pixel_size, read_image, write_image
 from custom_components.pairs.landmarks import check_landmark_counts, read_index, read_points, write_points
 from custom_components.pairs.point_table import PointTable, read_point_table, write_point_table
-from custom_components.pairs.slides import Slide, is_large, level_for, level_matrix, open_slide
+from custom_components.pairs.slides import (
+    ArraySlide,
+    Slide,
+    is_large,
+    level_for,
+    level_matrix,
+    open_slide,
+)
 from custom_components.pairs.table import Pair, check_pair, read_pairs, select_pairs
 
 __all__ = [
     "AcrobatPair",
     "AcrobatTruth",
+    "ArraySlide",
     "Pair",
     "PointTable",
     "Slide",

@@ -232,6 +232,31 @@ class ScannerSlide(_Closing):
         self._slide.close()
 
 
+class ArraySlide(_Closing):
+    """An image that is in memory as a whole; see ``Slide``.
+
+    Args:
+        path: of the file that it was read from.
+        array: (H, W, channels).
+        pixel_size: (row, col) micrometres, or None.
+    """
+
+    def __init__(self, path: Path, array: Array, pixel_size: PixelSize | None = None) -> None:
+        self.path = path
+        self.levels: list[Shape] = [(array.shape[0], array.shape[1])]
+        self.channels = array.shape[2]
+        self.dtype = array.dtype
+        self.pixel_size = pixel_size
+        self._array = array
+
+    def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
+        """See ``Slide``."""
+        return self._array[row : row + height, column : column + width]
+
+    def close(self) -> None:
+        """See ``Slide``."""
+
+
 def open_slide(path: str | Path) -> Slide:
     """Open an image whose regions can be read by themselves.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +39,11 @@ def background_is_bright(grey: Array) -> bool:
 def stretch(grey: Array, low: float = 0.5, high: float = 99.5) -> Array:
     """Percentiles ``low``..``high`` -> 0..1, clipped; a constant image gives zeros."""
     bottom, top = np.percentile(grey, (low, high))
-    if top - bottom <= 1e-6 * max(abs(float(top)), 1.0):
+    return _between(grey, float(bottom), float(top))
+
+
+def _between(grey: Array, bottom: float, top: float) -> Array:
+    if top - bottom <= 1e-6 * max(abs(top), 1.0):
         return np.zeros_like(grey)
     return np.asarray(np.clip((grey - bottom) / (top - bottom), 0, 1), dtype=np.float32)
 
@@ -47,18 +53,46 @@ def equalise(grey: npt.NDArray[np.uint8], clip_limit: float, tiles: int) -> npt.
     return np.asarray(cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(grey), dtype=np.uint8)
 
 
-def stain_independent_grey(image: npt.NDArray[np.generic], clip_limit: float = 2.0, tiles: int = 8) -> Array:
+@dataclass(frozen=True)
+class GreyRange:
+    """How the luminance of an image becomes grey, so that parts of it become the same grey as the whole.
+
+    Attributes:
+        bright: whether the background is, so that luminance is negated.
+        low: of the luminance, after that, that becomes 0.
+        high: that becomes 1; ``low`` for an image without contrast, which becomes 0 everywhere.
+    """
+
+    bright: bool
+    low: float
+    high: float
+
+    @staticmethod
+    def of(image: npt.NDArray[np.generic], low: float = 0.5, high: float = 99.5) -> GreyRange:
+        """That of (C, H, W) by its percentiles."""
+        grey = to_luminance(image)
+        bright = background_is_bright(grey)
+        bottom, top = np.percentile(-grey if bright else grey, (low, high))
+        return GreyRange(bright, float(bottom), float(top))
+
+    def __call__(self, image: npt.NDArray[np.generic]) -> Array:
+        """(C, H, W) -> (H, W) float32 in [0, 1]."""
+        grey = to_luminance(image)
+        return _between(-grey if self.bright else grey, self.low, self.high)
+
+
+def stain_independent_grey(
+    image: npt.NDArray[np.generic], clip_limit: float = 2.0, tiles: int = 8, span: GreyRange | None = None
+) -> Array:
     """(C, H, W) -> (H, W) float32 in [0, 1]: inverted luminance, robust range, CLAHE.
 
     Args:
         image: colour or grey, any dtype.
         clip_limit: of CLAHE; 0 leaves it out.
         tiles: contrast is equalised in this many tiles a side.
+        span: of the whole image that this one is a part of; None takes its own.
     """
-    grey = to_luminance(image)
-    if background_is_bright(grey):
-        grey = -grey
-    grey = stretch(grey)
+    grey = (span or GreyRange.of(image))(image)
     if clip_limit > 0 and grey.any():
         grey = equalise((grey * 255).round().astype(np.uint8), clip_limit, tiles).astype(np.float32) / np.float32(255)
     return grey

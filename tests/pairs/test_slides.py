@@ -91,7 +91,7 @@ def test_a_shrunk_slide_knows_where_its_pixels_lie(
 def test_halved_sides_are_known_as_such(side: int, halvings: int, up: bool) -> None:
     factor = 1 << halvings
     small = -(-side // factor) if up else max(side // factor, 1)
-    if side < factor * 2:
+    if small < 4:  # so few pixels may come from several factors
         return
     matrix = level_matrix((side, side), (small, small))
     np.testing.assert_allclose(np.diag(matrix)[:2], factor)

@@ -1,0 +1,80 @@
+"""Windows of a slide on another image's grid, at any resolution, reading only the tiles that they need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from monai.data.meta_tensor import MetaTensor
+
+from custom_components.fields.blocks import FieldBlocks
+from custom_components.outputs.carry_slide import source_level
+from custom_components.outputs.warp_slide import SlideWarp
+from custom_components.outputs.writer import background_of, native_array
+from custom_components.pairs import ArraySlide, Slide, level_matrix, open_slide
+from custom_components.pairs.slides import averaged
+from custom_components.transforms.grey import GreyRange, stain_independent_grey
+
+Matrix = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+
+
+def open_image(path: Path, image: MetaTensor) -> Slide:
+    """A file's regions: read from the file, unless the image is all of it already."""
+    if tuple(image.shape[1:]) == tuple(image.meta["file_shape"]):
+        return ArraySlide(path, np.moveaxis(native_array(image), 0, -1))
+    return open_slide(path)
+
+
+class SlideWindows:
+    """Grey windows of a slide, carried over by a displacement while they are read.
+
+    Args:
+        slide: open.
+        image: the slide as read for the registration; its grey values and rim are those of the windows.
+        displacement: displacement image, target -> slide.
+        grid: (3, 3) index_to_physical of the target at the resolution that is wanted.
+        channel: of multi-channel images, this one alone.
+        clip_limit: see ``stain_independent_grey``.
+        tiles: likewise.
+    """
+
+    def __init__(
+        self,
+        slide: Slide,
+        image: MetaTensor,
+        displacement: Any,
+        grid: Matrix,
+        channel: int | None = None,
+        clip_limit: float = 2.0,
+        tiles: int = 8,
+    ) -> None:
+        array = native_array(image)
+        to_physical = np.asarray(image.meta["file_to_physical"])
+        level = source_level(slide, to_physical, grid)
+        source = to_physical @ level_matrix(slide.levels[0], slide.levels[level])
+        # where the slide has no level of this resolution, pixels of a finer grid are averaged in squares
+        spacings = [np.linalg.norm(matrix[:2, :2], axis=0) for matrix in (grid, source)]
+        self.factor = max(1, int(np.min(spacings[0] / spacings[1]) + 0.01))
+        finer = grid @ np.linalg.inv(level_matrix((self.factor, self.factor), (1, 1)))
+        self.channel = None if slide.channels == len(array) else channel  # an image in memory has no other any more
+        background = background_of(array)
+        if self.channel is not None:
+            background = background * slide.channels
+        self.warp = SlideWarp(slide, level, FieldBlocks(displacement, finer, source), 1, background)
+        self.span = GreyRange.of(array)
+        self.clip_limit = clip_limit
+        self.tiles = tiles
+
+    def colours(self, row: int, column: int, height: int, width: int) -> Array:
+        """(height, width, channels) in the slide's dtype, from a first pixel of the grid on."""
+        size = [self.factor * number for number in (row, column, height, width)]
+        part = averaged(self.warp.block(*size), self.factor)
+        return part if self.channel is None else part[..., self.channel, None]
+
+    def grey(self, row: int, column: int, height: int, width: int) -> npt.NDArray[np.float32]:
+        """(height, width) in [0, 1], tissue bright on black, as in the working image."""
+        colours = np.moveaxis(self.colours(row, column, height, width), -1, 0)
+        return stain_independent_grey(colours, self.clip_limit, self.tiles, self.span)
