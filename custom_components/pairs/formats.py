@@ -61,7 +61,7 @@ def ome_pixel_size(xml: str | None) -> PixelSize | None:
 
 
 def tiff_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
-    """Pixel size of TIFF's resolution tags, when they are in centimetres and fit a microscope (< 100 µm)."""
+    """Pixel size of TIFF's resolution tags, when they are in centimetres and fit a microscope."""
     if page.tags.valueof("ResolutionUnit") != 3:
         return None
     sizes = []
@@ -70,4 +70,9 @@ def tiff_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
         if not numerator:
             return None
         sizes.append(1e4 * denominator / numerator)
-    return (sizes[0], sizes[1]) if max(sizes) < 100 else None
+    return (sizes[0], sizes[1]) if fits(*sizes) else None
+
+
+def fits(*sizes: float) -> bool:
+    """Whether micrometres of a pixel can be those of a microscope, or are what a program writes that knows of none."""
+    return max(sizes) < 100

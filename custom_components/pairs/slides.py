@@ -23,7 +23,7 @@ import tifffile
 from monai.data import WSIReader
 
 from custom_components.errors import InputError
-from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, pixel_size_of, suffix_of
+from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, fits, pixel_size_of, suffix_of
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, int]
@@ -211,17 +211,16 @@ class ScannerSlide(_Closing):
         self._slide = self._reader.read(str(path))
         self.levels: list[Shape] = [(height, width) for width, height in self._slide.level_dimensions]
         try:
-            self.pixel_size: PixelSize | None = tuple(
-                float(self._slide.properties[f"openslide.mpp-{axis}"]) for axis in "yx"
-            )  # type: ignore[assignment]
+            rows, columns = (float(self._slide.properties[f"openslide.mpp-{axis}"]) for axis in "yx")
         except (KeyError, ValueError):
-            self.pixel_size = None
+            rows = columns = 0.0
+        self.pixel_size: PixelSize | None = (rows, columns) if 0 < min(rows, columns) and fits(rows, columns) else None
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
-        # OpenSlide counts the place at level 0
-        factors = [whole / part for whole, part in zip(self.levels[0], self.levels[level], strict=True)]
-        place = (round(row * factors[0]), round(column * factors[1]))
+        # OpenSlide counts the place at level 0 and divides by one number for rows and columns
+        factor = self._slide.level_downsamples[level]
+        place = (round(row * factor), round(column * factor))
         part, _ = self._reader.get_data(self._slide, location=place, size=(height, width), level=level, mode="RGBA")
         rgba = np.moveaxis(part, 0, -1).astype(np.uint16)
         alpha = rgba[..., 3:]

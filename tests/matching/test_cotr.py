@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from custom_components.errors import InputError
 from custom_components.matching import COTRMatcher, trained_cotr
-from custom_components.matching.cotr import groups, scaled
-from custom_components.networks import COTR
+from custom_components.matching.cotr import groups, scaled, with_xfeat
+from custom_components.matching.weights import load
+from custom_components.networks import COTR, CorrelatedCOTR, XFeatFeatures
 from custom_components.networks.cotr import from_canvas, to_canvas
 
 SIDE = 64
@@ -190,3 +191,18 @@ def test_zooms_of_nothing_are_refused() -> None:
     for zooms in ([], [0.5, 0.0]):
         with pytest.raises(InputError, match="zooms above 0"):
             matcher(Finder(), zooms=zooms)
+
+
+def test_the_features_of_the_small_variant_get_the_weights_of_xfeat() -> None:
+    network = CorrelatedCOTR(XFeatFeatures(1))
+    given = {key.removeprefix("net."): value for key, value in load("xfeat", None).items()}
+    state = with_xfeat(network).features.state_dict()
+    assert state
+    assert all(torch.equal(value, given[key]) for key, value in state.items())
+
+
+def test_another_network_keeps_its_own_features() -> None:
+    network = tiny()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    assert with_xfeat(network) is network
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from custom_components.errors import InputError
-from custom_components.networks import AskedTwice, CorrelatedCOTR, XFeatFeatures
+from custom_components.networks import AskedTwice, CorrelatedCOTR
 from custom_components.networks.correlated_cotr import at
 from custom_components.networks.cotr import cell_centres, from_canvas, to_canvas
 
@@ -83,26 +83,3 @@ def test_sizes_are_checked() -> None:
         network()(torch.rand(1, 2, 30, 30), torch.rand(1, 1, 2))
     with pytest.raises(InputError, match="multiple of 4 and of its 3 heads"):
         CorrelatedCOTR(Colours(), width=32, heads=3)
-
-
-@pytest.mark.parametrize("enlarged", [1, 2, 4])
-def test_xfeat_maps_are_those_of_xfeat(enlarged: int) -> None:
-    from kornia.feature.xfeat import XFeatModel
-
-    torch.manual_seed(0)
-    whole = XFeatModel().eval()
-    maps = XFeatFeatures(enlarged)
-    maps.load_state_dict({k: v for k, v in whole.state_dict().items() if k in maps.state_dict()})
-    image = torch.rand(2, 1, 64, 96)
-    large = nn.functional.interpolate(image, scale_factor=enlarged, mode="bicubic") if enlarged > 1 else image
-    with torch.no_grad():
-        expected = whole(large)[0]
-        found = maps.train()(image)  # statistics are the stored ones in training too
-    assert found.shape == (2, 64, 64 // maps.stride, 96 // maps.stride)
-    torch.testing.assert_close(found, expected)
-    assert not any(weight.requires_grad for weight in maps.parameters())
-
-
-def test_another_enlargement_is_refused() -> None:
-    with pytest.raises(InputError, match="1, 2, 4 or 8 before XFeat, got 3"):
-        XFeatFeatures(3)

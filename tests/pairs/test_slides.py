@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from custom_components.errors import InputError
 from custom_components.pairs import is_large, level_for, level_matrix, open_slide, read_image, slides
-from custom_components.pairs.slides import Recent, averaged, read_shrunk
+from custom_components.pairs.slides import Recent, ScannerSlide, TiffSlide, averaged, read_shrunk
 
 
 def picture(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> npt.NDArray[np.generic]:
@@ -70,6 +70,29 @@ def test_levels_are_read_and_chosen(pyramid: Path) -> None:
         assert [level_for(slide.levels, longest) for longest in sides] == [0, 0, 0, 1, 1, 2, 2]
         whole = slide.read(0, 0, 0, 257, 301)
         np.testing.assert_array_equal(slide.read(2, 0, 0, 65, 76), averaged(whole, 4))
+
+
+@pytest.mark.parametrize("window", [(0, 0, 64, 64), (10, 20, 100, 90), (200, 150, 56, 152)])
+def test_openslide_reads_what_tifffile_reads(tmp_path: Path, window: tuple[int, int, int, int]) -> None:
+    with tifffile.TiffWriter(tmp_path / "chain.tif") as writer:  # OpenSlide wants its levels as pages
+        image = picture((256, 302, 3))
+        for level, part in enumerate((image, averaged(image, 2))):
+            writer.write(part, tile=(64, 64), photometric="rgb", compression="zlib", subfiletype=int(level > 0))
+    with ScannerSlide(tmp_path / "chain.tif") as slide, TiffSlide(tmp_path / "chain.tif") as other:
+        assert slide.levels == [(256, 302), (128, 151)]
+        assert other.levels[0] == slide.levels[0]
+        np.testing.assert_array_equal(slide.read(0, *window), other.read(0, *window))
+        np.testing.assert_array_equal(slide.read(1, 30, 40, 50, 60), averaged(image, 2)[30:80, 40:100])
+
+
+@pytest.mark.parametrize("name", ["wsi_aperio/tcga-cr-7395-01a-01-ts1.svs", "slides_four_scanners/A_BB_563479_1.svs"])
+def test_openslide_reads_a_scanner_s_slide_as_tifffile_does(shared_data: Path, name: str) -> None:
+    with ScannerSlide(shared_data / name) as slide, TiffSlide(shared_data / name) as other:
+        assert slide.levels[0] == other.levels[0]
+        assert slide.pixel_size == pytest.approx(other.pixel_size)
+        place = [side // 2 for side in slide.levels[0]]
+        first, second = (s.read(0, *place, 200, 220).astype(int) for s in (slide, other))
+    assert np.abs(first - second).mean() < 1.0  # two decoders of JPEG
 
 
 @pytest.mark.parametrize(

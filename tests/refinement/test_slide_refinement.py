@@ -156,9 +156,7 @@ def results(pair, prepared, tmp_path_factory):
 def test_a_stored_field_is_the_one_that_was_written(results, images):
     found = StoredField(results)(images, Estimate.identity(images.shape))
     grid = identity_grid(images.shape)
-    torch.testing.assert_close(
-        found.ddf, torch.stack([0.002 * grid[1], 0 * grid[0] + 0.5])[None], atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(found.ddf, torch.stack([0.002 * grid[1], 0 * grid[0] + 0.5])[None], atol=1e-4, rtol=0)
     np.testing.assert_allclose(found.affine, [[1, 0.002, 0], [0, 1, 0.5], [0, 0, 1]], atol=1e-4)
 
 
