@@ -122,6 +122,15 @@ def test_links_lead_to_pages_files_and_headings_that_exist(site, pages):
     assert not broken
 
 
+def test_no_table_fence_or_link_is_left_as_its_markdown(site, pages):
+    left = []
+    for file in pages:
+        without_code = re.sub(r"<(pre|code|script|style|svg)\b.*?</\1>", "", file.read_text(), flags=re.DOTALL)
+        text = re.sub(r"<[^>]+>", "", without_code)
+        left += [f"{file.relative_to(site)}: {found}" for found in re.findall(r".*(?:```|\]\(|\| --- ).*", text)]
+    assert not left
+
+
 def test_nothing_is_loaded_from_the_network(site, pages):
     remote = [link for page in pages.values() for link in page.loaded if urlsplit(link).netloc]
     for sheet in site.rglob("*.css"):

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "custom_components"
 SOURCES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "bundles/*/docs/README.md")
 BUNDLE_PAGE = "bundles/*/docs/README.md"
-LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^][]*)\]\((?P<target>(?!\w+:|[#/])[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
+LINK = re.compile(r"\[(?P<text>[^][]*)\]\((?P<target>(?!\w+:|[#/])[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 
 
 def source_pages() -> list[str]:
@@ -57,10 +57,10 @@ def modules() -> dict[str, Path]:
 
 
 def exported(init: Path) -> dict[str, str]:
-    """What a package exports: each name of ``__all__`` with the module that defines it, module by module.
+    """What a package exports: each name of ``__all__`` with the path of its definition, module by module.
 
     Raises:
-        ValueError: the package has no ``__all__``, or a name of it is not imported from a module.
+        ValueError: the package has no ``__all__``.
     """
     tree = ast.parse(init.read_text())
     lists = [
@@ -76,10 +76,9 @@ def exported(init: Path) -> dict[str, str]:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    names = set(ast.literal_eval(lists[0]))
-    if names - set(origins):
-        raise ValueError(f"{init} exports {sorted(names - set(origins))}, which it imports from nowhere")
-    return {name: origin for name, origin in origins.items() if name in names}
+    names = ast.literal_eval(lists[0])
+    own = {name: f"{PACKAGE}.{init.parent.name}.{name}" for name in names if name not in origins}
+    return {name: origin for name, origin in origins.items() if name in names} | own
 
 
 def api_page(name: str, file: Path) -> str:
