@@ -16,7 +16,7 @@ FIXED ?=
 DEMO_ARGS := --output_dir $(OUT) $(if $(MOVING),--moving $(MOVING)) $(if $(FIXED),--fixed $(FIXED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lightglue label demo test slow lint format clean
+.PHONY: help setup lightglue label demo docs test slow lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -45,6 +45,11 @@ label: $(LABEL_STAMP)  ## make .venv-label with the server of MONAI Label: docs/
 
 demo: $(STAMP)  ## register a real tissue pair (or MOVING=a FIXED=b) and write out/demo/report.html
 	$(BIN)/python -m custom_components.demo $(DEMO_ARGS)
+
+# The variable silences mkdocs-material's notice that it ends in May 2027; the versions are pinned.
+docs: $(STAMP)  ## build the documentation site into out/site; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/site/mkdocs.yml --site-dir $(abspath $(OUT))/site
+	@echo "open $(OUT)/site/index.html"
 
 lint: $(STAMP)  ## ruff and mypy, changing nothing
 	$(BIN)/ruff check .

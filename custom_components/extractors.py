@@ -1,6 +1,8 @@
 """Feature extractors from files, and as TorchScript for other tools.
 
-python -m custom_components.extractors --weights runs/mine/models/autoencoder.pt --to autoencoder.ts
+    python -m custom_components.extractors --weights runs/mine/models/autoencoder.pt --to autoencoder.ts
+
+writes the TorchScript module.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class FeatureEncoder(nn.Module):
     Raises:
         InputError: ``spatial_dims`` is neither 2 nor 3, or ``channels`` is empty.
 
-    Example:
+    Examples:
         >>> [tuple(level.shape) for level in FeatureEncoder(2, 1, (4, 8))(torch.rand(1, 1, 20, 32))]
         [(1, 4, 10, 16), (1, 8, 5, 8)]
     """

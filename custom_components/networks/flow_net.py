@@ -53,7 +53,7 @@ class FlowNet(nn.Module):
     Raises:
         InputError: fewer than two levels.
 
-    Example:
+    Examples:
         >>> FlowNet(2, (4, 8, 8))(torch.rand(1, 2, 21, 34)).shape
         torch.Size([1, 2, 21, 34])
     """

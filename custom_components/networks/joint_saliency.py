@@ -33,7 +33,7 @@ class JointSaliency(nn.Module):
     Raises:
         InputError: ``sigma`` is not positive.
 
-    Example:
+    Examples:
         >>> JointSaliency()(torch.rand(1, 1, 30, 40), torch.rand(1, 1, 30, 40)).shape
         torch.Size([1, 1, 30, 40])
     """

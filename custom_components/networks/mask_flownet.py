@@ -235,7 +235,7 @@ class MaskFlownetS(nn.Module):
     Raises:
         InputError: there are not six levels and six context convolutions.
 
-    Example:
+    Examples:
         >>> MaskFlownetS(channels=(4,) * 6, estimator_channels=(4,), context_channels=(4,) * 6)(
         ...     torch.rand(1, 2, 70, 90)
         ... ).shape

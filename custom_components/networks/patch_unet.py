@@ -38,7 +38,7 @@ class PatchUNet(nn.Module):
     Raises:
         InputError: ``spatial_dims`` is neither 2 nor 3, or ``channels`` is empty.
 
-    Example:
+    Examples:
         >>> PatchUNet(channels=(4, 8), head_channels=(4,))(torch.rand(1, 2, 20, 31)).shape
         torch.Size([1, 2, 20, 31])
     """

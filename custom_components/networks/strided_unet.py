@@ -42,7 +42,7 @@ class StridedUNet(nn.Module):
     Raises:
         InputError: see ``FeatureEncoder``.
 
-    Example:
+    Examples:
         >>> StridedUNet(2, 2, 2, channels=(4, 8), out_kernel=3, out_deviation=1e-5)(torch.rand(1, 2, 21, 34)).shape
         torch.Size([1, 2, 21, 34])
     """

@@ -32,7 +32,7 @@ class SuperGlue(nn.Module):
     Raises:
         InputError: the heads can't share the channels evenly.
 
-    Example:
+    Examples:
         >>> places, scores, described = torch.rand(2, 1, 5, 2), torch.rand(2, 1, 5), torch.rand(2, 1, 5, 8)
         >>> SuperGlue(width=8, layers=2, encoder=(4,))(tuple(places), tuple(scores), tuple(described)).shape
         torch.Size([1, 6, 6])

@@ -29,7 +29,7 @@ class SuperPoint(nn.Module):
         normalised: with batch normalisation after every ReLU, and at the outputs in its place, as in the open
             re-implementation SuperPoint-open by Pautrat and Sarlin. Its parameters are called ``bn1a``, ..., ``bnDb``.
 
-    Example:
+    Examples:
         >>> [tuple(output.shape) for output in SuperPoint()(torch.rand(1, 1, 16, 24))]
         [(1, 65, 2, 3), (1, 256, 2, 3)]
     """

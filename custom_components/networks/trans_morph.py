@@ -38,7 +38,7 @@ class TransMorph(nn.Module):
         drop_path: probability of leaving a block out, rising from 0 to this.
         head_channels: of the finest level.
 
-    Example:
+    Examples:
         >>> TransMorph(width=8)(torch.rand(1, 2, 65, 90)).shape
         torch.Size([1, 2, 65, 90])
     """
