@@ -19,7 +19,8 @@ from scipy.ndimage import affine_transform
 
 from custom_components.errors import InputError
 from custom_components.fields import index_to_physical
-from custom_components.pairs import Pair, check_pair, file_pixel_size, is_large, open_slide, read_image
+from custom_components.pairs import Pair, check_pair, file_pixel_size, is_large, open_slide, read_image, suffix_of
+from custom_components.pairs.formats import MEDICAL
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
 from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
 
@@ -31,8 +32,8 @@ SHOWN = 2048  # pixels of a slide's longest side, for the pictures of the report
 class ReadPaird(Transform):
     """Read both images of ``data["pair"]`` into ``moving`` and ``fixed``.
 
-    The physical unit is the pixel of the file, the micrometre when both files state their pixel size, or of volumes
-    the millimetre, in which their formats count.
+    The physical unit is the pixel of the file, the micrometre when both files state their pixel size, or the millimetre
+    where both have medical formats, which count in it.
 
     Args:
         channel: take this channel alone (multi-channel fluorescence); None takes all.
@@ -72,7 +73,8 @@ class ReadPaird(Transform):
                 to_file = np.linalg.inv(image.meta["file_to_physical"]) @ image.meta["index_to_physical"]
                 image.meta["file_to_physical"] = index_to_physical((columns, rows))
                 image.meta["index_to_physical"] = image.meta["file_to_physical"] @ to_file
-        unit = "millimetre" if images["fixed"].ndim == 4 else "micrometre" if metric else "pixel"
+        medical = all(suffix_of(getattr(pair, side)) in MEDICAL for side in SIDES)
+        unit = "millimetre" if medical else "micrometre" if metric else "pixel"
         return dict(data) | images | {"unit": unit}
 
     def _read(self, file: Path) -> MetaTensor:

@@ -13,8 +13,8 @@ from PIL import Image
 from skimage import data
 
 from custom_components.errors import InputError
-from custom_components.fields import apply_matrix
-from custom_components.pairs import select_pairs
+from custom_components.fields import apply_matrix, index_to_physical
+from custom_components.pairs import select_pairs, write_image
 from custom_components.transforms import CommonPadd, ReadPaird, StainGreyd, WorkingSized
 
 KEYS = ["moving", "fixed"]
@@ -76,6 +76,16 @@ def test_micrometres_are_the_unit_when_both_files_state_them(tmp_path: Path) -> 
     sized = WorkingSized(KEYS, micrometres_per_pixel=2.0)(read)
     assert sized["working_moving"].shape[1:] == (50, 50)
     assert sized["working_fixed"].shape[1:] == (100, 100)
+
+
+def test_millimetres_are_the_unit_of_sections_in_medical_formats(tmp_path: Path) -> None:
+    matrix = index_to_physical((0.5, 0.25))
+    for name in ("moving", "fixed"):
+        write_image(tmp_path / f"{name}.mha", np.moveaxis(data.immunohistochemistry()[:90, :80], -1, 0), matrix)
+    pair = select_pairs(moving=tmp_path / "moving.mha", fixed=tmp_path / "fixed.mha")[0]
+    read = ReadPaird()({"pair": pair})
+    assert read["unit"] == "millimetre"
+    np.testing.assert_allclose(read["fixed"].meta["index_to_physical"], matrix)
 
 
 def test_one_channel_can_be_chosen(tmp_path: Path) -> None:
