@@ -44,7 +44,6 @@ class Case:
         weights: file in its models, or None for XFeat's published ones.
         channels: of the input: a pair, or one image.
         multiple: of the sides that an ONNX export takes.
-        fixed: an ONNX export is right for the batch and size of its example alone.
     """
 
     bundle: str
@@ -52,13 +51,12 @@ class Case:
     weights: str | None = "model.pt"
     channels: int = 2
     multiple: int = 1
-    fixed: bool = False
 
 
 CASES = {
     "patch_nonrigid": Case("patch_nonrigid"),
     "patch_nonrigid.affine": Case("patch_nonrigid", "affine_network", "affine.pt"),
-    "keypoint_guided": Case("keypoint_guided", fixed=True),
+    "keypoint_guided": Case("keypoint_guided", multiple=64),
     "semantic_similarity": Case("semantic_similarity"),
     "joint_saliency": Case("joint_saliency"),
     "hybrid_matching": Case("hybrid_matching", weights=None, channels=1, multiple=32),
@@ -92,35 +90,27 @@ def scripted(network: nn.Module, case: Case, file: Path) -> Run:
 
 
 def onnx(network: nn.Module, case: Case, file: Path) -> Run:
-    """Through an ONNX file, run by ONNX Runtime on as many threads as torch has; one file a size where it is fixed."""
+    """Through an ONNX file, run by ONNX Runtime on as many threads as torch has."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    sessions: dict[str, onnxruntime.InferenceSession] = {}
-
-    def run(image: Tensor) -> Tensor:
-        name = f"{file.name}_{'x'.join(map(str, image.shape))}.onnx" if case.fixed else f"{file.name}.onnx"
-        if name not in sessions:
-            write_onnx(network, case, file.with_name(name), image)
-            sessions[name] = onnxruntime.InferenceSession(str(file.with_name(name)), options)
-        return torch.from_numpy(sessions[name].run(None, {"image": image.numpy()})[0])
-
-    return run
+    written = file.with_name(f"{file.name}.onnx")
+    write_onnx(network, case, written)
+    session = onnxruntime.InferenceSession(str(written), options)
+    return lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 
 
-def write_onnx(network: nn.Module, case: Case, file: Path, image: Tensor) -> None:
-    """An ONNX file for the shape of ``image`` where the case is fixed, else for any batch and sides.
+def write_onnx(network: nn.Module, case: Case, file: Path) -> None:
+    """An ONNX file for any batch and sides.
 
     The default exporter of torch follows what the network computes from the size; the older one, ``dynamo=False``,
     bakes the size of the example into networks that resample, and the file then is wrong at every other size.
     """
-    shapes = None
-    if not case.fixed:
-        sides = [torch.export.Dim(name, min=1, max=4096 // case.multiple) for name in ("height", "width")]
-        height, width = sides if case.multiple == 1 else [case.multiple * side for side in sides]
-        shapes = ({0: torch.export.Dim("batch", min=1, max=64), 2: height, 3: width},)
-        image = torch.rand(2, case.channels, 256, 192)  # no side is like another, and none is 1, which is baked in
+    sides = [torch.export.Dim(name, min=1, max=4096 // case.multiple) for name in ("height", "width")]
+    height, width = sides if case.multiple == 1 else [case.multiple * side for side in sides]
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64), 2: height, 3: width},)
+    image = torch.rand(2, case.channels, 256, 192)  # no side is like another, and none is 1, which is baked in
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)

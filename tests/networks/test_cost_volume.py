@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from custom_components.networks import cost_volume
+from custom_components.networks.cost_volume import shifted_volume
 
 
 def brute_force(first: Tensor, second: Tensor, radius: int) -> Tensor:
@@ -46,3 +47,20 @@ def test_its_gradient_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda a, b: cost_volume(a, b, 2), [t.clone().requires_grad_() for t in pair])
     wide = torch.randn(2, 1, 1, 2, 18, dtype=torch.float64).unbind()
     assert torch.autograd.gradcheck(lambda a, b: cost_volume(a, b, 1), [t.clone().requires_grad_() for t in wide])
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (3, 33), (1, 1)])
+def test_the_exporters_form_is_the_same(shape) -> None:
+    first, second = torch.randn(2, 2, 3, *shape, dtype=torch.float64)
+    torch.testing.assert_close(shifted_volume(first, second, 4), cost_volume(first, second, 4))
+
+
+def test_an_exported_program_takes_other_sizes() -> None:
+    class Volume(torch.nn.Module):
+        def forward(self, pair: Tensor) -> Tensor:
+            return cost_volume(pair[:, :4], pair[:, 4:], 2)
+
+    sides = {2: torch.export.Dim("height", min=2), 3: torch.export.Dim("width", min=2)}
+    program = torch.export.export(Volume(), (torch.randn(2, 8, 20, 24),), dynamic_shapes=(sides,), strict=False)
+    pair = torch.randn(2, 8, 9, 35)
+    torch.testing.assert_close(program.module()(pair), Volume()(pair))
