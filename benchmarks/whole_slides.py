@@ -45,7 +45,7 @@ FIELD_SIDE = 256  # voxels of the known field
 PEAK_OF = Path(__file__).with_name("peak_of.py")
 COLUMNS = ("side, px", "step", "seconds", "processor s", "MPix/s", "MPix/processor s", "peak GB", "error, px",
            "difference")  # fmt: skip
-COMPARED = 2048  # pixels a side in the middle, of which engines' pictures are compared
+COMPARED = 2048  # pixels a side, at most, of which engines' pictures are compared
 
 
 class TissueSlide:
@@ -139,13 +139,16 @@ def measured(command: list[str], log: Path, threads: int = 1) -> tuple[float, fl
 
 
 def difference(first: Path, second: Path) -> float:
-    """Mean absolute difference of two slides of one size, grey values, in the middle of level 0."""
+    """Mean absolute difference of two slides of one size, grey values, in the middle half of level 0.
+
+    There no background is, of which engines have their own.
+    """
     parts = []
     for path in (first, second):
         with open_slide(path) as slide:
-            row, column = ((side - min(side, COMPARED)) // 2 for side in slide.levels[0])
-            height, width = (min(side, COMPARED) for side in slide.levels[0])
-            parts.append(slide.read(0, row, column, height, width).astype(np.int16))
+            size = [min(side // 2, COMPARED) for side in slide.levels[0]]
+            start = [(side - some) // 2 for side, some in zip(slide.levels[0], size, strict=True)]
+            parts.append(slide.read(0, start[0], start[1], size[0], size[1]).astype(np.int16))
     return float(np.abs(parts[0] - parts[1]).mean())
 
 
