@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 BACKGROUND = 240
-QUALITY = 90
+QUALITY = 89  # from 90 on libvips keeps all of the colour, in files of more than twice the size; the product does not
+VALIS_QUALITY = 90  # below, VALIS's files say RGB but hold YCbCr
 TILE = 512
 
 
@@ -67,7 +68,7 @@ def valis(field: str, slide: str, output: str, interpolation: str = "bilinear", 
         interp_method=interpolation,
         bg_color=[BACKGROUND] * 3,
         compression="jpeg",
-        Q=QUALITY,
+        Q=VALIS_QUALITY,
     )
     os.replace(written, output)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
-from benchmarks.rivals import missing_rival, rival_command, rival_field
+from benchmarks.rivals import missing_rival, rival_command, rival_field, unchained
 from benchmarks.whole_slides import PIXEL_SIZE, difference, known_field, make, measured
 from custom_components.fields import displacement_image, grid_change, index_to_physical, write_displacement
 from custom_components.fields.blocks import FieldBlocks
@@ -38,6 +39,16 @@ def test_a_missing_rival_says_what_to_give() -> None:
     assert "--rivals_python" in missing_rival("valis", None)
     assert "does not start" in missing_rival("valis", "/nowhere/python")
     assert "has no deeperhistreg" in missing_rival("deeperhistreg", sys.executable)
+
+
+def test_a_slide_without_its_chain_of_levels_has_them_in_sub_images_alone(tmp_path: Path) -> None:
+    make(1100, str(tmp_path), points=4)
+    fixed = tmp_path / "fixed.ome.tif"
+    copy = unchained(fixed, tmp_path / "copy.ome.tif")
+    with tifffile.TiffFile(fixed) as before, tifffile.TiffFile(copy) as after:
+        assert len(before.pages) > len(after.pages) == 1
+        assert len(after.series[0].levels) == len(before.series[0].levels) > 1
+    assert difference(fixed, copy) == 0
 
 
 def test_memory_is_that_of_the_program_alone(tmp_path: Path) -> None:
