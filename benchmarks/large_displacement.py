@@ -51,7 +51,7 @@ from custom_components.fields import (
 )
 from custom_components.metrics import aggregate, pair_metrics
 from custom_components.metrics.tre import PairTRE
-from custom_components.outputs.writer import background_of, native_array
+from custom_components.outputs.native import background_of, native_array
 from custom_components.pairs import Pair, atomic_path, read_image, read_points, select_pairs, write_image
 
 AMPLITUDES = "0 1 2 4 6 8 10"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 SIDE = 1024  # pixels of a block
+QUALITY = 89  # from 90 on libvips keeps all of the colour, in files of more than twice the size; the product does not
 
 
 def copy(field: str, slide: str, output: str) -> None:
@@ -82,7 +83,7 @@ def _vectors(displacement: Any) -> Any:
 
 def _saved(image: Any, output: str) -> None:
     image.tiffsave(
-        output, tile=True, tile_width=512, tile_height=512, pyramid=True, subifd=True, compression="jpeg", Q=90,
+        output, tile=True, tile_width=512, tile_height=512, pyramid=True, subifd=True, compression="jpeg", Q=QUALITY,
         bigtiff=True,
     )  # fmt: skip
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import cv2
@@ -24,6 +25,8 @@ import numpy.typing as npt
 import torch
 from skimage import data as skimage_data
 
+from benchmarks.rivals import PACKAGES, missing_rival, rival_command
+from benchmarks.slide_engines import ENGINES
 from custom_components.fields import (
     displacement_image,
     grid_change,
@@ -34,11 +37,15 @@ from custom_components.fields import (
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.outputs.pyramid import PyramidWriter
 from custom_components.outputs.warp_slide import SlideWarp, warp_blocks
-from custom_components.pairs import read_points, write_points
+from custom_components.pairs import open_slide, read_points, write_points
 
 Array = npt.NDArray[Any]
 PIXEL_SIZE = (0.25, 0.25)
 FIELD_SIDE = 256  # voxels of the known field
+PEAK_OF = Path(__file__).with_name("peak_of.py")
+COLUMNS = ("side, px", "step", "seconds", "processor s", "MPix/s", "MPix/processor s", "peak GB", "error, px",
+           "difference")  # fmt: skip
+COMPARED = 2048  # pixels a side, at most, of which engines' pictures are compared
 
 
 class TissueSlide:
@@ -118,14 +125,53 @@ def make(side: int, to: str, amplitude: float = 0.01, seed: int = 0, points: int
     return f"{folder}: {side} x {side} pixels"
 
 
-def timed(command: list[str]) -> tuple[float, float, float]:
-    """(seconds, processor seconds, peak bytes) of a program that must succeed."""
-    start = perf_counter()
-    child = os.spawnvp(os.P_NOWAIT, command[0], command)
-    _, status, usage = os.wait4(child, 0)
-    if status:
-        sys.exit(f"error: {' '.join(command)} failed")
-    return perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
+def measured(command: list[str], log: Path, threads: int = 1) -> tuple[float, float, float]:
+    """(seconds, processor seconds, peak bytes) of a program that must succeed; what it prints goes to ``log``."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VIPS_CONCURRENCY")
+    environment = os.environ | dict.fromkeys(names, str(threads))
+    small = [sys.executable, "-I", "-S", str(PEAK_OF), *command]
+    with log.open("w") as stream:
+        answer = subprocess.run(small, env=environment, stdout=subprocess.PIPE, stderr=stream, check=False)
+    if answer.returncode:
+        sys.exit(f"error: {' '.join(command)} failed; {log} says why")
+    seconds, processor, peak = json.loads(answer.stdout)
+    return seconds, processor, peak
+
+
+def difference(first: Path, second: Path) -> float:
+    """Mean absolute difference of two slides of one size, grey values, in the middle half of level 0.
+
+    There no background is, of which engines have their own.
+    """
+    parts = []
+    for path in (first, second):
+        with open_slide(path) as slide:
+            size = [min(side // 2, COMPARED) for side in slide.levels[0]]
+            start = [(side - some) // 2 for side, some in zip(slide.levels[0], size, strict=True)]
+            parts.append(slide.read(0, start[0], start[1], size[0], size[1]).astype(np.int16))
+    return float(np.abs(parts[0] - parts[1]).mean())
+
+
+def commands(
+    folder: Path, out: Path, threads: int, engines: list[str], rivals_python: str | None, config: str
+) -> Iterator[tuple[str, list[str]]]:
+    """Name and program of each step; to be run one by one, as later ones read what earlier ones wrote."""
+    moving, field = f"{folder}/moving.ome.tif", str(out / "pair" / "displacement.mha")
+    module = [sys.executable, "-m"]
+    yield "register", [
+        *module, "monai.bundle", "run", "--config_file", config, "--output_dir", str(out), "--id", "pair",
+        "--moving", moving, "--fixed", f"{folder}/fixed.ome.tif",
+        "--moving_landmarks", f"{folder}/moving.csv", "--fixed_landmarks", f"{folder}/fixed.csv",
+    ]  # fmt: skip
+    for name in ["warp", *engines]:
+        output = str(out / f"{name}.ome.tif")
+        if name == "warp":
+            arguments = ["--field", field, "--image", moving, "--output", output, "--threads", str(threads)]
+            yield name, [*module, "custom_components.apply", *arguments]
+        elif name in PACKAGES:
+            yield name, rival_command(name, str(rivals_python), field, moving, output)
+        else:
+            yield name, [*module, "benchmarks.slide_engines", name, field, moving, output]
 
 
 def measure(
@@ -133,6 +179,7 @@ def measure(
     to: str,
     threads: int = 1,
     engines: str = "copy",
+    rivals_python: str | None = None,
     config: str = "bundles/hybrid_matching/configs/inference.yaml",
 ) -> str:
     """Register, warp and copy each pair that ``make`` wrote; returns a Markdown table.
@@ -141,33 +188,33 @@ def measure(
         slides: folders, separated by spaces.
         to: folder of the results.
         threads: that warp.
-        engines: of benchmarks.slide_engines, to compare with.
+        engines: of benchmarks.slide_engines and benchmarks.rival_engines, to compare with.
+        rivals_python: Python program that has the packages of the latter; one that it lacks is left out.
         config: of the bundle that registers.
     """
-    rows = ["| side, px | step | seconds | processor s | MPix/s | peak GB | error, px |", "| --- " * 7 + "|"]
-    python = sys.executable
+    wanted = engines.split()
+    for engine in engines.split():
+        if engine not in ENGINES and engine not in PACKAGES:
+            sys.exit(f"error: --engines are of {', '.join([*ENGINES, *PACKAGES])}, got '{engine}'")
+        if engine in PACKAGES and (reason := missing_rival(engine, rivals_python)):
+            print(f"note: {reason}", file=sys.stderr)
+            wanted.remove(engine)
+    rows = [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|"]
     for folder in map(Path, slides.split()):
         out = Path(to) / folder.name
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        moving, field = f"{folder}/moving.ome.tif", str(out / "pair" / "displacement.mha")
-        steps = {
-            "register": ["monai.bundle", "run", "--config_file", config, "--output_dir", str(out), "--id", "pair",
-                         "--moving", moving, "--fixed", f"{folder}/fixed.ome.tif", "--moving_landmarks",
-                         f"{folder}/moving.csv", "--fixed_landmarks", f"{folder}/fixed.csv"],
-            "warp": ["custom_components.apply", "--field", field, "--image", moving, "--output",
-                     str(out / "warped.ome.tif"), "--threads", str(threads)],
-        }  # fmt: skip
-        for engine in engines.split():
-            steps[engine] = ["benchmarks.slide_engines", engine, field, moving, str(out / f"{engine}.ome.tif")]
-        for name, arguments in steps.items():
-            seconds, processor, peak = timed([python, "-m", *arguments])
+        for name, command in commands(folder, out, threads, wanted, rivals_python, config):
+            seconds, processor, peak = measured(command, out / f"{name}.log", threads)
             side = json.loads((out / "pair" / "metrics.json").read_text())["fixed_grid"]["shape"][0]
-            error, speed = "", f"{side**2 / seconds / 1e6:.1f}"
+            speeds, error, apart = [f"{side**2 / spent / 1e6:.1f}" for spent in (seconds, processor)], "", ""
             if name == "register":
                 ends = [read_points(p) for p in (out / "pair" / "warped_landmarks.csv", folder / "fixed.csv")]
-                error, speed = f"{np.linalg.norm(ends[0] - ends[1], axis=1).mean():.2f}", ""
-            row = f"| {side} | {name} | {seconds:.0f} | {processor:.0f} | {speed} | {peak / 1e9:.2f} | {error} |"
+                error, speeds = f"{np.linalg.norm(ends[0] - ends[1], axis=1).mean():.2f}", ["", ""]
+            elif name != "warp":
+                apart = f"{difference(out / 'warp.ome.tif', out / f'{name}.ome.tif'):.2f}"
+            cells = [f"{seconds:.1f}", f"{processor:.1f}", *speeds, f"{peak / 1e9:.2f}"]
+            row = f"| {' | '.join([str(side), name, *cells, error, apart])} |"
             rows.append(row)
             print(row, file=sys.stderr, flush=True)
     return "\n".join(rows)

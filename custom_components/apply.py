@@ -24,7 +24,7 @@ from custom_components.annotations import Convention, PointMap, carry_geojson_fi
 from custom_components.errors import InputError
 from custom_components.fields import read_displacement, resample
 from custom_components.outputs.carry_slide import carry_slide
-from custom_components.outputs.writer import background_of, native_array, output_suffix
+from custom_components.outputs.native import background_of, native_array, output_suffix
 from custom_components.pairs import is_large, read_image, write_image
 
 Matrix = npt.NDArray[np.float64]

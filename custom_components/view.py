@@ -14,9 +14,9 @@ from pathlib import Path
 import fire
 
 from custom_components.errors import InputError
+from custom_components.outputs.native import native_array
 from custom_components.outputs.pictures import to_rgb
 from custom_components.outputs.viewer import outlines_of, write_pages
-from custom_components.outputs.writer import native_array
 from custom_components.pairs import read_geojson, read_image
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -283,3 +284,11 @@ def test_output_that_cannot_be_written_is_named(result, tmp_path):
             output=str(tmp_path / "nowhere" / "o.csv"),
         )  # fmt: skip
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_applying_a_field_imports_no_more_than_it_needs() -> None:
+    # each of these takes seconds and tens to hundreds of megabytes
+    heavy = ["monai", "kornia", "sklearn", "matplotlib", "ignite", "skimage"]
+    program = f"import sys, custom_components.apply; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

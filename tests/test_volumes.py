@@ -18,8 +18,8 @@ from custom_components.fields import index_to_physical, read_displacement, trans
 from custom_components.inferers import Chain
 from custom_components.inferers.residual import with_residual
 from custom_components.inferers.result import Estimate, PairImages
-from custom_components.outputs import write_registration
 from custom_components.outputs.sections import in_plane, sections
+from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, read_image, select_pairs, write_image
 from custom_components.transforms import CommonPadd, GreyScaled, ReadLabels, ReadPaird, WorkingSized
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from monai.networks.blocks.warp import Warp
 from torch import Tensor
 
 from custom_components.errors import InputError
 from custom_components.fields.grid import identity_grid, sample
+
+if TYPE_CHECKING:
+    from monai.networks.blocks.warp import Warp
 
 
 def check_ddf(ddf: Tensor) -> int:
@@ -26,6 +29,9 @@ def check_ddf(ddf: Tensor) -> int:
 @lru_cache
 def _warper(mode: str, padding_mode: str) -> Warp:
     """MONAI says which sampler it uses whenever it makes one; once is enough."""
+    # here, as importing MONAI takes seconds and 0.3 GB, which those who only read fields need not pay
+    from monai.networks.blocks.warp import Warp
+
     return Warp(mode=mode, padding_mode=padding_mode)
 
 

@@ -11,7 +11,9 @@ from ignite.engine import Engine, Events
 from custom_components import switches
 from custom_components.engines.pair_evaluator import PairOutcome, reason_of
 from custom_components.errors import InputError
-from custom_components.outputs import write_failure, write_registration, write_submission, write_summary
+from custom_components.outputs.submission import write_submission
+from custom_components.outputs.summary import write_summary
+from custom_components.outputs.writer import write_failure, write_registration
 
 
 class RegistrationWriter:

@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from custom_components.errors import InputError
 from custom_components.fields.blocks import FieldBlocks
+from custom_components.outputs.native import background_of
 from custom_components.outputs.pyramid import PyramidWriter
 from custom_components.outputs.warp_slide import SlideWarp, check_room, estimate, warp_blocks
-from custom_components.outputs.writer import background_of
 from custom_components.pairs import Slide, level_matrix, open_slide
 from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.slides import read_shrunk

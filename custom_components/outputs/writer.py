@@ -33,6 +33,7 @@ from custom_components.fields import (
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label, pair_metrics
+from custom_components.outputs.native import background_of, native_array, output_suffix
 from custom_components.outputs.pair_folder import publish
 from custom_components.outputs.report import ReportData, write_report, write_thumbnail
 from custom_components.pairs import (
@@ -45,13 +46,10 @@ from custom_components.pairs import (
     read_image,
     read_index,
     read_points,
-    suffix_of,
     write_geojson,
     write_image,
     write_points,
 )  # fmt: skip
-from custom_components.pairs.formats import MEDICAL, TIFF
-from custom_components.pairs.slides import SLIDES
 
 Matrix = npt.NDArray[np.float64]
 Points = npt.NDArray[np.float64]
@@ -59,29 +57,6 @@ POOR_FOLDING = 0.005
 POOR_INVERSE = 1.0
 POOR_SIMILARITY = 0.1
 POOR_MATCHES = 10
-
-
-def output_suffix(moving: Path, wanted: str | None) -> str:
-    """Suffix of the warped image: the one asked for, else the moving image's own, JPEG becoming lossless PNG."""
-    if wanted:
-        return wanted if wanted.startswith(".") else f".{wanted}"
-    suffix = suffix_of(moving)
-    if moving.name.lower().endswith((".ome.tif", ".ome.tiff")):
-        return ".ome.tif"
-    if suffix in SLIDES:
-        return ".ome.tif"
-    return suffix if suffix in (*MEDICAL, *TIFF) else ".png"
-
-
-def background_of(image: npt.NDArray[Any]) -> list[float]:
-    """The median of the rim of (C, *spatial), one value a channel."""
-    faces = [image.take(place, axis).reshape(len(image), -1) for axis in range(1, image.ndim) for place in (0, -1)]
-    return [float(v) for v in np.median(np.concatenate(faces, axis=1), axis=1)]
-
-
-def native_array(image: MetaTensor) -> npt.NDArray[Any]:
-    """(C, *spatial) in the dtype that the file had."""
-    return np.asarray(image.numpy()).astype(image.meta["dtype"])
 
 
 def versions() -> dict[str, str]:

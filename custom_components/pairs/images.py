@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import imagecodecs
 import itk
@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 import torch
-from monai.data.meta_tensor import MetaTensor
 from nibabel.filebasedimages import ImageFileError
 from PIL import Image, ImageFile
 
@@ -39,6 +38,9 @@ from custom_components.pairs.formats import (
     suffix_of,
 )  # fmt: skip
 from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk
+
+if TYPE_CHECKING:
+    from monai.data.meta_tensor import MetaTensor
 
 Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
@@ -65,6 +67,9 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
         InputError: missing, unreadable or truncated file, NaN or infinite pixels, a side below 32 pixels (2-D),
             no such channel.
     """
+    # here, as importing MONAI takes seconds and 0.3 GB, which whole slides need not
+    from monai.data.meta_tensor import MetaTensor
+
     file = Path(path)
     if not file.is_file():
         raise InputError(f"image {file} does not exist")

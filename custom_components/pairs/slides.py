@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import openslide
 import tifffile
-from monai.data import WSIReader
 
 from custom_components.errors import InputError
 from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, fits, pixel_size_of, suffix_of
@@ -206,6 +205,9 @@ class ScannerSlide(_Closing):
     dtype = np.dtype(np.uint8)
 
     def __init__(self, path: Path) -> None:
+        # here, as importing MONAI takes seconds and 0.3 GB, which other slides need not
+        from monai.data import WSIReader
+
         self.path = path
         self._reader = WSIReader(backend="openslide")
         self._slide = self._reader.read(str(path))

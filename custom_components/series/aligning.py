@@ -19,7 +19,9 @@ from custom_components.engines.pair_evaluator import Data, check_attached
 from custom_components.errors import InputError
 from custom_components.fields import Link, chain_ddf
 from custom_components.inferers.result import Stage
-from custom_components.outputs import is_done, write_failure, write_summary
+from custom_components.outputs.pair_folder import is_done
+from custom_components.outputs.summary import write_summary
+from custom_components.outputs.writer import write_failure
 from custom_components.pairs import Pair
 from custom_components.series.composing import grid_to_pixels, write_section
 from custom_components.series.pair_runs import PairRuns

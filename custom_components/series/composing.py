@@ -16,8 +16,7 @@ from custom_components.fields.geometry import Matrix
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import Registration, Stage
 from custom_components.matching.point_pairs import PointPairs
-from custom_components.outputs import write_registration
-from custom_components.outputs.writer import POOR_SIMILARITY
+from custom_components.outputs.writer import POOR_SIMILARITY, write_registration
 from custom_components.pairs import Pair
 
 # A chained field was fitted to other images than the two that it is judged on: of good ones the local similarity

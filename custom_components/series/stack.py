@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tifffile
 
 from custom_components.errors import InputError
-from custom_components.outputs.writer import native_array
+from custom_components.outputs.native import native_array
 from custom_components.pairs import atomic_path, read_image
 from custom_components.transforms.grey import to_luminance
 

@@ -13,7 +13,7 @@ from monai.bundle import run
 
 from custom_components.errors import InputError
 from custom_components.metrics import dice_per_label
-from custom_components.outputs import is_done
+from custom_components.outputs.pair_folder import is_done
 from custom_components.pairs import Pair, read_image
 from custom_components.studies.methods import CONFIGS, Method, keys_of
 

@@ -25,7 +25,7 @@ from benchmarks.defects import (
 from benchmarks.defects_table import compared_with, markdown
 from custom_components.errors import InputError
 from custom_components.fields import invert, lookup, warp
-from custom_components.outputs import is_done
+from custom_components.outputs.pair_folder import is_done
 from custom_components.pairs import read_pairs, write_image, write_points
 
 ROOT = Path(__file__).resolve().parents[2]

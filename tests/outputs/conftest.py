@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from custom_components.inferers.result import Registration, Stage
 from custom_components.matching.point_pairs import PointPairs
-from custom_components.outputs import write_registration
+from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, read_image, write_image, write_points
 from custom_components.transforms.working import shrink
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from custom_components.outputs import write_failure
 from custom_components.outputs.report import fact_sheet, percent, stage_rows, verdict
+from custom_components.outputs.writer import write_failure
 
 SCRIPT = """<script>
 addEventListener("load",()=>{

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custom_components.outputs import write_submission
+from custom_components.outputs.submission import write_submission
 from custom_components.pairs import Pair, read_points, write_points
 
 HEADER = [

@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
-from custom_components.outputs import write_failure, write_summary
-from custom_components.outputs.summary import read_metrics
+from custom_components.outputs.summary import read_metrics, write_summary
+from custom_components.outputs.writer import write_failure
 from custom_components.pairs import Pair
 
 

@@ -1,0 +1,38 @@
+"""What a warped image takes over from its moving image: form of the file, background, dtype."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from custom_components.pairs.formats import MEDICAL, TIFF, suffix_of
+from custom_components.pairs.slides import SLIDES
+
+if TYPE_CHECKING:
+    from monai.data.meta_tensor import MetaTensor
+
+
+def output_suffix(moving: Path, wanted: str | None) -> str:
+    """Suffix of the warped image: the one asked for, else the moving image's own, JPEG becoming lossless PNG."""
+    if wanted:
+        return wanted if wanted.startswith(".") else f".{wanted}"
+    suffix = suffix_of(moving)
+    if moving.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        return ".ome.tif"
+    if suffix in SLIDES:
+        return ".ome.tif"
+    return suffix if suffix in (*MEDICAL, *TIFF) else ".png"
+
+
+def background_of(image: npt.NDArray[Any]) -> list[float]:
+    """The median of the rim of (C, *spatial), one value a channel."""
+    faces = [image.take(place, axis).reshape(len(image), -1) for axis in range(1, image.ndim) for place in (0, -1)]
+    return [float(v) for v in np.median(np.concatenate(faces, axis=1), axis=1)]
+
+
+def native_array(image: MetaTensor) -> npt.NDArray[Any]:
+    """(C, *spatial) in the dtype that the file had."""
+    return np.asarray(image.numpy()).astype(image.meta["dtype"])
