@@ -20,7 +20,7 @@ def cost_volume(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
     Returns:
         (B, (2 * radius + 1)^2, H, W); channel ``(dr + radius) * (2 * radius + 1) + dc + radius`` is d = (dr, dc).
     """
-    if torch.jit.is_scripting():
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return banded_volume(first, second, radius)
     else:  # an else, so that TorchScript does not compile what it has no name for
         # the exporter to ONNX loses the sizes of the bands' views

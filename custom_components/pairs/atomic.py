@@ -46,9 +46,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         partial.mkdir(parents=True)
         yield partial
         _replace(final, partial, old)
-    finally:
-        if old.exists() and not final.exists():
+    except BaseException:
+        with suppress(OSError):  # nothing was moved away, or another process has put its own there
             os.replace(old, final)
+        raise
+    finally:
         for folder in (partial, old):
             shutil.rmtree(folder, ignore_errors=True)
 

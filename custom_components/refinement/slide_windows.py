@@ -11,8 +11,8 @@ from monai.data.meta_tensor import MetaTensor
 
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.outputs.carry_slide import source_level
+from custom_components.outputs.native import background_of, native_array
 from custom_components.outputs.warp_slide import SlideWarp
-from custom_components.outputs.writer import background_of, native_array
 from custom_components.pairs import ArraySlide, Slide, level_matrix, open_slide
 from custom_components.pairs.slides import averaged
 from custom_components.transforms.grey import GreyRange, stain_independent_grey

@@ -15,7 +15,7 @@ from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import displacement_image, identity_grid, resample, smooth, write_displacement
 from custom_components.inferers import Chain, Estimate, FlowRefinement
-from custom_components.outputs import write_registration
+from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, write_image
 from custom_components.refinement import SlideRefinement, StoredField
 
