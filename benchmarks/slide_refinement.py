@@ -30,7 +30,7 @@ def errors(warped: Path, truth: Path, region: tuple[int, int, int, int]) -> npt.
     return np.asarray(np.linalg.norm(ends[0] - ends[1], axis=1)[inside])
 
 
-def refine(slides: str, results: str, to: str, share: float = 0.4, level: int | None = None) -> str:
+def refine(slides: str, results: str, to: str, share: float = 0.4, **more: object) -> str:
     """Refine a pair of slides in their middle; returns a Markdown table.
 
     Args:
@@ -38,7 +38,7 @@ def refine(slides: str, results: str, to: str, share: float = 0.4, level: int | 
         results: output folder of the run that registered them, the pair's folder being ``pair``.
         to: output folder of the refinement.
         share: of the slide's sides that is refined.
-        level: see ``refine.yaml``.
+        more: further keys of ``refine.yaml``, such as ``level``.
     """
     folder = Path(slides)
     side = json.loads((Path(results) / "pair" / "metrics.json").read_text())["fixed_grid"]["shape"][0]
@@ -51,7 +51,7 @@ def refine(slides: str, results: str, to: str, share: float = 0.4, level: int | 
         "--region", str(list(region)), "--report", "false",
     ]  # fmt: skip
     begun = perf_counter()
-    subprocess.run(command + ([] if level is None else ["--level", str(level)]), check=True, stdout=sys.stderr)
+    subprocess.run(command + [f"--{name}={value}" for name, value in more.items()], check=True, stdout=sys.stderr)
     seconds = perf_counter() - begun
     details = json.loads((Path(to) / "pair" / "metrics.json").read_text())["stages"]["slide refinement"]
     rows = [f"| {side} | points | mean, px | median, px | largest, px | windows | seconds |", "| --- " * 7 + "|"]

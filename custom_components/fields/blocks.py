@@ -71,7 +71,9 @@ class FieldBlocks:
         """Of the block of ``height`` x ``width`` target pixels from a first one on."""
         axes = [np.arange(row, row + height), np.arange(column, column + width)]
         lines = [self.base[k, k] * axis + self.base[k, 2] for k, axis in enumerate(axes)]
-        shift = self._between(self._between(self.vectors, 1, axes[0]), 2, axes[1])
+        rows, columns = (self._between(k, axis) for k, axis in enumerate(axes))
+        # of the field only the part that lies about the block
+        shift = columns.across(rows.down(self.vectors[:, rows.voxels, columns.voxels]))
         whole = [line[:, None] if k == 0 else line[None] for k, line in enumerate(lines)]
         # a slide's positions are too large for float32, those in a block are not
         start = [float(line.min()) + float(shift[k].min()) for k, line in enumerate(lines)]
@@ -80,13 +82,35 @@ class FieldBlocks:
         size = (int(np.ceil(maps[0].max())) + 2, int(np.ceil(maps[1].max())) + 2)
         return BlockSources(maps[0], maps[1], origin, size)
 
-    def _between(self, values: Floats, axis: int, positions: npt.NDArray[Any]) -> Floats:
-        """Values at target rows (axis 1) or columns (axis 2), linear between the field's voxels."""
-        k = axis - 1
-        last = values.shape[axis] - 1
+    def _between(self, k: int, positions: npt.NDArray[Any]) -> _Between:
+        """How target rows (k 0) or columns (k 1) lie between the field's voxels."""
+        last = self.vectors.shape[1 + k] - 1
         place = np.clip(self.to_field[k, k] * positions + self.to_field[k, 2], 0, last)
         before = np.minimum(place.astype(np.int64), max(last - 1, 0))
-        share = (place - before).astype(np.float32)
-        share = share[:, None] if axis == 1 else share
-        first, second = (values.take(np.minimum(before + step, last), axis) for step in (0, 1))
-        return np.asarray(first + (second - first) * share)
+        after = np.minimum(before + 1, last)
+        first = int(before.min())
+        voxels = slice(first, int(after.max()) + 1)
+        return _Between(voxels, before - first, after - first, (place - before).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class _Between:
+    """Linear interpolation along one axis: the voxels that it needs, and of each position both neighbours in them."""
+
+    voxels: slice
+    before: npt.NDArray[np.int64]
+    after: npt.NDArray[np.int64]
+    share: Floats
+
+    def down(self, values: Floats) -> Floats:
+        """(2, voxels, m) -> (2, positions, m)."""
+        return values[:, self.before] + (values[:, self.after] - values[:, self.before]) * self.share[:, None]
+
+    def across(self, values: Floats) -> Floats:
+        """(2, n, voxels) -> (2, n, positions)."""
+        # a product with a matrix of two entries a column writes the result once
+        weights = np.zeros((values.shape[2], len(self.share)), dtype=np.float32)
+        positions = np.arange(len(self.share))
+        weights[self.before, positions] = 1 - self.share
+        weights[self.after, positions] += self.share
+        return np.asarray(values @ weights)
