@@ -90,7 +90,7 @@ class SlideRefinement:
         name: of the stage in the report.
 
     Raises:
-        InputError: a size, overlap, level or region that can't be.
+        InputError: a size, overlap or level that can't be.
     """
 
     def __init__(
@@ -112,9 +112,8 @@ class SlideRefinement:
             raise InputError(f"level is 0 or more, got {level}")
         self.steps = list(steps)
         self.level = level
-        self.boxes: list[Box] | None = None
-        if region is not None or regions is not None:
-            self.boxes = ([box_of(region)] if region is not None else []) + (boxes_of(regions) if regions else [])
+        self.region = region
+        self.regions = regions
         self.size = size
         self.overlap = overlap
         self.channel = channel
@@ -126,12 +125,13 @@ class SlideRefinement:
         """See ``Step``.
 
         Raises:
-            InputError: the images were not read from files, are volumes, or no window shows tissue.
+            InputError: the images were not read from files, are volumes, no window shows tissue, or a region is wrong.
         """
         start = perf_counter()
         origin = images.origin
         if origin is None or len(images.shape) != 2:
             raise InputError("windows are refined of 2-D images that were read from files")
+        boxes = self._boxes()
         shape, level = tuple(origin.fixed.meta["file_shape"]), self._level(images, origin)
         to_file = level_matrix((1 << level, 1 << level), (1, 1))
         patches = plan_patches([-(-side // (1 << level)) for side in shape], self.size, self.size - self.overlap)
@@ -143,7 +143,7 @@ class SlideRefinement:
             for patch in tqdm(patches, unit="window", desc=origin.pair.id, leave=False):
                 field = None
                 masks = windows.masks(patch)
-                if not wanted(patch, self.size, to_file, self.boxes):
+                if not wanted(patch, self.size, to_file, boxes):
                     outcome = "elsewhere"
                 elif float((masks[0] * masks[1]).mean()) < self.least_tissue:
                     outcome = "empty"
@@ -167,6 +167,13 @@ class SlideRefinement:
         }
         residual = affine_residual(estimate.affine, ddf)
         return with_residual(estimate, residual, images, self.minimum_jacobian, self.name, start, details)
+
+    def _boxes(self) -> list[Box] | None:
+        if self.region is None and self.regions is None:
+            return None
+        return ([] if self.region is None else [box_of(self.region)]) + (
+            [] if self.regions is None else boxes_of(self.regions)
+        )
 
     def _level(self, images: PairImages, origin: PairOrigin) -> int:
         if self.level is not None:

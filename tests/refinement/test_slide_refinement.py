@@ -124,12 +124,19 @@ def test_a_region_without_tissue_is_an_error(images):
         step(images, Estimate.identity(images.shape))
 
 
+def test_a_wrong_region_is_said_of_the_pair(images):
+    with pytest.raises(InputError, match=r"\[x, y, width, height\]"):
+        SlideRefinement([Still()], region=[1, 2, 3])(images, Estimate.identity(images.shape))
+    with pytest.raises(InputError, match=r"nowhere\.geojson"):
+        SlideRefinement([Still()], regions="nowhere.geojson")(images, Estimate.identity(images.shape))
+
+
 def test_images_that_were_not_read_can_not_be_refined(images):
     with pytest.raises(InputError, match="read from files"):
         SlideRefinement([Still()])(replace(images, origin=None), Estimate.identity(images.shape))
 
 
-@pytest.mark.parametrize("wrong", [{"overlap": 0}, {"overlap": 600}, {"level": -1}, {"region": [1, 2, 3]}])
+@pytest.mark.parametrize("wrong", [{"overlap": 0}, {"overlap": 600}, {"level": -1}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(InputError):
         SlideRefinement([Still()], **wrong)
