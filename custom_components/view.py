@@ -105,7 +105,8 @@ def announce(root: Path, layers: tuple[Layer, Layer], metrics: Mapping[str, Any]
     cost, free = estimate(layers), shutil.disk_usage(root).free
     fixed, aligned = layers
     sizes = [f"{layer.shape[1]} x {layer.shape[0]}" for layer in layers]
-    finer = " (--level 0 for the full resolution)" if level is None and max(fixed.scale) > 1 else ""
+    finest = aligned.level == 0 and aligned.factor == 1
+    finer = " (--level 0 for the full resolution)" if level is None and max(fixed.scale) > 1 and not finest else ""
     takes = f"{cost.tiles} tiles, about {cost.disk / 1e6:.0f} MB and {cost.seconds:.0f} s on one core"
     print(f"{root}: fixed image {sizes[0]}, aligned image {sizes[1]} pixels{finer}, {takes}", file=sys.stderr)
     if cost.disk > free:
@@ -113,7 +114,7 @@ def announce(root: Path, layers: tuple[Layer, Layer], metrics: Mapping[str, Any]
             f"{root}: the tiles need about {cost.disk / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free; give a "
             "higher --level"
         )
-    if max(aligned.scale) > 1 and aligned.level == 0 and aligned.factor == 1:
+    if finest and max(aligned.scale) > 1 and aligned.slide.path.name.startswith("warped."):
         print(
             f"note: {aligned.slide.path.name} has 1/{max(aligned.scale):g} of the full resolution; for all of it first "
             f"run python -m custom_components.apply --field {root / 'displacement.mha'} --image {metrics['moving']}",

@@ -198,7 +198,7 @@ def test_a_coarse_aligned_image_sets_the_level_and_names_the_way_out(slide_resul
     layers = scene_of(slide_result)["layers"]
     assert layers["fixed"] == layers["warped"] == {"scale": [4, 4], "levels": [[264, 188], [527, 376]]}
     said = capsys.readouterr().err
-    assert "fixed image 527 x 376, aligned image 527 x 376 pixels (--level 0 for the full resolution), 6 tiles" in said
+    assert "fixed image 527 x 376, aligned image 527 x 376 pixels, 6 tiles" in said
     assert "warped.ome.tif has 1/4 of the full resolution" in said
     assert re.search(r"custom_components\.apply --field \S+/displacement\.mha --image \S+/IHC\.svs", said)
     assert "both images at 1/4 of the full resolution" in (slide_result / "viewer.html").read_text()
@@ -214,19 +214,19 @@ def test_the_slide_that_was_carried_over_is_taken_at_full_resolution(slide_resul
     assert "note" not in capsys.readouterr().err
 
 
-def test_the_longest_side_is_bounded_unless_more_is_asked_for(slide_result, monkeypatch):
+def test_the_longest_side_is_bounded_unless_more_is_asked_for(slide_result, monkeypatch, capsys):
     monkeypatch.setattr("custom_components.outputs.viewer.LONGEST", 1100)
     write_pyramid(slide_result / "warped_IHC.ome.tif", spots(TALL, WIDE, WARPED))
     write_viewer(slide_result)
     assert scene_of(slide_result)["layers"]["warped"]["levels"][-1] == [1053, 752]
+    assert "aligned image 1053 x 752 pixels (--level 0 for the full resolution)" in capsys.readouterr().err
     write_viewer(slide_result, level=0)
     assert scene_of(slide_result)["layers"]["warped"]["levels"][-1] == [WIDE, TALL]
 
 
 def test_no_slide_is_read_whole(slide_result, monkeypatch):
     monkeypatch.setattr("custom_components.view.read_image", lambda *_: pytest.fail("an image was read whole"))
-    write_image_file = slide_result / "warped_IHC.ome.tif"
-    write_pyramid(write_image_file, spots(TALL, WIDE, WARPED))
+    write_pyramid(slide_result / "warped_IHC.ome.tif", spots(TALL, WIDE, WARPED))
     write_viewer(slide_result)
 
 
