@@ -23,7 +23,7 @@ import numpy.typing as npt
 from custom_components.annotations import Convention, PointMap, carry_geojson_file, carry_points_file
 from custom_components.errors import InputError
 from custom_components.fields import read_displacement, resample
-from custom_components.outputs.carry_slide import carry_slide
+from custom_components.outputs.carry_slide import carried_slide, carry_slide
 from custom_components.outputs.native import background_of, native_array, output_suffix
 from custom_components.pairs import is_large, read_image, write_image
 
@@ -111,7 +111,7 @@ def carry(
     if image is not None:
         suffix = output_suffix(given, None)
         if is_large(given) or level > 0:
-            path = Path(output) if output else plain.with_name(f"warped_{given.name.split('.')[0]}.ome.tif")
+            path = Path(output) if output else carried_slide(plain.parent, given)
             size = json.loads(info.read_text()).get(f"{target}_pixel_size")
             carry_slide(
                 given, path, read_displacement(pull), from_shape, from_matrix, to_shape, to_matrix,

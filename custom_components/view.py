@@ -1,56 +1,139 @@
 """A page that zooms the fixed and the aligned image of a result together.
 
     python -m custom_components.view out/IHC_to_HE
+    python -m custom_components.view out/IHC_to_HE --level 0
+    python -m custom_components.view out/IHC_to_HE --image out/IHC_to_HE/warped_PR.ome.tif
 
-writes ``viewer.html`` and a folder of tiles beside it. The page needs no network and no server.
+writes ``viewer.html`` and a folder of tiles beside it, and links to it from the report and the run's index. The page
+needs no network and no server. Large slides are read by regions.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import fire
+import numpy as np
 
 from custom_components.errors import InputError
+from custom_components.outputs.carry_slide import carried_slide
 from custom_components.outputs.native import native_array
-from custom_components.outputs.pictures import to_rgb
-from custom_components.outputs.viewer import outlines_of, write_pages
-from custom_components.pairs import read_geojson, read_image
+from custom_components.outputs.tiles import Layer, estimate
+from custom_components.outputs.viewer import make_layers, outlines_of, write_viewer_page
+from custom_components.pairs import ArraySlide, Slide, is_large, open_slide, read_geojson, read_image
 
 
-def write_viewer(folder: str | Path) -> Path:
-    """Write the viewer of a result's folder; returns the page.
+def write_viewer(
+    folder: str | Path, image: str | Path | None = None, level: int | None = None, threads: int | None = None
+) -> Path:
+    """Write the viewer of a result's folder; returns the page. What it takes goes to stderr in one line.
 
     Args:
         folder: of one pair, such as out/IHC_to_HE.
+        image: see ``view``.
+        level: see ``view``.
+        threads: see ``view``.
 
     Raises:
-        InputError: it holds no result of two sections, or the fixed image is not where it was.
+        InputError: it holds no result of two sections, an image is not where it was or of another size, there is no
+            such level, or no room for the tiles.
     """
     root = Path(folder)
     try:
         metrics = json.loads((root / "metrics.json").read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{root} holds no metrics.json of a registration; give the folder of one pair") from error
-    warped = sorted(root.glob("warped.*"))
-    if metrics.get("status") == "failed" or not warped:
+    if metrics.get("status") == "failed":
         raise InputError(f"{root} holds no aligned image: {metrics.get('reason', 'it is missing')}")
     if len(metrics["fixed_grid"]["shape"]) != 2:
         raise InputError(f"{root} is a registration of volumes; the viewer shows sections, 3D Slicer shows volumes")
+    if threads is not None and (type(threads) is not int or threads < 1):
+        raise InputError(f"--threads is a whole number from 1 on, got {threads}")
+    aligned = Path(image) if image is not None else aligned_image(root, metrics)
     outlines = [line for file in sorted(root.glob("warped_*.geojson")) for line in outlines_of(read_geojson(file))]
-    fixed, aligned = (to_rgb(native_array(read_image(file))) for file in (metrics["fixed"], warped[0]))
-    return write_pages(root, fixed, aligned, metrics, outlines)
+    with ExitStack() as opened:
+        fixed, warped = (opened.enter_context(open_image(file)) for file in (metrics["fixed"], aligned))
+        registered = tuple(metrics["fixed_grid"]["shape"])
+        if fixed.levels[0] != registered:
+            sizes = [" x ".join(str(side) for side in reversed(shape)) for shape in (fixed.levels[0], registered)]
+            raise InputError(
+                f"the fixed image {fixed.path} has {sizes[0]} pixels, the registered one {sizes[1]}; was it replaced? "
+                "Register the pair again"
+            )
+        layers = make_layers(fixed, warped, level)
+        announce(root, layers, metrics, level)
+        return write_viewer_page(root, layers, metrics, outlines, threads or min(os.cpu_count() or 1, 8))
 
 
-def view(folder: str) -> str:
+def aligned_image(root: Path, metrics: Mapping[str, Any]) -> Path:
+    """The moving slide that ``apply`` carried over at its resolution, if it is there, else the registration's image.
+
+    Raises:
+        InputError: there is neither.
+    """
+    carried = carried_slide(root, metrics["moving"])
+    warped = [carried] if carried.is_file() else sorted(root.glob("warped.*"))
+    if not warped:
+        raise InputError(f"{root} holds no aligned image: it is missing")
+    return warped[0]
+
+
+def open_image(path: str | Path) -> Slide:
+    """Any image of two dimensions; one that is not large is read whole.
+
+    Raises:
+        InputError: missing or unreadable file.
+    """
+    if is_large(path):
+        return open_slide(path)
+    return ArraySlide(Path(path), np.moveaxis(native_array(read_image(path)), 0, -1))
+
+
+def announce(root: Path, layers: tuple[Layer, Layer], metrics: Mapping[str, Any], level: int | None) -> None:
+    """Say what is shown and what it takes.
+
+    Raises:
+        InputError: the disk would not hold it.
+    """
+    cost, free = estimate(layers), shutil.disk_usage(root).free
+    fixed, aligned = layers
+    sizes = [f"{layer.shape[1]} x {layer.shape[0]}" for layer in layers]
+    finest = aligned.level == 0 and aligned.factor == 1
+    finer = " (--level 0 for the full resolution)" if level is None and max(fixed.scale) > 1 and not finest else ""
+    takes = f"{cost.tiles} tiles, about {cost.disk / 1e6:.0f} MB and {cost.seconds:.0f} s on one core"
+    print(f"{root}: fixed image {sizes[0]}, aligned image {sizes[1]} pixels{finer}, {takes}", file=sys.stderr)
+    if cost.disk > free:
+        raise InputError(
+            f"{root}: the tiles need about {cost.disk / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free; give a "
+            "higher --level"
+        )
+    if finest and max(aligned.scale) > 1 and aligned.slide.path.name.startswith("warped."):
+        print(
+            f"note: {aligned.slide.path.name} has 1/{max(aligned.scale):g} of the full resolution; for all of it first "
+            f"run python -m custom_components.apply --field {root / 'displacement.mha'} --image {metrics['moving']}",
+            file=sys.stderr,
+        )
+
+
+def view(folder: str, image: str | None = None, level: int | None = None, threads: int | None = None) -> str:
     """Write ``viewer.html`` into the folder of a result and return its path.
 
     Args:
         folder: of one pair, such as out/IHC_to_HE.
+        image: the aligned image; default the moving slide as ``custom_components.apply`` carried it over
+            (``warped_<its name>.ome.tif``) if that is in the folder, else ``warped.*``.
+        level: 0 shows the full resolution, each further one half of it; default the first whose longest side is at
+            most 16384 pixels, and no finer one than the aligned image has.
+        threads: that make tiles; default one a core, at most 8.
     """
-    return str(write_viewer(folder))
+    return str(write_viewer(folder, image, level, threads))
 
 
 def main() -> None:

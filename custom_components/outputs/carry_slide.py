@@ -23,6 +23,11 @@ Matrix = npt.NDArray[np.float64]
 THUMBNAIL = 1024
 
 
+def carried_slide(folder: Path, image: str | Path) -> Path:
+    """Where a slide that was carried over lies in a result's folder, unless another place was asked for."""
+    return folder / f"warped_{Path(image).name.split('.')[0]}.ome.tif"
+
+
 def carry_slide(
     image: Path,
     output: Path,

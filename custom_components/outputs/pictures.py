@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from custom_components.transforms.grey import stretch
+from custom_components.transforms.grey import between
 
 RGB = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
@@ -19,12 +19,26 @@ GREEN, RED, BLUE, ORANGE = (23, 138, 78), (205, 50, 50), (38, 99, 200), (230, 12
 INK = (20, 20, 20)
 
 
-def to_rgb(image: npt.NDArray[Any]) -> RGB:
-    """(C, H, W) of any dtype -> RGB; 8-bit RGB as it is, everything else stretched from the first channel."""
+def contrast(image: npt.NDArray[Any]) -> tuple[float, float] | None:
+    """What of (C, H, W) is shown black and white; None for 8-bit RGB, which is shown as it is."""
     if image.shape[0] == 3 and image.dtype == np.uint8:
+        return None
+    bottom, top = np.percentile((image if image.shape[0] == 3 else image[:1]).astype(np.float32), (0.5, 99.5))
+    return float(bottom), float(top)
+
+
+def to_rgb(image: npt.NDArray[Any], limits: tuple[float, float] | None = None) -> RGB:
+    """(C, H, W) of any dtype -> RGB; 8-bit RGB as it is, everything else stretched from the first channel.
+
+    Args:
+        image: (C, H, W).
+        limits: see ``contrast``, of the whole that the image is a part of; None takes its own.
+    """
+    limits = limits or contrast(image)
+    if limits is None:
         return np.ascontiguousarray(np.moveaxis(image, 0, -1))
     grey = image if image.shape[0] == 3 else image[:1].repeat(3, axis=0)
-    return np.ascontiguousarray(np.moveaxis((stretch(grey.astype(np.float32)) * 255).astype(np.uint8), 0, -1))
+    return np.ascontiguousarray(np.moveaxis((between(grey.astype(np.float32), *limits) * 255).astype(np.uint8), 0, -1))
 
 
 def fit(image: RGB, longest: int = 900) -> RGB:

@@ -33,6 +33,7 @@ Metrics = Mapping[str, Any]
 Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 Points = npt.NDArray[np.float64]
+VIEWER_LINK = '<p class="lead"><a href="viewer.html">Zoom into both images together</a></p>'
 UNITS = {"pixel": "px", "micrometre": "\N{MICRO SIGN}m", "millimetre": "mm"}
 
 
@@ -265,8 +266,8 @@ def write_report(path: Path, metrics: Metrics, data: ReportData | None) -> None:
     """Write the page; without ``data`` (a failed pair) it has the verdict and no pictures."""
     pictures = make_pictures(data) if data is not None else {}
     page = environment().get_template("report.html.j2").render(
-        m=metrics, verdict=verdict(metrics), facts=fact_sheet(metrics), stages=stage_rows(metrics),
-        marks=landmark_tables(data) if data is not None else None,
+        m=metrics, viewer_link=VIEWER_LINK, verdict=verdict(metrics), facts=fact_sheet(metrics),
+        stages=stage_rows(metrics), marks=landmark_tables(data) if data is not None else None,
         pictures={n: draw.data_uri(draw.fit(i, 1600 if n == "matches" else 900)) for n, i in pictures.items()},
     )  # fmt: skip
     with atomic_path(path) as partial:

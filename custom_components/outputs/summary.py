@@ -65,7 +65,7 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
     with atomic_path(output_dir / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=1))
     for m in rows:
-        for key, name in (("report", "report.html"), ("thumbnail", "thumbnail.jpg")):
+        for key, name in (("report", "report.html"), ("thumbnail", "thumbnail.jpg"), ("viewer", "viewer.html")):
             m[key] = (output_dir / m["id"] / name).is_file()
     page = environment().get_template("index.html.j2").render(rows=rows, counts=counts, aggregate=summary["scored"])
     with atomic_path(output_dir / "index.html") as partial:

@@ -1,41 +1,27 @@
-"""viewer.html: fixed and aligned image zoomed together, from tiles of an image pyramid beside it."""
+"""viewer.html: fixed and aligned image zoomed together, from tiles beside it, and the links that lead to it."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from math import log2
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from tqdm import tqdm
 
 from custom_components.errors import InputError
-from custom_components.outputs.pictures import RGB, jpeg
-from custom_components.outputs.report import environment
-from custom_components.pairs import atomic_path
+from custom_components.outputs.pair_folder import clear_leftovers
+from custom_components.outputs.pyramid import TILE
+from custom_components.outputs.report import VIEWER_LINK, environment
+from custom_components.outputs.summary import write_summary
+from custom_components.outputs.tiles import Layer, block_count, make_layer, write_tiles
+from custom_components.pairs import Slide, atomic_folder, atomic_path, level_matrix
+from custom_components.pairs.slides import Shape
 
-TILE = 512
 TILES = "viewer_tiles"
 LAYERS = ("fixed", "warped")
-
-
-def pyramid(image: RGB, tile: int = TILE) -> list[RGB]:
-    """The picture (H, W, 3) and its halvings, the smallest, which fits one tile, first."""
-    levels = [image]
-    while max(levels[0].shape[:2]) > tile:
-        height, width = (-(-side // 2) for side in levels[0].shape[:2])
-        levels.insert(0, np.asarray(cv2.resize(levels[0], (width, height), interpolation=cv2.INTER_AREA), np.uint8))
-    return levels
-
-
-def cut(image: RGB, tile: int = TILE) -> Iterator[tuple[int, int, RGB]]:
-    """(row, column, picture) of the tiles that a picture (H, W, 3) consists of; the last ones are smaller."""
-    for top in range(0, image.shape[0], tile):
-        for left in range(0, image.shape[1], tile):
-            yield top // tile, left // tile, image[top : top + tile, left : left + tile]
+LONGEST = 16384  # pixels of the longest side that are shown unless more is asked for
 
 
 def outlines_of(geojson: Any) -> list[list[list[float]]]:
@@ -50,51 +36,126 @@ def outlines_of(geojson: Any) -> list[list[list[float]]]:
     return [line for part in parts if part for line in outlines_of(part)]
 
 
-def write_pages(
-    folder: Path, fixed: RGB, warped: RGB, metrics: Mapping[str, Any], outlines: list[list[list[float]]]
+def frame_scale(shape: Shape, fixed_levels: Sequence[Shape]) -> tuple[float, float] | None:
+    """(row, col) full-resolution pixels of the fixed image that a pixel of an image in its frame is wide.
+
+    Args:
+        shape: (height, width) of the image: the fixed one's, or that of one of its levels, averaged in squares.
+        fixed_levels: (height, width) of each level of the fixed image, largest first.
+
+    Returns:
+        None for an image that does not cover the frame.
+    """
+    for level in fixed_levels:
+        factor = max(1, round(level[0] / shape[0]))
+        if all(part in (side // factor, -(-side // factor)) for part, side in zip(shape, level, strict=True)):
+            rows, columns = (float(step) * factor for step in np.diag(level_matrix(fixed_levels[0], level))[:2])
+            return rows, columns
+    return None
+
+
+def halvings(side: int, longest: int) -> int:
+    """How often ``side`` pixels are halved, rounded up, until there are at most ``longest``."""
+    return next(level for level in range(64) if -(-side // (1 << level)) <= longest)
+
+
+def make_layers(fixed: Slide, warped: Slide, level: int | None) -> tuple[Layer, Layer]:
+    """Both images as they are shown.
+
+    Args:
+        fixed: open.
+        warped: in its frame.
+        level: 0 is the full resolution, each further one half of it; None takes the first whose longest side is
+            at most ``LONGEST``, and of a coarse aligned image no finer one than that has.
+
+    Raises:
+        InputError: no such level, or the images do not cover the same frame.
+    """
+    frame = fixed.levels[0]
+    scale = frame_scale(warped.levels[0], fixed.levels)
+    if scale is None:
+        raise InputError(
+            f"the aligned image {warped.path} is {_size(warped.levels[0])} pixels, which is neither the fixed image's "
+            f"{_size(frame)} nor that shrunk; give an image in the frame of the fixed one"
+        )
+    most = halvings(max(frame), TILE)
+    if level is None:
+        level = min(max(halvings(max(frame), LONGEST), int(log2(max(scale)) + 1e-6)), most)
+    if type(level) is not int or not 0 <= level <= most:
+        raise InputError(f"--level is a whole number from 0, full resolution, to {most} here, got {level}")
+    return make_layer(fixed, (1.0, 1.0), 1 << level), make_layer(warped, scale, 1 << level)
+
+
+def write_viewer_page(
+    folder: Path,
+    layers: tuple[Layer, Layer],
+    metrics: Mapping[str, Any],
+    outlines: list[list[list[float]]],
+    threads: int = 1,
 ) -> Path:
-    """Write ``viewer.html`` and its tiles into a result's folder, whole or not at all; returns the page.
+    """Write ``viewer.html`` and its tiles into a result's folder, and link to it; returns the page.
 
     Args:
         folder: of the result.
-        fixed: (H, W, 3).
-        warped: the same size.
+        layers: fixed and aligned image.
         metrics: of metrics.json.
-        outlines: lines [[x, y], ...] in pixels of the fixed image, drawn over it.
+        outlines: lines [[x, y], ...] in pixels of the fixed image at full resolution, drawn over it; (0, 0) is the
+            outer corner of the first pixel.
+        threads: that make tiles.
 
     Raises:
-        InputError: the pictures differ in size, or the folder can't be written.
+        InputError: the folder can't be written, or is full.
     """
-    if fixed.shape != warped.shape:
-        raise InputError(
-            f"{folder}: the fixed image has {fixed.shape[1]} x {fixed.shape[0]} pixels, the warped one "
-            f"{warped.shape[1]} x {warped.shape[0]}; was the fixed image replaced? Register the pair again"
-        )
-    final, partial = folder / TILES, folder / f".{uuid.uuid4().hex[:8]}.{TILES}"
+    frame = layers[0].slide.levels[0]
+    shown: dict[str, Any] = {}
+    clear_leftovers(folder, [TILES])
     try:
-        sizes = _write_layer(partial / LAYERS[0], fixed)
-        _write_layer(partial / LAYERS[1], warped)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
+        with (
+            atomic_folder(folder / TILES) as partial,
+            tqdm(total=sum(map(block_count, layers)), unit="block", desc="viewer", delay=2, leave=False) as bar,
+        ):
+            for name, layer in zip(LAYERS, layers, strict=True):
+                sizes = write_tiles(layer, partial / name, threads, bar.update)
+                shown[name] = {"scale": layer.scale[::-1], "levels": [size[::-1] for size in sizes]}
     except OSError as error:
         raise InputError(f"{folder}: can't be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     pixel = metrics.get("fixed_pixel_size")
     scene = {
-        "levels": sizes, "tile": TILE, "root": TILES, "outlines": outlines, "micrometres": pixel[1] if pixel else None,
+        "frame": frame[::-1], "layers": shown, "tile": TILE, "root": TILES, "outlines": outlines,
+        "micrometres": pixel[1] if pixel else None,
     }  # fmt: skip
-    text = environment().get_template("viewer.html.j2").render(m=metrics, scene=scene)
+    report = folder / "report.html"
+    text = environment().get_template("viewer.html.j2").render(
+        m=metrics, scene=scene, report=report.is_file(), shown=_resolutions(layers)
+    )  # fmt: skip
     with atomic_path(folder / "viewer.html") as page:
         page.write_text(text, encoding="utf-8")
+    _link_from(report)
     return folder / "viewer.html"
 
 
-def _write_layer(root: Path, image: RGB) -> list[list[int]]:
-    """Write the tiles of all levels; returns the levels' [width, height]."""
-    levels = pyramid(image)
-    for number, level in enumerate(levels):
-        (root / str(number)).mkdir(parents=True)
-        for row, column, picture in cut(level):
-            (root / str(number) / f"{column}_{row}.jpg").write_bytes(jpeg(picture, quality=88))
-    return [[level.shape[1], level.shape[0]] for level in levels]
+def _link_from(report: Path) -> None:
+    """Take the link to the viewer out of its comment in the report, and write the run's index anew, where they are."""
+    if report.is_file():
+        text = report.read_text(encoding="utf-8")
+        if f"<!--{VIEWER_LINK}-->" in text:
+            with atomic_path(report) as partial:
+                partial.write_text(text.replace(f"<!--{VIEWER_LINK}-->", VIEWER_LINK), encoding="utf-8")
+    run = report.parent.parent
+    if (run / "index.html").is_file() and (run / "summary.json").is_file():  # of a run; a series has its own index
+        write_summary(run)
+
+
+def _resolutions(layers: Sequence[Layer]) -> str:
+    """What is shown of the full resolution, for readers; empty where it is all."""
+    coarse = [max(layer.scale) for layer in layers]
+    if max(coarse) <= 1:
+        return ""
+    parts = [f"1/{scale:g}" if scale > 1 else "full" for scale in coarse]
+    if parts[0] == parts[1]:
+        return f"both images at {parts[0]} of the full resolution"
+    return f"fixed image at {parts[0]}, aligned image at {parts[1]} resolution"
+
+
+def _size(shape: Shape) -> str:
+    return f"{shape[1]} x {shape[0]}"

@@ -331,16 +331,38 @@ def read_shrunk(slide: Slide, longest: float, block: int = 2048) -> tuple[Array,
     level = level_for(slide.levels, longest)
     height, width = slide.levels[level]
     factor = max(1, int(max(height, width) // max(longest, 1)))
-    step = max(block // factor, 1) * factor
-    result = np.empty((-(-height // factor), -(-width // factor), slide.channels), dtype=slide.dtype)
-    for row in range(0, height, step):
-        for column in range(0, width, step):
-            part = slide.read(level, row, column, min(step, height - row), min(step, width - column))
-            small = averaged(part, factor)
-            top, left = row // factor, column // factor
-            result[top : top + small.shape[0], left : left + small.shape[1]] = small
+    result = read_averaged(slide, level, factor, 0, 0, height, width, block)
     squares = level_matrix((factor, factor), (1, 1))
     return result, level_matrix(slide.levels[0], slide.levels[level]) @ squares
+
+
+def read_averaged(
+    slide: Slide, level: int, factor: int, row: int, column: int, height: int, width: int, block: int = 2048
+) -> Array:
+    """A region of a level, averaged in squares while it is read.
+
+    Args:
+        slide: open.
+        level: that is read.
+        factor: side of the squares, pixels of the level.
+        row: first one of the region, pixels of the level.
+        column: first one.
+        height: pixels of the level; the last squares may be cut off.
+        width: the same.
+        block: side of what is read at once, pixels of the level.
+
+    Returns:
+        (ceil(height / factor), ceil(width / factor), channels).
+    """
+    step = max(block // factor, 1) * factor
+    result = np.empty((-(-height // factor), -(-width // factor), slide.channels), dtype=slide.dtype)
+    for down in range(0, height, step):
+        for right in range(0, width, step):
+            part = slide.read(level, row + down, column + right, min(step, height - down), min(step, width - right))
+            small = averaged(part, factor)
+            top, left = down // factor, right // factor
+            result[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return result
 
 
 def averaged(part: Array, factor: int) -> Array:

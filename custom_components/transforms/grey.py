@@ -39,10 +39,11 @@ def background_is_bright(grey: Array) -> bool:
 def stretch(grey: Array, low: float = 0.5, high: float = 99.5) -> Array:
     """Percentiles ``low``..``high`` -> 0..1, clipped; a constant image gives zeros."""
     bottom, top = np.percentile(grey, (low, high))
-    return _between(grey, float(bottom), float(top))
+    return between(grey, float(bottom), float(top))
 
 
-def _between(grey: Array, bottom: float, top: float) -> Array:
+def between(grey: Array, bottom: float, top: float) -> Array:
+    """``bottom``..``top`` -> 0..1, clipped; zeros where they are as good as equal."""
     if top - bottom <= 1e-6 * max(abs(top), 1.0):
         return np.zeros_like(grey)
     return np.asarray(np.clip((grey - bottom) / (top - bottom), 0, 1), dtype=np.float32)
@@ -78,7 +79,7 @@ class GreyRange:
     def __call__(self, image: npt.NDArray[np.generic]) -> Array:
         """(C, H, W) -> (H, W) float32 in [0, 1]."""
         grey = to_luminance(image)
-        return _between(-grey if self.bright else grey, self.low, self.high)
+        return between(-grey if self.bright else grey, self.low, self.high)
 
 
 def stain_independent_grey(

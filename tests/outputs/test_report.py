@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from custom_components.outputs.report import fact_sheet, percent, stage_rows, verdict
+from custom_components.outputs.report import VIEWER_LINK, fact_sheet, percent, stage_rows, verdict
 from custom_components.outputs.writer import write_failure
 
 SCRIPT = """<script>
@@ -79,6 +79,12 @@ def test_page_needs_no_network_and_no_other_file(html):
     assert not re.search(r"https?:|//[a-z]|url\(|@import|fetch\(|XMLHttpRequest", plain)
     policy = next(tag["content"] for tag in page.all("meta") if tag.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in policy
+
+
+def test_the_link_to_the_viewer_waits_in_a_comment(html):
+    assert html.count(f"<!--{VIEWER_LINK}-->") == 1
+    assert not Page(html).all("a")
+    assert [tag["href"] for tag in Page(html.replace(f"<!--{VIEWER_LINK}-->", VIEWER_LINK)).all("a")] == ["viewer.html"]
 
 
 def test_pictures_are_whole_and_compared_ones_have_one_size(html):

@@ -83,3 +83,11 @@ def test_summary_of_an_empty_folder_says_so(tmp_path):
 def test_nothing_temporary_stays(run_folder):
     write_summary(run_folder)
     assert not [path.name for path in run_folder.iterdir() if path.name.startswith(".")]
+
+
+def test_index_links_viewers_that_exist(run_folder):
+    write_summary(run_folder)
+    assert "viewer.html" not in (run_folder / "index.html").read_text()
+    (run_folder / "a_to_b" / "viewer.html").write_text("")
+    write_summary(run_folder)
+    assert (run_folder / "index.html").read_text().count('href="a_to_b/viewer.html"') == 1
