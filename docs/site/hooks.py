@@ -59,8 +59,7 @@ def modules() -> dict[str, Path]:
 def exported(init: Path) -> dict[str, str]:
     """What a package exports: each name of ``__all__`` with the path of its definition, module by module.
 
-    Raises:
-        ValueError: the package has no ``__all__``.
+    A package without ``__all__`` has its modules imported by their own names, so it is these.
     """
     tree = ast.parse(init.read_text())
     lists = [
@@ -69,7 +68,8 @@ def exported(init: Path) -> dict[str, str]:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
     ]
     if not lists:
-        raise ValueError(f"{init} has no __all__, so the reference can't tell what is public")
+        stems = [path.stem for path in sorted(init.parent.glob("*.py")) if not path.stem.startswith("_")]
+        return {stem: f"{PACKAGE}.{init.parent.name}.{stem}" for stem in stems}
     origins = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in tree.body
