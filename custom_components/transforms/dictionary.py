@@ -26,7 +26,7 @@ from custom_components.transforms.working import as_float, common_shape, pad_to,
 
 Data = dict[Hashable, Any]
 SIDES = ("moving", "fixed")
-SHOWN = 2048  # pixels of a slide's longest side, for the pictures of the report
+SHOWN = 1800  # pixels of a slide's longest side, for the pictures of the report
 
 
 class ReadPaird(Transform):
