@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import fire
-import numpy as np
 
 from custom_components.errors import InputError
 from custom_components.outputs.carry_slide import carried_slide
-from custom_components.outputs.native import native_array
+from custom_components.outputs.native import open_image
 from custom_components.outputs.tiles import Layer, estimate
 from custom_components.outputs.viewer import make_layers, outlines_of, write_viewer_page
-from custom_components.pairs import ArraySlide, Slide, is_large, open_slide, read_geojson, read_image
+from custom_components.pairs import read_geojson
 
 
 def write_viewer(
@@ -83,17 +82,6 @@ def aligned_image(root: Path, metrics: Mapping[str, Any]) -> Path:
     if not warped:
         raise InputError(f"{root} holds no aligned image: it is missing")
     return warped[0]
-
-
-def open_image(path: str | Path) -> Slide:
-    """Any image of two dimensions; one that is not large is read whole.
-
-    Raises:
-        InputError: missing or unreadable file.
-    """
-    if is_large(path):
-        return open_slide(path)
-    return ArraySlide(Path(path), np.moveaxis(native_array(read_image(path)), 0, -1))
 
 
 def announce(root: Path, layers: tuple[Layer, Layer], metrics: Mapping[str, Any], level: int | None) -> None:

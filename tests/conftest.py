@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +59,25 @@ def schemas() -> Path:
     """Folder of MONAI's `meta_schema_*.json` files; set WARPZOO_SCHEMAS to say where it is."""
     default = REPOSITORY.parent / "shared" / "tools" / "schemas"
     return folder_or_skip("WARPZOO_SCHEMAS", default, "metadata schemas")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Callable[[int, int], Any]:
+    """Opens a headless Chromium with a window of so many pixels; who opens it quits it."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install '.[browser]'")
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
+
+    def opened(width: int, height: int) -> Any:
+        options = webdriver.ChromeOptions()
+        options.binary_location = program
+        for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},{height}"):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        return webdriver.Chrome(options, webdriver.ChromeService(driver))
+
+    return opened
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -141,19 +140,10 @@ def test_nothing_is_loaded_from_the_network(site, pages):
     assert not [file for file in pages if 'class="mermaid"' in file.read_text()]
 
 
-def test_the_search_works_on_pages_opened_from_the_disk(site):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install '.[browser]'")
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
+def test_the_search_works_on_pages_opened_from_the_disk(site, chromium):
+    browser = chromium(1400, 1000)
     from selenium.webdriver.support.wait import WebDriverWait
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
     try:
         browser.get((site / "docs/faq.html").as_uri())
         browser.find_element("css selector", "input.md-search__input").send_keys("half pixels")

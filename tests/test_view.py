@@ -198,7 +198,9 @@ def test_the_longest_side_is_bounded_unless_more_is_asked_for(slide_result, monk
 
 
 def test_no_slide_is_read_whole(slide_result, monkeypatch):
-    monkeypatch.setattr("custom_components.view.read_image", lambda *_: pytest.fail("an image was read whole"))
+    monkeypatch.setattr(
+        "custom_components.outputs.native.read_image", lambda *_: pytest.fail("an image was read whole")
+    )
     write_pyramid(slide_result / "warped_IHC.ome.tif", spots(TALL, WIDE, WARPED))
     write_viewer(slide_result)
 
@@ -226,18 +228,9 @@ def test_without_a_report_there_is_no_link_to_one_and_foreign_indexes_stay(slide
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(chromium):
     """Headless Chromium; its window is 1000 x 800."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install '.[browser]'")
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1000,800"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    found = chromium(1000, 800)
     found.set_page_load_timeout(120)
     yield found
     found.quit()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from custom_components.pairs import ArraySlide, Slide, is_large, open_slide, read_image
 from custom_components.pairs.formats import MEDICAL, TIFF, suffix_of
 from custom_components.pairs.slides import SLIDES
 
@@ -36,3 +37,20 @@ def background_of(image: npt.NDArray[Any]) -> list[float]:
 def native_array(image: MetaTensor) -> npt.NDArray[Any]:
     """(C, *spatial) in the dtype that the file had."""
     return np.asarray(image.numpy()).astype(image.meta["dtype"])
+
+
+def open_image(path: str | Path, image: MetaTensor | None = None) -> Slide:
+    """Any image of two dimensions by its regions: read from the file, or from memory where that holds all of it.
+
+    Args:
+        path: the file.
+        image: as it was read before; None reads it, unless it is large.
+
+    Raises:
+        InputError: missing or unreadable file.
+    """
+    if image is None and not is_large(path):
+        image = read_image(path)
+    if image is not None and tuple(image.shape[1:]) == tuple(image.meta["file_shape"]):
+        return ArraySlide(Path(path), np.moveaxis(native_array(image), 0, -1))
+    return open_slide(path)

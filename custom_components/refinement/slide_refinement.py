@@ -28,8 +28,9 @@ from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.patches import Patch, plan_patches
 from custom_components.inferers.residual import with_residual
 from custom_components.inferers.result import Estimate, PairImages, PairOrigin, Step
+from custom_components.outputs.native import open_image
 from custom_components.pairs import level_matrix
-from custom_components.refinement.slide_windows import SlideWindows, open_image
+from custom_components.refinement.slide_windows import SlideWindows
 from custom_components.refinement.windows import BlendedField, Box, box_of, boxes_of, wanted
 
 Matrix = npt.NDArray[np.float64]

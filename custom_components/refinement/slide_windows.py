@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,12 @@ from custom_components.fields.blocks import FieldBlocks
 from custom_components.outputs.carry_slide import source_level
 from custom_components.outputs.native import background_of, native_array
 from custom_components.outputs.warp_slide import SlideWarp
-from custom_components.pairs import ArraySlide, Slide, level_matrix, open_slide
+from custom_components.pairs import Slide, level_matrix
 from custom_components.pairs.slides import averaged
 from custom_components.transforms.grey import GreyRange, stain_independent_grey
 
 Matrix = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
-
-
-def open_image(path: Path, image: MetaTensor) -> Slide:
-    """A file's regions: read from the file, unless the image is all of it already."""
-    if tuple(image.shape[1:]) == tuple(image.meta["file_shape"]):
-        return ArraySlide(path, np.moveaxis(native_array(image), 0, -1))
-    return open_slide(path)
 
 
 class SlideWindows:
