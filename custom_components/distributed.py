@@ -18,8 +18,9 @@ def local_device() -> torch.device:
     return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def join_processes(device: torch.device) -> None:
+def join_processes(device: str | torch.device) -> None:
     """Meet the other processes, to exchange what is on ``device``."""
+    device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -13,7 +13,9 @@ from custom_components.engines.training_pairs import Record, stacked
 from custom_components.inferers.result import PairImages, Registration
 
 
-def field_records(pairs: Dataset, inferer: Callable[[PairImages], Registration]) -> list[Record]:
+def field_records(
+    pairs: Dataset, inferer: Callable[[PairImages], Registration], device: str | torch.device = "cpu"
+) -> list[Record]:
     """``image`` (2, *spatial), moving and fixed, and ``field`` (D, *spatial), voxels, fixed -> moving, half precision.
 
     Each pair is registered once, before the training; one that can't be is named and left out.
@@ -21,11 +23,12 @@ def field_records(pairs: Dataset, inferer: Callable[[PairImages], Registration])
     Args:
         pairs: as ``training_pairs`` gives.
         inferer: the other method.
+        device: where it works; the records are on the CPU.
     """
     found: list[Record] = []
     for data in tqdm(pairs, desc="fields to refine", disable=len(pairs) == 0):
         try:
-            field = inferer(images_of(data, torch.device("cpu"))).ddf
+            field = inferer(images_of(data, torch.device(device))).cpu().ddf
         except Exception as error:  # one bad pair must not stop a training
             print(f"left out: {data['pair'].id}: {reason_of(error, data['pair'])}")
             continue

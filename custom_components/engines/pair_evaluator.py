@@ -151,7 +151,7 @@ def register_pair(
     inferer: Callable[[PairImages], Registration],
     device: torch.device,
 ) -> PairOutcome:
-    """Read, prepare and register one pair; whatever goes wrong is the outcome's reason.
+    """Read, prepare and register one pair; whatever goes wrong is the outcome's reason. The result is on the CPU.
 
     Args:
         pair: to register.
@@ -163,7 +163,7 @@ def register_pair(
     try:
         check_attached(pair)
         data = preprocessing({"pair": pair})
-        registration = inferer(images_of(data, device))
+        registration = inferer(images_of(data, device)).cpu()
     except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
         return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair), error=error)
     return PairOutcome(pair, perf_counter() - start, data, registration)

@@ -130,8 +130,8 @@ class PatchTrainer(Trainer):
                 f"{len(self.weights)} weights"
             )
         self.exchanges = [GradientExchange(*part) for part in zip(self.network.levels, optimizers, strict=True)]
-        self.similarity = similarity
-        self.regulariser = regulariser
+        self.similarity = similarity.to(self.state.device)
+        self.regulariser = regulariser.to(self.state.device)
         self.augmentation = augmentation
         self.seed = seed
         self.rank = rank

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from custom_components.fields.grid import identity_grid
+from custom_components.fields.precision import in_double
 
 VOXELS_AT_ONCE = 2**20  # an affine is applied in double precision, so to a slab of rows at a time
 
@@ -58,19 +59,20 @@ def compose_affine(matrix: npt.NDArray[np.float64] | Tensor, residual: Tensor) -
     affine = _affine(matrix, residual)
     if not affine.requires_grad and torch.equal(affine, torch.eye(*affine.shape).to(affine)):
         return residual
-    affine = affine.to(residual.device)
-    linear, shift = affine[:, :-1], affine[:, -1].view(-1, *(1,) * len(affine))
     result = torch.empty_like(residual)
     rows = max(VOXELS_AT_ONCE // prod(residual.shape[3:]), 1)
     for first in range(0, residual.shape[2], rows):
-        slab = residual[:, :, first : first + rows]
+        slab = in_double(residual[:, :, first : first + rows])
         grid = identity_grid(slab.shape[2:], slab.device, torch.float64)
         grid[0] += first
-        moved = torch.einsum("ij,bj...->bi...", linear, grid + slab.double()) + shift
-        result[:, :, first : first + rows] = moved - grid
+        affine = affine.to(slab.device)
+        shift = affine[:, -1].view(-1, *(1,) * len(affine))
+        moved = torch.einsum("ij,bj...->bi...", affine[:, :-1], grid + slab) + shift
+        result[:, :, first : first + rows] = (moved - grid).to(result)
     return result
 
 
 def _affine(matrix: npt.NDArray[np.float64] | Tensor, field: Tensor) -> Tensor:
     """(D, D+1), float64, linear part and shift, of a matrix for ``field`` (B, D, *spatial)."""
-    return torch.as_tensor(matrix, dtype=torch.float64)[: field.ndim - 2]
+    exact = in_double(matrix) if isinstance(matrix, Tensor) else torch.as_tensor(matrix, dtype=torch.float64)
+    return exact[: field.ndim - 2]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from custom_components.fields.compose import check_ddf
 from custom_components.fields.grid import identity_grid, sample
+from custom_components.fields.precision import in_double
 
 
 def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
@@ -51,17 +52,17 @@ def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> tuple[
 
 def best_affine(ddf: Tensor) -> Tensor:
     """(D, D+1) float64 least-squares affine of ``x -> x + ddf(x)`` for one field (1, D, *spatial)."""
-    grid = identity_grid(ddf.shape[2:], ddf.device, torch.float64)[None]
-    linear, offset = _best_affine(ddf.double(), grid)
+    exact = in_double(ddf)
+    linear, offset = _best_affine(exact, identity_grid(ddf.shape[2:], exact.device, torch.float64)[None])
     return torch.cat([linear[0], offset[0][:, None]], dim=1)
 
 
 def _best_affine(ddf: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     """Least-squares affine (B, D, D), (B, D) of x -> x + u(x); the identity when the fit is near singular."""
     dimensions = ddf.shape[1]
-    x = grid.flatten(2)[0].T.double()  # (N, D)
+    x = in_double(grid.flatten(2)[0].T)  # (N, D)
     x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
-    y = (grid + ddf).flatten(2).transpose(1, 2).double()
+    y = in_double((grid + ddf).flatten(2).transpose(1, 2))
     gram = x.T @ x + 1e-9 * torch.eye(dimensions + 1, dtype=torch.float64, device=x.device)
     solution = torch.linalg.solve(gram, x.T @ y)  # (B, D+1, D)
     linear = solution[:, :dimensions].transpose(1, 2)
@@ -71,4 +72,4 @@ def _best_affine(ddf: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     # not in place: gradients flow through the solution
     linear = torch.where(singular[:, None, None], identity, linear)
     offset = torch.where(singular[:, None], torch.zeros_like(offset), offset)
-    return linear.to(ddf.dtype), offset.to(ddf.dtype)
+    return linear.to(ddf), offset.to(ddf)

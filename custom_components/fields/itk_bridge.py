@@ -58,7 +58,7 @@ def displacement_image(ddf: Tensor, fixed_matrix: Matrix, moving_matrix: Matrix)
     dimensions = check_ddf(ddf)
     if len(ddf) != 1:
         raise InputError(f"a displacement image holds one field, got a batch of {len(ddf)}")
-    field = ddf[0].detach().double().cpu().numpy()
+    field = ddf[0].detach().cpu().double().numpy()
     index = _indices(field.shape[1:])
     target = apply_matrix(moving_matrix, index + field.reshape(dimensions, -1).T)
     vectors = (target - apply_matrix(fixed_matrix, index)).reshape(*field.shape[1:], dimensions)

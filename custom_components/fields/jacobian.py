@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from custom_components.fields.compose import check_ddf
+from custom_components.fields.precision import in_double
 
 TILE = {2: 512, 3: 64}  # voxels a side
 
@@ -58,7 +59,7 @@ def log_jacobian_deviation(ddf: Tensor, mask: Tensor | None = None) -> float:
     """
     determinant = jacobian_determinant(ddf)
     counts = determinant > 0 if mask is None else (determinant > 0) & (mask[:, 0] > 0.5)
-    return float(determinant[counts].double().log().std(correction=0)) if counts.any() else 0.0
+    return float(in_double(determinant[counts]).log().std(correction=0)) if counts.any() else 0.0
 
 
 def repair_folds(ddf: Tensor, minimum: float = 0.1, iterations: int = 60) -> Tensor:

@@ -55,7 +55,7 @@ def points_to_ddf(
         )
     if method not in ("linear", "thin_plate"):
         raise InputError(f"method is 'linear' or 'thin_plate', got '{method}'")
-    where, what = (t.detach().double().cpu().numpy() for t in (points, displacements))
+    where, what = (t.detach().cpu().double().numpy() for t in (points, displacements))
     bad = int((~(np.isfinite(where) & np.isfinite(what)).all(axis=1)).sum())
     if bad:
         raise InputError(f"{bad} of {len(where)} points or displacements are not finite")

@@ -141,10 +141,10 @@ def robust_spline(
             f"points and displacements must be (N, {dimensions}), "
             f"got {tuple(points.shape)} and {tuple(displacements.shape)}"
         )
-    where, what = (t.detach().double().cpu().numpy() for t in (points, displacements))
+    where, what = (t.detach().cpu().double().numpy() for t in (points, displacements))
     if not (np.isfinite(where).all() and np.isfinite(what).all()):
         raise InputError("a point or displacement is not finite")
-    prior = np.ones(len(where)) if weights is None else weights.detach().double().cpu().numpy()
+    prior = np.ones(len(where)) if weights is None else weights.detach().cpu().double().numpy()
     counts = [control_count(side, spacing) for side in spatial]
     design = design_matrix(where, counts, spacing)
     bending = bending_energy(counts, spacing)

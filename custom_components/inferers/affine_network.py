@@ -36,10 +36,10 @@ def voxel_matrix(theta: Tensor, spatial: tuple[int, int]) -> Matrix:
     """
     if theta.shape != (1, 2, 3):
         raise InputError(f"an affine network gives (1, 2, 3) for one pair, got {tuple(theta.shape)}")
-    matrix = theta_to_matrix(theta.double(), spatial)[0]
+    matrix = theta_to_matrix(theta.cpu().double(), spatial)[0]
     if not matrix.isfinite().all():
         raise RegistrationError(f"the affine network gives {theta[0].tolist()}; are its weights loaded?")
-    return np.asarray(matrix.cpu().numpy(), dtype=np.float64)
+    return np.asarray(matrix.numpy(), dtype=np.float64)
 
 
 def refusal(matrix: Matrix, max_scale: float) -> str:

@@ -39,7 +39,7 @@ class DirectField:
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``; what the chain found before, beyond its affine, is replaced by what the network gives."""
         start = perf_counter()
-        self.network.eval()
+        self.network.to(images.fixed.device).eval()
         nothing = images.fixed.new_zeros(1, len(images.shape), *images.shape)
         warped = warp_image(images.moving, compose_affine(estimate.affine, nothing), padding_mode="border")
         pair = torch.cat([warped, images.fixed], dim=1)

@@ -213,6 +213,6 @@ class FlowRefinement:
 
 def _match_votes(estimate: Estimate) -> tuple[Tensor, Tensor, Tensor]:
     """The estimate's matches as votes for the residual displacement after its affine."""
-    fixed = estimate.matches.fixed.double().cpu()
-    back = apply_affine(np.asarray(np.linalg.inv(estimate.affine)), estimate.matches.moving.double().cpu())
+    fixed = estimate.matches.fixed.cpu().double()
+    back = apply_affine(np.asarray(np.linalg.inv(estimate.affine)), estimate.matches.moving.cpu().double())
     return fixed, back - fixed, torch.ones(len(fixed), dtype=torch.float64)

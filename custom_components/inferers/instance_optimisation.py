@@ -145,6 +145,8 @@ class InstanceOptimisation:
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``."""
         start = perf_counter()
+        self.similarity.to(images.fixed.device)
+        self.regularisation.to(images.fixed.device)
         before = affine_residual(estimate.affine, estimate.ddf)
         found, reason = self._optimise(images, estimate.affine, before)
         details: dict[str, float | str] = {

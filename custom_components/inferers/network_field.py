@@ -56,7 +56,7 @@ class NetworkField:
         """See ``Step``."""
         start = perf_counter()
         residual = affine_residual(estimate.affine, estimate.ddf)
-        self.network.eval()
+        self.network.to(images.fixed.device).eval()
         for size in self.sizes:
             level = level_images(images, estimate.affine, size / max(images.shape))
             residual = resize(residual, level.shape)

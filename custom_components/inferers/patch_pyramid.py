@@ -264,6 +264,8 @@ class PatchPyramid:
         start = perf_counter()
         residual = affine_residual(estimate.affine, estimate.ddf)
         devices = self.devices or [images.fixed.device]
+        if self.devices is None:  # a network is brought once, not copied for every pair
+            self.network.to(images.fixed.device)
         modules = [_on(self.network, device) for device in devices]
         shrink = min(1.0, self.finest_size / max(images.shape)) if self.finest_size is not None else 1.0
         for index, scale in enumerate(self.scales):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -74,8 +74,8 @@ class PairImages:
         """Length of the tissue's bounding box diagonal in the fixed image, in voxels; of the grid if there is none."""
         index = self.fixed_mask[0, 0].nonzero()
         if len(index) == 0:
-            return float(torch.tensor(self.shape, dtype=torch.float64).norm())
-        return float((index.amax(0) - index.amin(0) + 1).double().norm())
+            return float(np.linalg.norm(self.shape))
+        return float(np.linalg.norm((index.amax(0) - index.amin(0) + 1).tolist()))
 
 
 @dataclass(frozen=True)
@@ -137,3 +137,9 @@ class Registration:
     matches: PointPairs
     dropped: PointPairs
     stages: tuple[Stage, ...]
+
+    def cpu(self) -> Registration:
+        """The same result in ordinary memory, where all that comes after an inferer works."""
+        return replace(
+            self, ddf=self.ddf.cpu(), inverse=self.inverse.cpu(), matches=self.matches.cpu(), dropped=self.dropped.cpu()
+        )

@@ -51,7 +51,7 @@ def shortest_side_to(image: Tensor, size: int) -> Tensor:
 
 
 def centre_of_mass(image: Tensor) -> Tensor:
-    """(2,) row, col, voxels, float64; every pixel brighter than ``DARK`` weighs the same.
+    """(2,) row, col, voxels, float64, on the CPU; every pixel brighter than ``DARK`` weighs the same.
 
     Raises:
         RegistrationError: the image (1, 1, H, W) is empty.
@@ -59,7 +59,7 @@ def centre_of_mass(image: Tensor) -> Tensor:
     index = (image[0, 0] > DARK).nonzero()
     if len(index) == 0:
         raise RegistrationError("no tissue to align: an image is empty, so that it has no centre of mass")
-    return index.double().mean(dim=0)
+    return index.cpu().double().mean(dim=0)
 
 
 def turns(degrees: Tensor, mirrored: bool, fixed_centre: Tensor, moving_centre: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def rotation_search(
     centres = [centre_of_mass(image) for image in (fixed, moving)]
     blur = GaussianFilter(2, 1.0).to(fixed.device)
     small_moving, small_fixed = (shortest_side_to(blur(image), size) for image in (moving, fixed))
-    change = torch.from_numpy(grid_change(fixed.shape[2:], small_fixed.shape[2:])).to(fixed.device)
+    change = torch.from_numpy(grid_change(fixed.shape[2:], small_fixed.shape[2:]))  # few numbers in double precision: on the CPU
     back = torch.linalg.inv(change)
 
     def best(candidates: Tensor) -> tuple[int, float]:
@@ -139,11 +139,9 @@ def rotation_search(
         return where, float(cost[where])
 
     def fit(matrix: Tensor, cost: float, accepted: str, degrees: float = 0.0, flipped: bool = False) -> RigidFit:
-        return RigidFit(matrix.cpu().numpy(), cost, degrees, flipped, accepted)
+        return RigidFit(matrix.numpy(), cost, degrees, flipped, accepted)
 
-    simple = torch.stack(
-        [torch.eye(3, dtype=torch.float64, device=fixed.device), *turns(fixed.new_zeros(1), False, *centres)]
-    )
+    simple = torch.stack([torch.eye(3, dtype=torch.float64), *turns(torch.zeros(1), False, *centres)])
     chosen = fit(simple[0], best(simple[:1])[1], "identity")
     if chosen.cost < -good:
         return chosen
@@ -151,7 +149,7 @@ def rotation_search(
     if shifted.cost < min(-good, chosen.cost):
         return shifted
     chosen = min(chosen, shifted, key=lambda candidate: candidate.cost)
-    degrees = torch.arange(0, 360, rotation_step, dtype=torch.float64, device=fixed.device)
+    degrees = torch.arange(0, 360, rotation_step, dtype=torch.float64)
     for flipped in (False, True) if mirrored else (False,):
         candidates = turns(degrees, flipped, *centres)
         where, cost = best(candidates)

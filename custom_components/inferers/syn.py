@@ -86,7 +86,7 @@ class SyN:
         """The image and its features at its size, each feature divided by its length over space."""
         found = [image[0, 0]]
         if self.extractor is not None:
-            maps = self.extractor(image)
+            maps = self.extractor.to(image.device)(image)
             for level in range(len(maps)) if self.levels is None else self.levels:
                 mode = "bicubic" if image.ndim == 4 else "trilinear"
                 features = F.interpolate(maps[level], image.shape[2:], mode=mode, align_corners=False)[0]

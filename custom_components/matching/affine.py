@@ -50,7 +50,7 @@ def fit_affine(pairs: PointPairs, threshold: float) -> AffineFit | None:
     """
     if len(pairs) < 4:
         return None
-    fixed, moving = (p.double().cpu().numpy() for p in (pairs.fixed, pairs.moving))
+    fixed, moving = (p.cpu().double().numpy() for p in (pairs.fixed, pairs.moving))
     cv2.setRNGSeed(0)  # OpenCV's sampler is global; the same pairs must give the same affine
     model, inliers = cv2.estimateAffine2D(
         fixed,

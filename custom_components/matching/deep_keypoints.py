@@ -51,7 +51,7 @@ def spaced(pairs: PointPairs, spacing: float) -> PointPairs:
     if len(pairs) < 2:
         return pairs
     ordered = pairs.select(pairs.score.argsort(descending=True, stable=True))
-    trees = [cKDTree(points.double().cpu().numpy()) for points in (ordered.moving, ordered.fixed)]
+    trees = [cKDTree(points.cpu().double().numpy()) for points in (ordered.moving, ordered.fixed)]
     close = {pair for tree in trees for pair in tree.query_pairs(spacing)}
     keep = torch.ones(len(ordered), dtype=torch.bool)
     for better, worse in sorted(close):

@@ -35,7 +35,7 @@ def isolation_forest(
     """
     if len(pairs) < min_pairs:
         return torch.ones(len(pairs), dtype=torch.bool)
-    displacement = (pairs.moving - pairs.fixed).double().cpu().numpy()
+    displacement = (pairs.moving - pairs.fixed).cpu().double().numpy()
     forest = IsolationForest(contamination=contamination, random_state=seed)
     near = np.linalg.norm(displacement - np.median(displacement, axis=0), axis=1) <= spared
     return torch.from_numpy((forest.fit_predict(displacement) > 0) | near)
@@ -84,7 +84,7 @@ def local_affine_scores(
         min_angle: degrees; flatter triangles extrapolate badly and are passed over.
         seed: of the subsets.
     """
-    source, target = (p.double().cpu().numpy() for p in (pairs.fixed, pairs.moving))
+    source, target = (p.cpu().double().numpy() for p in (pairs.fixed, pairs.moving))
     residuals = np.full((rounds, len(pairs)), np.nan)
     generator = np.random.default_rng(seed)
     for row in residuals:
@@ -123,8 +123,8 @@ def neighbour_consensus(pairs: PointPairs, *, tolerance: float, neighbours: int 
         neighbours: nearest pairs in the fixed image that are asked.
         passes: repeated with the survivors as neighbours; a good pair that bad neighbours condemned comes back.
     """
-    where = pairs.fixed.double().cpu().numpy()
-    displacement = (pairs.moving - pairs.fixed).double().cpu().numpy()
+    where = pairs.fixed.cpu().double().numpy()
+    displacement = (pairs.moving - pairs.fixed).cpu().double().numpy()
     keep = np.ones(len(pairs), dtype=bool)
     for _ in range(passes):
         asked = np.flatnonzero(keep)
@@ -223,7 +223,7 @@ def merge_duplicates(pairs: PointPairs, *, radius: float = 2.0, agreement: float
     """
     if len(pairs) < 2:
         return pairs
-    fixed, moving = (p.double().cpu().numpy() for p in (pairs.fixed, pairs.moving))
+    fixed, moving = (p.cpu().double().numpy() for p in (pairs.fixed, pairs.moving))
     close = cKDTree(fixed).query_pairs(radius, output_type="ndarray")
     close = close[np.linalg.norm(moving[close[:, 0]] - moving[close[:, 1]], axis=1) < agreement]
     rank = np.empty(len(pairs), dtype=np.int64)

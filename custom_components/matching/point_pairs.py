@@ -38,6 +38,10 @@ class PointPairs:
         """The pairs that a boolean mask (N,) or an index tensor keeps."""
         return PointPairs(self.moving[keep], self.fixed[keep], self.score[keep])
 
+    def cpu(self) -> PointPairs:
+        """The same pairs in ordinary memory."""
+        return PointPairs(self.moving.cpu(), self.fixed.cpu(), self.score.cpu())
+
     @staticmethod
     def empty(dimensions: int = 2) -> PointPairs:
         """No pairs."""

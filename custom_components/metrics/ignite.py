@@ -99,4 +99,4 @@ class LandmarkErrorHandler(IgniteMetricHandler):
 
 
 def _array(points: Tensor) -> Any:
-    return torch.as_tensor(points).detach().double().cpu().numpy()
+    return torch.as_tensor(points).detach().cpu().double().numpy()

@@ -252,7 +252,7 @@ def _residual(matches: PointPairs, ddf: Tensor, matrix: Matrix) -> float:
     if len(matches) == 0:
         return 0.0
     found = matches.fixed + lookup(ddf, matches.fixed).to(matches.fixed)
-    ends = (apply_matrix(matrix, points.double().cpu().numpy()) for points in (found, matches.moving))
+    ends = (apply_matrix(matrix, points.cpu().double().numpy()) for points in (found, matches.moving))
     return float(np.median(np.linalg.norm(np.subtract(*ends), axis=1)))
 
 

@@ -34,6 +34,7 @@ class SaliencyPictures:
         status: of the table, only rows with this status.
         ids: of the pairs, a list or divided by commas; None takes the first ``number``.
         number: see ``ids``.
+        device: of the network.
 
     Raises:
         InputError: the network has no joint saliency.
@@ -48,11 +49,13 @@ class SaliencyPictures:
         status: str | None = None,
         ids: Sequence[str] | str | None = None,
         number: int = 4,
+        device: str | torch.device = "cpu",
     ) -> None:
         if not isinstance(network, GlobalToLocal) or not network.salient:
             raise InputError("pictures of joint saliency need a network with it: stages forward or backward")
         self.pairs = pairs
-        self.network = network.eval()
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
         self.preprocessing = preprocessing
         self.to = Path(to)
         self.status = status
@@ -75,7 +78,7 @@ class SaliencyPictures:
         shown = chosen[: self.number] if self.ids is None else [known[name] for name in self.ids]
         rows = []
         for pair in shown:
-            images = images_of(dict(self.preprocessing({"pair": pair})), torch.device("cpu"))
+            images = images_of(dict(self.preprocessing({"pair": pair})), self.device)
             refined, coarse, joint = self.network.stages(torch.cat([images.moving, images.fixed], dim=1))
             warped = [warp(images.moving, ddf, padding_mode="border") for ddf in (coarse, refined)]
             left = [(image - images.fixed).abs() for image in (images.moving, *warped)]
@@ -91,10 +94,10 @@ class SaliencyPictures:
 
 def _grey(image: Tensor) -> Picture:
     """(1, 1, H, W) in 0..1 -> (H, W, 3), so that all pictures have one scale."""
-    return np.repeat(image[0, 0].clamp(0, 1).numpy()[..., None], 3, axis=2).astype(np.float32)
+    return np.repeat(image[0, 0].clamp(0, 1).cpu().numpy()[..., None], 3, axis=2).astype(np.float32)
 
 
 def _glowing(image: Tensor) -> Picture:
     """(1, 1, H, W) -> (H, W, 3), black at 0 and white at the greatest value."""
     values = image[0, 0] / image.amax().clamp(min=1e-6)
-    return np.asarray(colormaps["inferno"](values.sqrt().numpy())[..., :3], dtype=np.float32)  # small values show too
+    return np.asarray(colormaps["inferno"](values.sqrt().cpu().numpy())[..., :3], dtype=np.float32)  # small values show too

@@ -94,7 +94,9 @@ def _indices(index: Any) -> Any:
     """Lists among indices as tensors in ordinary memory, as torch makes them before it looks at the device."""
     if isinstance(index, tuple):
         return tuple(_tensor(part) if isinstance(part, list) else part for part in index)
-    return _tensor(index) if isinstance(index, list) else index
+    if isinstance(index, list):
+        return _tensor(index) if all(isinstance(part, int) for part in index) else tuple(index)
+    return index
 
 
 def _mixed(func: Any, args: Any, there: list[Any], here: list[Any]) -> list[torch.Tensor]:
