@@ -30,7 +30,7 @@ INDEXING = {
 JOINING = {aten.cat.default, aten.stack.default}  # which refuse even single numbers of another device
 DOUBLE = (torch.float64, torch.complex128)
 OURS = SimpleNamespace(float64=True, registered=False)
-_tensor, _as_tensor, _inference_mode = torch.tensor, torch.as_tensor, torch.inference_mode
+_tensor, _as_tensor = torch.tensor, torch.as_tensor
 
 
 class Elsewhere(torch.Tensor):
@@ -184,18 +184,36 @@ def _register() -> None:
 
 
 @contextlib.contextmanager
+def _without_inference_mode() -> Iterator[None]:
+    """Inference mode, which hands operators on before they are taken apart, is no more than switching off gradients."""
+    kind = torch.inference_mode
+    known = kind.__enter__, kind.__exit__
+
+    def enter(self: Any) -> None:
+        self.before = torch.is_grad_enabled()
+        torch.set_grad_enabled(self.before and not self.mode)
+
+    def leave(self: Any, *_: Any) -> None:
+        torch.set_grad_enabled(self.before)
+
+    kind.__enter__, kind.__exit__ = enter, leave  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        kind.__enter__, kind.__exit__ = known  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
 def active(float64: bool = True) -> Iterator[torch.device]:
     """Within it the device works; what is to run on it is imported before."""
     _register()
     OURS.float64 = float64
     torch.tensor, torch.as_tensor = _made, _taken  # type: ignore[assignment]
-    # inference mode passes over Python's operators
-    torch.inference_mode = lambda mode=True: torch.no_grad() if mode else torch.enable_grad()  # type: ignore
     try:
-        with _Mode():
+        with _without_inference_mode(), _Mode():
             yield torch.device(NAME, 0)
     finally:
-        torch.tensor, torch.as_tensor, torch.inference_mode = _tensor, _as_tensor, _inference_mode
+        torch.tensor, torch.as_tensor = _tensor, _as_tensor
         OURS.float64 = True
 
 
