@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from custom_components.engines.cluster import Cluster
+from custom_components.engines.devices import check_device
 from custom_components.engines.field_records import field_records
 from custom_components.engines.keypoint_pairs import KeypointPairs
 from custom_components.engines.level_optimizers import level_optimizers, level_schedulers
-from custom_components.engines.devices import check_device
 from custom_components.engines.matched_crops import MatchedCrops, annotated, pseudo_labels, sources_of
 from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
 from custom_components.engines.patch_trainer import GradientExchange, PatchTrainer

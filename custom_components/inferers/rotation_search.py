@@ -130,7 +130,8 @@ def rotation_search(
     centres = [centre_of_mass(image) for image in (fixed, moving)]
     blur = GaussianFilter(2, 1.0).to(fixed.device)
     small_moving, small_fixed = (shortest_side_to(blur(image), size) for image in (moving, fixed))
-    change = torch.from_numpy(grid_change(fixed.shape[2:], small_fixed.shape[2:]))  # few numbers in double precision: on the CPU
+    # matrices are few numbers in double precision, so they stay on the CPU until they are applied
+    change = torch.from_numpy(grid_change(fixed.shape[2:], small_fixed.shape[2:]))
     back = torch.linalg.inv(change)
 
     def best(candidates: Tensor) -> tuple[int, float]:

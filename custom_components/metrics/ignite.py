@@ -46,7 +46,7 @@ class LandmarkError(CumulativeIterationMetric):
             raise InputError(f"{len(y_pred)} warped landmark lists need as many fixed ones")
         if diagonal is None:
             raise InputError("rTRE needs diagonal=, the fixed image's, one for all pairs or one per pair")
-        diagonals = torch.as_tensor(diagonal, dtype=torch.float64).expand(len(y_pred))
+        diagonals = torch.as_tensor(diagonal).cpu().double().expand(len(y_pred))
         rows = []
         for warped, fixed, size in zip(y_pred, y, diagonals.tolist(), strict=True):
             if len(warped) == 0:

@@ -99,5 +99,5 @@ def _grey(image: Tensor) -> Picture:
 
 def _glowing(image: Tensor) -> Picture:
     """(1, 1, H, W) -> (H, W, 3), black at 0 and white at the greatest value."""
-    values = image[0, 0] / image.amax().clamp(min=1e-6)
-    return np.asarray(colormaps["inferno"](values.sqrt().cpu().numpy())[..., :3], dtype=np.float32)  # small values show too
+    values = (image[0, 0] / image.amax().clamp(min=1e-6)).sqrt().cpu().numpy()  # the root: small values show too
+    return np.asarray(colormaps["inferno"](values)[..., :3], dtype=np.float32)

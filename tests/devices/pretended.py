@@ -5,7 +5,8 @@
 
 A tensor "on" the device keeps its values in ordinary memory, and every operator computes there; but operators refuse
 tensors of two devices by CUDA's rules, and NumPy is refused. With ``float64=False`` the device has no double precision,
-as Apple's MPS has not. Not pretended: autocast's casts, kernels that a real device lacks, several devices, speed.
+as Apple's MPS has not. Not pretended: autocast, MONAI's metadata, kernels that a real device lacks, several devices,
+speed.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ class Elsewhere(torch.Tensor):
     def new_tensor(self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> torch.Tensor:
         made = _tensor(data, dtype=dtype or self.dtype)
         return made if device is not None and not is_ours(device) else Elsewhere(made)
+
+    def as_subclass(self, cls: Any) -> torch.Tensor:
+        """Itself: MONAI's tensors with metadata leave it behind here."""
+        return self
 
     def __getitem__(self, index: Any) -> Any:
         return torch.Tensor.__getitem__(self, _indices(index))

@@ -152,23 +152,34 @@ TINY = {"items": 2, "workers": 0, "batch_size": 1}
 FEATURES = {"items": 2, "workers": 0, "batch_size": 1, "patch_size": 32, "channels": [4, 8]}
 TRAININGS: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     "cotr": (
-        "hybrid_matching", ["train_cotr"], {**TINY, **SECTIONS, "side": 32, "points": 8, "scales": [0.5], "amplitude": 2.0}
+        "hybrid_matching",
+        ["train_cotr"],
+        {**TINY, **SECTIONS, "side": 32, "points": 8, "scales": [0.5], "amplitude": 2.0},
     ),
     "cotr on real pairs": (
         "hybrid_matching",
         ["train_cotr", "finetune_cotr"],
         {**TINY, **SECTIONS, "points": 8, "side": 64, "init_weights": "bundles/hybrid_matching/models/cotr.pt"},
     ),
-    "saliency": ("joint_saliency", ["train"], {**TINY, "patch_size": 32, "weighting": "mismatch", "records": "images", "truth": 1.0}),
+    "saliency": (
+        "joint_saliency",
+        ["train"],
+        {**TINY, "patch_size": 32, "weighting": "mismatch", "records": "images", "truth": 1.0},
+    ),
     "saliency in volumes": ("joint_saliency", ["train"], {**TINY, "spatial_dims": 3, "similarity": "mse"}),
     "saliency refines": ("joint_saliency", ["train", "train_refine"], {**TINY, **SECTIONS, "patch_size": 64}),
-    "known fields": ("keypoint_guided", ["pretrain"], {**TINY, **SECTIONS, "patch_size": 64, "scales": [1.0]}),
+    "known fields": (
+        "keypoint_guided", ["pretrain"], {**TINY, **SECTIONS, "patch_size": 64, "scales": [1.0], "half": False}
+    ),
     "guided": (
         "keypoint_guided",
         ["train"],
-        {**SECTIONS, "stage": "d_pcg", "max_points": 50, "init_weights": "bundles/keypoint_guided/models/pretrained.pt"},
+        {
+            **SECTIONS, "stage": "d_pcg", "max_points": 50, "half": False,
+            "init_weights": "bundles/keypoint_guided/models/pretrained.pt",
+        },
     ),
-    "patches of known fields": ("patch_nonrigid", ["pretrain"], {**TINY, **SECTIONS, "patch_size": 64}),
+    "patches of known fields": ("patch_nonrigid", ["pretrain"], {**TINY, **SECTIONS, "patch_size": 96}),
     "patches": (
         "patch_nonrigid",
         ["train"],

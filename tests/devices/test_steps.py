@@ -99,12 +99,6 @@ EXAMPLES: dict[str, Callable[[], list[Any]]] = {
 }
 
 
-SLOW = ("DiffeomorphicDemons",)  # ITK takes 20 seconds to load its filters
-each_step = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in sorted(EXAMPLES)]
-)
-
-
 def is_step(member: Any) -> bool:
     if not inspect.isclass(member) or member is inferers.Step or "__call__" not in vars(member):
         return False
@@ -132,12 +126,12 @@ def _check(name: str, device: torch.device) -> None:
     assert float((back.ddf - wanted.ddf).norm(dim=1).mean()) < 0.05
 
 
-@each_step
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_a_step_works_on_the_device(device, name):
     _check(name, device)
 
 
-@each_step
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_a_step_does_without_double_precision(single_precision_device, name):
     _check(name, single_precision_device)
 
