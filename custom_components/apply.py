@@ -17,17 +17,14 @@ import sys
 from pathlib import Path
 
 import fire
-import numpy as np
-import numpy.typing as npt
 
 from custom_components.annotations import Convention, PointMap, carry_geojson_file, carry_points_file
 from custom_components.errors import InputError
-from custom_components.fields import read_displacement, resample
+from custom_components.fields import Grid, read_displacement, resample
 from custom_components.outputs.carry_slide import carried_slide, carry_slide
 from custom_components.outputs.native import background_of, native_array, output_suffix
 from custom_components.pairs import is_large, read_image, write_image
 
-Matrix = npt.NDArray[np.float64]
 DIRECTIONS = ("moving_to_fixed", "fixed_to_moving")
 
 
@@ -38,8 +35,8 @@ def field_files(field: str | Path) -> tuple[Path, Path]:
     return plain, plain.with_name(f"inverse_{plain.name}")
 
 
-def grid_of(info: Path, side: str) -> tuple[tuple[int, ...], Matrix]:
-    """(shape, index_to_physical) of the full-resolution ``side`` image, from a result's metrics.json.
+def grid_of(info: Path, side: str) -> Grid:
+    """Grid of the full-resolution ``side`` image, from a result's metrics.json.
 
     Raises:
         InputError: there is no such file, or it says nothing of the grid.
@@ -47,8 +44,8 @@ def grid_of(info: Path, side: str) -> tuple[tuple[int, ...], Matrix]:
     if not info.is_file():
         raise InputError(f"{info} does not exist; keep it beside the displacement field, it holds the images' sizes")
     try:
-        grid = json.loads(info.read_text())[f"{side}_grid"]
-        return tuple(grid["shape"]), np.array(grid["index_to_physical"], dtype=np.float64)
+        metrics = json.loads(info.read_text())
+        return Grid.from_json(metrics[f"{side}_grid"], metrics["unit"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{info} holds no size of the {side} image; register the pair again") from error
 
@@ -106,7 +103,7 @@ def carry(
     needed, info = pull if image is not None else push, plain.with_name("metrics.json")
     if not needed.is_file():  # before its neighbour is missed: mostly the folder is mistyped
         raise InputError(f"displacement field {needed} does not exist")
-    (from_shape, from_matrix), (to_shape, to_matrix) = grid_of(info, source), grid_of(info, target)
+    start, end = grid_of(info, source), grid_of(info, target)
     given = Path(image or points or geojson or "")
     if image is not None:
         suffix = output_suffix(given, None)
@@ -114,23 +111,27 @@ def carry(
             path = Path(output) if output else carried_slide(plain.parent, given)
             size = json.loads(info.read_text()).get(f"{target}_pixel_size")
             carry_slide(
-                given, path, read_displacement(pull), from_shape, from_matrix, to_shape, to_matrix,
+                given, path, read_displacement(pull), start, end,
                 size and tuple(size), order, level, compression, quality, threads,
             )  # fmt: skip
             return str(path)
         path = Path(output) if output else plain.with_name(f"warped_{given.name.split('.')[0]}{suffix}")
-        array = native_array(read_image(given))
-        if array.shape[1:] != from_shape:
+        read = read_image(given)
+        array, own = native_array(read), read.meta["file_grid"]
+        if own.known and start.known and own.overlap(start) > 0:
+            start = own  # an image of its own geometry, such as another sequence of the same subject
+        elif own.shape != start.shape:
             raise InputError(
-                f"image {given} is {size_of(array.shape[1:])} pixels, but the registered {source} image has "
-                f"{size_of(from_shape)}; give an image on the same pixels"
+                f"image {given} is {size_of(own.shape)} pixels, but the registered {source} image has "
+                f"{size_of(start.shape)}; give an image on the same pixels"
             )
         fill: float | list[float] = 0.0 if order == 0 else background_of(array)
-        warped = resample(array, from_matrix, read_displacement(pull), to_shape, to_matrix, order, fill)
-        write_image(path, warped, to_matrix, json.loads(info.read_text()).get(f"{target}_pixel_size"))
+        warped = resample(array, start.matrix, read_displacement(pull), end.shape, end.matrix, order, fill)
+        size = json.loads(info.read_text()).get(f"{target}_pixel_size")
+        write_image(path, warped, end.matrix, size)
         return str(path)
     path = Path(output) if output else plain.with_name(f"warped_{given.name}")
-    way = PointMap(read_displacement(push), from_matrix, to_matrix, from_shape, to_shape, source, target)
+    way = PointMap(read_displacement(push), start, end, source, target)
     stated = json.loads(info.read_text())
     convention = Convention(unit, origin, stated.get(f"{source}_pixel_size"), stated.get(f"{target}_pixel_size"))
     carry_file = carry_points_file if points is not None else carry_geojson_file

@@ -53,13 +53,13 @@ class Carried:
         total = f"of {self.objects} {what}"
         if self.beyond_source:
             found.append(
-                f"{self.beyond_source} {total} reach beyond the {way.source} image ({_size(way.source_shape)} pixels): "
-                "are they of this image, and in this unit?"
+                f"{self.beyond_source} {total} reach beyond the {way.source} image "
+                f"({_size(way.source_grid.shape)} pixels): are they of this image, and in this unit?"
             )
         if self.beyond_target:
             found.append(
-                f"{self.beyond_target} {total} reach beyond the {way.target} image ({_size(way.target_shape)} pixels); "
-                "they are kept"
+                f"{self.beyond_target} {total} reach beyond the {way.target} image "
+                f"({_size(way.target_grid.shape)} pixels); they are kept"
             )
         if self.crossing:
             found.append(f"{_ids(self.crossing, total)} cross themselves where the field folds; written as they are")
@@ -108,8 +108,8 @@ def carry_points_told(points: Points, way: PointMap) -> tuple[Points, Carried]:
     moved = way(points)
     found = Carried(
         objects=len(points),
-        beyond_source=int(_beyond(points, way.source_shape).sum()),
-        beyond_target=int(_beyond(moved, way.target_shape).sum()),
+        beyond_source=int(_beyond(points, way.source_grid.shape).sum()),
+        beyond_target=int(_beyond(moved, way.target_grid.shape).sum()),
     )
     return moved, found
 
@@ -126,8 +126,8 @@ def _compared(
     flipped = (areas[0] * areas[1] > 0) if way.turns_over else (areas[0] * areas[1] < 0)
     turned = flipped & (chains.polygon != NO_POLYGON) & ~np.isin(chains.polygon, crossed)
     return {
-        "beyond_source": len(np.unique(owner[_beyond(before, way.source_shape)])),
-        "beyond_target": len(np.unique(owner_after[_beyond(after, way.target_shape)])),
+        "beyond_source": len(np.unique(owner[_beyond(before, way.source_grid.shape)])),
+        "beyond_target": len(np.unique(owner_after[_beyond(after, way.target_grid.shape)])),
         "crossing": _names_of(np.setdiff1d(crossed, already), chains, names),
         "crossing_before": len(np.unique(chains.owner[np.isin(chains.polygon, already)])),
         "turned": tuple(names[number] for number in np.unique(chains.owner[turned])),

@@ -8,22 +8,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from custom_components.fields import apply_matrix, matrix_of, transform_points
+from custom_components.fields import Grid, matrix_of, transform_points
 
-Matrix = npt.NDArray[np.float64]
 Points = npt.NDArray[np.float64]
 
 
-def carry_points(points: Points, displacement: Any, source: Matrix, target: Matrix) -> Points:
+def carry_points(points: Points, displacement: Any, source: Grid, target: Grid) -> Points:
     """(N, 2) row, col pixels of one file to pixels of the other through a displacement image.
 
     Args:
         points: pixels of the file the field starts from, pixel centres at integers.
         displacement: displacement image whose grid lies on that file.
-        source: index_to_physical of that file.
-        target: index_to_physical of the other.
+        source: grid of that file.
+        target: grid of the other.
     """
-    return apply_matrix(np.linalg.inv(target), transform_points(displacement, apply_matrix(source, points)))
+    return target.index(transform_points(displacement, source.physical(points)))
 
 
 @dataclass(frozen=True)
@@ -32,36 +31,32 @@ class PointMap:
 
     Attributes:
         displacement: displacement image that starts from the source image.
-        source_matrix: index_to_physical of the source image.
-        target_matrix: of the target image.
-        source_shape: (rows, columns) of the source image.
-        target_shape: of the target image.
+        source_grid: of the source image's file.
+        target_grid: of the target image's file.
         source: what messages call the source image: "moving" or "fixed".
         target: and the target image.
     """
 
     displacement: Any
-    source_matrix: Matrix
-    target_matrix: Matrix
-    source_shape: tuple[int, ...]
-    target_shape: tuple[int, ...]
+    source_grid: Grid
+    target_grid: Grid
     source: str = "moving"
     target: str = "fixed"
 
     def __call__(self, points: Points) -> Points:
         """(N, 2) row, col of the source image -> (N, 2) row, col of the target image."""
-        return carry_points(points, self.displacement, self.source_matrix, self.target_matrix)
+        return carry_points(points, self.displacement, self.source_grid, self.target_grid)
 
     @property
     def step(self) -> float:
         """Half the distance between the field's voxels in source pixels: close enough to see each of its bends."""
-        pixels = np.linalg.inv(self.source_matrix) @ matrix_of(self.displacement)
+        pixels = np.linalg.inv(self.source_grid.matrix) @ matrix_of(self.displacement)
         return float(np.linalg.norm(pixels[:-1, :-1], axis=0).min() / 2)
 
     @property
     def turns_over(self) -> bool:
         """Whether the map as a whole mirrors, as for a section that was turned over."""
-        rows, columns = (side - 1 for side in self.source_shape)
+        rows, columns = (side - 1 for side in self.source_grid.shape)
         corners = self(np.array([[0, 0], [0, columns], [rows, columns], [rows, 0]], dtype=np.float64))
         first, second = corners[2] - corners[0], corners[3] - corners[1]
         return bool(first[0] * second[1] - first[1] * second[0] > 0)

@@ -19,12 +19,12 @@ from custom_components.engines.keypoint_pairs import turned
 from custom_components.engines.pair_evaluator import Data
 from custom_components.engines.training_pairs import SIDES, stacked
 from custom_components.errors import InputError
-from custom_components.fields import apply_matrix
+from custom_components.fields import Grid, apply_matrix
 from custom_components.matching import CachedMatcher, Matcher, PointPairs
 from custom_components.matching.cotr import Scaled, scaled
 from custom_components.matching.outliers import filter_pairs, merge_duplicates
 from custom_components.networks.cotr import to_canvas
-from custom_components.pairs import check_landmark_counts, read_image, read_points
+from custom_components.pairs import check_landmark_counts, read_points
 from custom_components.transforms.synthetic_warp import RandomLook
 
 Matches = Mapping[str, PointPairs]
@@ -82,9 +82,9 @@ def annotated(pairs: Sequence[Data]) -> dict[str, PointPairs]:
         check_landmark_counts(marks[0], marks[1], files)
         placed = []
         for side, points in zip(SIDES, marks, strict=True):
-            of_file = read_image(getattr(pair, side)).meta["index_to_physical"]
-            of_grid = data[f"working_{side}"].meta["index_to_physical"]
-            placed.append(torch.from_numpy(apply_matrix(np.linalg.inv(of_grid) @ of_file, points)).float())
+            working = Grid.of(data[f"working_{side}"])
+            to_working = data[f"working_{side}"].meta["file_grid"].to(working)
+            placed.append(torch.from_numpy(apply_matrix(to_working, points)).float())
         found[pair.id] = PointPairs(placed[0], placed[1], torch.ones(len(marks[0])))
     return found
 

@@ -17,6 +17,7 @@ from monai.engines import Evaluator
 from custom_components import switches
 from custom_components.annotations import take_apart
 from custom_components.errors import InputError, RegistrationError
+from custom_components.fields import Grid
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers, is_done
 from custom_components.pairs import (
@@ -141,7 +142,7 @@ def origin_of(data: Data) -> PairOrigin | None:
     """Where a prepared pair comes from; None where it was not read by ``ReadPaird``."""
     if "pair" not in data or "moving" not in data or "unit" not in data:
         return None
-    moving_grid, fixed_grid = (data[f"working_{side}"].meta["index_to_physical"] for side in ("moving", "fixed"))
+    moving_grid, fixed_grid = (Grid.of(data[f"working_{side}"]) for side in ("moving", "fixed"))
     return PairOrigin(data["pair"], data["moving"], data["fixed"], moving_grid, fixed_grid, data["unit"])
 
 

@@ -6,7 +6,7 @@ from custom_components.fields.affine import affine_residual, affine_to_ddf, comp
 from custom_components.fields.chain import Link, carry_along, chain_ddf
 from custom_components.fields.compose import compose, warp
 from custom_components.fields.geometry import apply_matrix, geometry_of, index_to_physical
-from custom_components.fields.grid import identity_grid, sample
+from custom_components.fields.grid import Grid
 from custom_components.fields.invert import best_affine, invert
 from custom_components.fields.itk_bridge import (
     displacement_image,
@@ -23,11 +23,13 @@ from custom_components.fields.itk_bridge import (
 from custom_components.fields.jacobian import folding_share, jacobian_determinant, log_jacobian_deviation, repair_folds
 from custom_components.fields.lookup import lookup
 from custom_components.fields.resize import grid_change, resize
+from custom_components.fields.sampling import identity_grid, sample
 from custom_components.fields.smooth import smooth
 from custom_components.fields.sparse import points_to_ddf
 from custom_components.fields.spline import robust_spline
 
 __all__ = [
+    "Grid",
     "Link",
     "affine_residual",
     "affine_to_ddf",

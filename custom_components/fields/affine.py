@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from custom_components.fields.grid import identity_grid
 from custom_components.fields.precision import in_double
+from custom_components.fields.sampling import identity_grid
 
 VOXELS_AT_ONCE = 2**20  # an affine is applied in double precision, so to a slab of rows at a time
 

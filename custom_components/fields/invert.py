@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from custom_components.fields.compose import check_ddf
-from custom_components.fields.grid import identity_grid, sample
 from custom_components.fields.precision import in_double
+from custom_components.fields.sampling import identity_grid, sample
 
 
 def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,8 @@ def _indices(spatial: Sequence[int]) -> Matrix:
     return np.asarray(np.stack([axis.ravel() for axis in np.indices(spatial)], axis=1), dtype=np.float64)
 
 
-def _set_geometry(image: Any, matrix: Matrix) -> None:
+def set_geometry(image: Any, matrix: Matrix) -> None:
+    """Give an ITK image the spacing, origin and direction of an ``index_to_physical`` matrix."""
     spacing, origin, direction = geometry_of(matrix)
     image.SetSpacing([float(v) for v in spacing])
     image.SetOrigin([float(v) for v in origin])
@@ -64,7 +65,7 @@ def displacement_image(ddf: Tensor, fixed_matrix: Matrix, moving_matrix: Matrix)
     vectors = (target - apply_matrix(fixed_matrix, index)).reshape(*field.shape[1:], dimensions)
     pixel = itk.Vector[itk.F, dimensions]
     image = itk.image_from_array(np.ascontiguousarray(vectors, dtype=np.float32), ttype=itk.Image[pixel, dimensions])
-    _set_geometry(image, fixed_matrix)
+    set_geometry(image, fixed_matrix)
     return image
 
 
@@ -137,7 +138,7 @@ def displacement_transform(image: Any) -> Any:
     """
     dimensions = int(image.GetImageDimension())
     field = itk.image_from_array(np.asarray(itk.array_from_image(image)).astype(np.float64), is_vector=True)
-    _set_geometry(field, matrix_of(image))
+    set_geometry(field, matrix_of(image))
     transform = itk.DisplacementFieldTransform[itk.D, dimensions].New()
     transform.SetDisplacementField(field)
     return transform
@@ -210,7 +211,7 @@ def _continued(image: Any, spatial: Sequence[int], matrix: Matrix) -> Any:
     shift = np.eye(dimensions + 1)
     shift[:-1, -1] = -before
     wider = itk.image_from_array(padded, ttype=itk.Image[itk.Vector[itk.F, dimensions], dimensions])
-    _set_geometry(wider, own @ shift)
+    set_geometry(wider, own @ shift)
     return wider
 
 
@@ -257,7 +258,7 @@ def resample(
     precision = np.float32 if np.can_cast(moving.dtype, np.float32) else np.float64
     for channel, values in enumerate(moving):
         image = itk.image_from_array(np.ascontiguousarray(values, dtype=precision))
-        _set_geometry(image, moving_matrix)
+        set_geometry(image, moving_matrix)
         interpolator = getattr(itk, interpolators[order])
         # ITK wraps the B-spline only with coefficients of the image's own type
         coefficients = (itk.F if precision is np.float32 else itk.D,) if order == 3 else ()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from custom_components.errors import InputError
 from custom_components.fields.compose import check_ddf
-from custom_components.fields.grid import sample
+from custom_components.fields.sampling import sample
 
 
 def lookup(ddf: Tensor, points: Tensor) -> Tensor:

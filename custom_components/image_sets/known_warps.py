@@ -125,7 +125,7 @@ def _grey(file: Path, working_size: int | None) -> Tensor:
     grey = torch.from_numpy(stain_independent_grey(image.numpy(), clip_limit=0))[None]
     if working_size is not None:
         scale = working_scale([(grey.shape[1], grey.shape[2])], [None], working_size, None)[0]
-        grey = shrink(grey, np.eye(3), scale)[0]
+        grey = shrink(grey, scale)
     return grey[None]
 
 

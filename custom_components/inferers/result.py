@@ -12,6 +12,7 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
 from custom_components.errors import InputError
+from custom_components.fields import Grid
 from custom_components.matching.affine import Matrix
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.pairs import Pair
@@ -25,10 +26,10 @@ class PairOrigin:
 
     Attributes:
         pair: the files.
-        moving: (C, *spatial) as read, of large slides a coarse level; ``meta`` holds ``file_shape`` and
-            ``file_to_physical``, of all of the file's pixels.
+        moving: (C, *spatial) as read, of large slides a coarse level; ``meta`` holds ``file_grid``, of all of the
+            file's pixels.
         fixed: the same.
-        moving_grid: (D+1, D+1) index_to_physical of the working grid.
+        moving_grid: the working grid.
         fixed_grid: the same.
         unit: of the physical coordinates.
     """
@@ -36,8 +37,8 @@ class PairOrigin:
     pair: Pair
     moving: MetaTensor
     fixed: MetaTensor
-    moving_grid: Matrix
-    fixed_grid: Matrix
+    moving_grid: Grid
+    fixed_grid: Grid
     unit: str
 
 

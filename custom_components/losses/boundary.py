@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from custom_components.fields.compose import check_ddf
-from custom_components.fields.grid import identity_grid
+from custom_components.fields.sampling import identity_grid
 
 
 class BoundaryLoss(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from custom_components.errors import InputError
 from custom_components.fields.compose import check_ddf
-from custom_components.fields.grid import sample
+from custom_components.fields.sampling import sample
 
 
 class KeypointDistanceLoss(nn.Module):

@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from custom_components.errors import InputError
+from custom_components.fields import Grid
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.outputs.native import background_of
 from custom_components.outputs.pyramid import PyramidWriter
 from custom_components.outputs.warp_slide import SlideWarp, check_room, estimate, warp_blocks
-from custom_components.pairs import Slide, level_matrix, open_slide
+from custom_components.pairs import Slide, open_slide
 from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.slides import read_shrunk
 
-Matrix = npt.NDArray[np.float64]
 THUMBNAIL = 1024
 
 
@@ -32,10 +31,8 @@ def carry_slide(
     image: Path,
     output: Path,
     displacement: Any,
-    source_shape: tuple[int, ...],
-    source_matrix: Matrix,
-    target_shape: tuple[int, ...],
-    target_matrix: Matrix,
+    source: Grid,
+    target: Grid,
     pixel_size: PixelSize | None = None,
     order: int = 1,
     level: int = 0,
@@ -49,10 +46,8 @@ def carry_slide(
         image: the source slide.
         output: .ome.tif or .tif.
         displacement: displacement image, target -> source.
-        source_shape: (height, width) that the slide has at level 0.
-        source_matrix: index_to_physical of its level 0.
-        target_shape: of the frame it is warped into, at full resolution.
-        target_matrix: index_to_physical of that.
+        source: grid that the slide has at level 0.
+        target: grid of the frame it is warped into, at full resolution.
         pixel_size: (row, col) micrometres of a target pixel at full resolution, or None.
         order: 0 nearest, for labels, or 1 linear.
         level: 0 is the target's full resolution, each further one half of it.
@@ -71,22 +66,19 @@ def carry_slide(
         raise InputError(f"{output}: can't be written, there is no folder {output.parent}")
     workers = threads or os.cpu_count() or 1
     with open_slide(image) as slide:
-        if slide.levels[0] != tuple(source_shape):
-            sizes = [" x ".join(str(side) for side in reversed(shape)) for shape in (slide.levels[0], source_shape)]
+        if slide.levels[0] != source.shape:
+            sizes = [" x ".join(str(side) for side in reversed(shape)) for shape in (slide.levels[0], source.shape)]
             raise InputError(f"image {image} is {sizes[0]} pixels, but the registered one has {sizes[1]}")
-        shape = tuple(-(-side // (1 << level)) for side in target_shape)
-        to_target = level_matrix((1 << level, 1 << level), (1, 1))
-        grid = target_matrix @ to_target
-        found = source_level(slide, source_matrix, grid)
-        to_source = level_matrix(slide.levels[0], slide.levels[found])
-        field = FieldBlocks(displacement, grid, source_matrix @ to_source)
-        thumbnail = np.moveaxis(read_shrunk(slide, THUMBNAIL)[0], -1, 0)
+        grid = target.averaged(1 << level)
+        found = source_level(slide, source, grid)
+        field = FieldBlocks(displacement, grid.matrix, source.level(slide.levels[found]).matrix)
+        thumbnail = np.moveaxis(read_shrunk(slide, THUMBNAIL, source)[0], -1, 0)
         background = [0.0] * slide.channels if order == 0 else background_of(thumbnail)
         warp = SlideWarp(slide, found, field, order, background)
         colour = slide.channels == 3 and slide.dtype == np.uint8
         size = None if pixel_size is None else (pixel_size[0] * (1 << level), pixel_size[1] * (1 << level))
         writer = PyramidWriter(
-            output, (shape[0], shape[1]), slide.channels, slide.dtype,
+            output, (grid.shape[0], grid.shape[1]), slide.channels, slide.dtype,
             compression or ("jpeg" if colour and order else "deflate"), quality, nearest=order == 0, pixel_size=size,
             recipe=[str(image.resolve()), image.stat().st_mtime, order, field.digest()],
         )  # fmt: skip
@@ -101,20 +93,14 @@ def carry_slide(
         writer.finish()
 
 
-def source_level(slide: Slide, source_matrix: Matrix, target_grid: Matrix) -> int:
+def source_level(slide: Slide, source: Grid, target: Grid) -> int:
     """The coarsest level of a slide that is no coarser than the grid it is warped onto.
 
     Args:
         slide: open.
-        source_matrix: index_to_physical of its level 0.
-        target_grid: index_to_physical of the grid.
+        source: grid of its level 0.
+        target: the grid.
     """
-    spacing = np.linalg.norm(target_grid[:2, :2], axis=0)
-    enough = [
-        k
-        for k, shape in enumerate(slide.levels)
-        if (
-            np.linalg.norm((source_matrix @ level_matrix(slide.levels[0], shape))[:2, :2], axis=0) <= 1.01 * spacing
-        ).all()
-    ]
+    levels = enumerate(slide.levels)
+    enough = [k for k, shape in levels if (source.level(shape).spacing <= 1.01 * target.spacing).all()]
     return enough[-1] if enough else 0

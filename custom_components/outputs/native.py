@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from custom_components.fields import Grid
 from custom_components.pairs import ArraySlide, Slide, is_large, open_slide, read_image
 from custom_components.pairs.formats import MEDICAL, TIFF, suffix_of
 from custom_components.pairs.slides import SLIDES
@@ -51,6 +52,6 @@ def open_image(path: str | Path, image: MetaTensor | None = None) -> Slide:
     """
     if image is None and not is_large(path):
         image = read_image(path)
-    if image is not None and tuple(image.shape[1:]) == tuple(image.meta["file_shape"]):
+    if image is not None and Grid.of(image).same_space(image.meta["file_grid"]):
         return ArraySlide(Path(path), np.moveaxis(native_array(image), 0, -1))
     return open_slide(path)

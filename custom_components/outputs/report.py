@@ -14,6 +14,7 @@ import torch
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from custom_components.fields import (
+    Grid,
     affine_residual,
     apply_matrix,
     best_affine,
@@ -44,26 +45,26 @@ class ReportData:
     Attributes:
         fixed: (C, *spatial) as read.
         moving: (C, *spatial) as read.
-        fixed_matrix: index_to_physical of ``fixed``.
-        moving_matrix: index_to_physical of ``moving``.
+        fixed_grid: of ``fixed``.
+        moving_grid: of ``moving``.
         displacement: displacement image, fixed -> moving.
         background: of the moving image, one value a channel.
         kept: (moving, fixed) physical points (N, 2) x, y of the matches.
         dropped: the same of the rejected ones.
-        fixed_shape: of the fixed image's file, whose pixels the landmarks count.
+        fixed_file: grid of the fixed image's file, whose pixels the landmarks count.
         landmarks: (moving as annotated, warped, fixed) pixels (N, 2) row, col, or None.
         landmark_names: one a landmark.
     """
 
     fixed: Array
     moving: Array
-    fixed_matrix: Matrix
-    moving_matrix: Matrix
+    fixed_grid: Grid
+    moving_grid: Grid
     displacement: Any
     background: Sequence[float]
     kept: tuple[Points, Points]
     dropped: tuple[Points, Points]
-    fixed_shape: tuple[int, ...]
+    fixed_file: Grid
     landmarks: tuple[Points, Points, Points] | None = None
     landmark_names: Sequence[str] = ()
 
@@ -150,7 +151,7 @@ def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, list[dict[str
         return None
     start, warped, truth = data.landmarks
     before, after = tre(start, truth), tre(warped, truth)
-    diagonal = float(np.linalg.norm(data.fixed_shape))
+    diagonal = float(np.linalg.norm(data.fixed_file.shape))
     kinds: dict[str, Callable[[Points], Any]] = {
         "mean": np.mean,
         "median": np.median,
@@ -167,20 +168,25 @@ def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, list[dict[str
     return {"rows": rows, "worst": largest}
 
 
-def shrunk(image: Array, matrix: Matrix, longest: int) -> tuple[Array, Matrix]:
-    """(C, *spatial) with its longest side at most ``longest``, dtype kept, and its index_to_physical."""
-    scale = min(1.0, longest / max(image.shape[1:]))
-    values, grid = shrink(torch.from_numpy(image.astype(np.float32)), matrix, scale)
-    small = values.numpy()
-    return (small.round() if np.issubdtype(image.dtype, np.integer) else small).astype(image.dtype), grid
+def shrunk(image: Array, longest: int) -> Array:
+    """(C, *spatial) with its longest side at most ``longest``, dtype kept, as ``Grid.shrunk`` does."""
+    small = shrink(torch.from_numpy(image.astype(np.float32)), scale_to(image, longest)).numpy()
+    return np.asarray((small.round() if np.issubdtype(image.dtype, np.integer) else small).astype(image.dtype))
+
+
+def scale_to(image: Array, longest: int) -> float:
+    """By which (C, *spatial) is shrunk to have its longest side at most ``longest``."""
+    return min(1.0, longest / max(int(side) for side in image.shape[1:]))
 
 
 def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
     """All pictures of the page, drawn on the fixed image shrunk to ``longest``; of a volume three sections."""
     if data.fixed.ndim == 4:
         return _volume_pictures(data, longest // 3)
-    fixed, fixed_matrix = shrunk(data.fixed, data.fixed_matrix, longest)
-    moving, moving_matrix = shrunk(data.moving, data.moving_matrix, longest)
+    (fixed, fixed_matrix), (moving, moving_matrix) = (
+        (shrunk(image, longest), grid.shrunk(scale_to(image, longest)).matrix)
+        for image, grid in ((data.fixed, data.fixed_grid), (data.moving, data.moving_grid))
+    )
     shape = (fixed.shape[1], fixed.shape[2])
     # before: what a viewer shows that lays the two files over each other
     identity = displacement_image(torch.zeros(1, 2, *shape), fixed_matrix, fixed_matrix)
@@ -212,16 +218,19 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
     }
     if data.landmarks is not None:
         start, end, truth = data.landmarks
-        scale = np.array(shape) / np.array(data.fixed_shape)
-        images["landmarks"] = draw.landmark_picture(rgb_fixed, *((p + 0.5) * scale - 0.5 for p in (start, end, truth)))
+        to_shown = to_fixed @ data.fixed_file.matrix
+        places = (apply_matrix(to_shown, points) for points in (start, end, truth))
+        images["landmarks"] = draw.landmark_picture(rgb_fixed, *places)
         images["errors"] = draw.error_chart(tre(start, truth), tre(end, truth), "pixels of the fixed image")
     return images
 
 
 def _volume_pictures(data: ReportData, longest: int) -> dict[str, draw.RGB]:
     """The pictures that a volume has: neither matches nor landmarks."""
-    fixed, fixed_matrix = shrunk(data.fixed, data.fixed_matrix, longest)
-    moving, moving_matrix = shrunk(data.moving, data.moving_matrix, longest)
+    (fixed, fixed_matrix), (moving, moving_matrix) = (
+        (shrunk(image, longest), grid.shrunk(scale_to(image, longest)).matrix)
+        for image, grid in ((data.fixed, data.fixed_grid), (data.moving, data.moving_grid))
+    )
     shape = fixed.shape[1:]
     identity = displacement_image(torch.zeros(1, 3, *shape), fixed_matrix, fixed_matrix)
     volumes = [fixed]
@@ -257,7 +266,7 @@ def write_thumbnail(path: Path, fixed: Array, warped: Array) -> None:
     """A small two-colour overlay for the index page; both (C, *spatial) of one size, of volumes the middle section."""
     if fixed.ndim == 4:
         fixed, warped = (sections(volume)[0] for volume in (fixed, warped))
-    greys = [stain_independent_grey(shrunk(image, np.eye(3), 240)[0]) for image in (fixed, warped)]
+    greys = [stain_independent_grey(shrunk(image, 240)) for image in (fixed, warped)]
     with atomic_path(path) as partial:
         partial.write_bytes(draw.jpeg(draw.two_colour(greys[0], greys[1])))
 

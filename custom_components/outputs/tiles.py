@@ -19,7 +19,7 @@ import numpy as np
 
 from custom_components.outputs.pictures import RGB, contrast, jpeg, to_rgb
 from custom_components.outputs.pyramid import TILE, level_shapes
-from custom_components.pairs import Slide, level_matrix
+from custom_components.pairs import Slide
 from custom_components.pairs.slides import Shape, averaged, read_averaged, read_shrunk
 
 DEEP = 2  # halvings of a block while it is in memory
@@ -73,16 +73,17 @@ def make_layer(slide: Slide, own: tuple[float, float], wanted: float) -> Layer:
         own: (row, col) pixels of the frame that a pixel of the slide's level 0 is wide.
         wanted: the same of a shown pixel; a slide that is coarser by itself is shown as it is.
     """
+    whole = Grid.of_pixels(slide.levels[0])
     times = 1 << max(0, floor(log2(wanted / max(own)) + 1e-6))
     found = [(0, times)]
     for number, shape in enumerate(slide.levels):
-        rows, columns = np.diag(level_matrix(slide.levels[0], shape))[:2]
+        rows, columns = whole.level(shape).spacing
         if rows == columns and times % rows == 0:  # a level whose pixels are whole squares of those of level 0
             found.append((number, times // int(rows)))
     level, factor = min(found, key=lambda choice: choice[1])
     # the limits are those of the whole, of which a small picture says enough
     colour = slide.channels == 3 and slide.dtype == np.uint8
-    limits = None if colour else contrast(np.moveaxis(read_shrunk(slide, 1024)[0], -1, 0))
+    limits = None if colour else contrast(np.moveaxis(read_shrunk(slide, 1024, whole)[0], -1, 0))
     return Layer(slide, level, factor, (own[0] * times, own[1] * times), limits)
 
 

@@ -7,16 +7,16 @@ from math import log2
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from custom_components.errors import InputError
+from custom_components.fields import Grid
 from custom_components.outputs.pair_folder import clear_leftovers
 from custom_components.outputs.pyramid import TILE
 from custom_components.outputs.report import VIEWER_LINK, environment
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.tiles import Layer, block_count, make_layer, write_tiles
-from custom_components.pairs import Slide, atomic_folder, atomic_path, level_matrix
+from custom_components.pairs import Slide, atomic_folder, atomic_path
 from custom_components.pairs.slides import Shape
 
 TILES = "viewer_tiles"
@@ -49,7 +49,8 @@ def frame_scale(shape: Shape, fixed_levels: Sequence[Shape]) -> tuple[float, flo
     for level in fixed_levels:
         factor = max(1, round(level[0] / shape[0]))
         if all(part in (side // factor, -(-side // factor)) for part, side in zip(shape, level, strict=True)):
-            rows, columns = (float(step) * factor for step in np.diag(level_matrix(fixed_levels[0], level))[:2])
+            whole = Grid.of_pixels(fixed_levels[0])
+            rows, columns = (float(step) * factor for step in whole.level(level).spacing)
             return rows, columns
     return None
 

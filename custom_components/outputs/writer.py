@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from monai.data.meta_tensor import MetaTensor
+from scipy.ndimage import affine_transform
 from torch import Tensor
 
 import custom_components
-from custom_components.annotations import Coordinates, PointMap, carry_geojson, carry_points
+from custom_components.annotations import Coordinates, PointMap, carry_geojson
 from custom_components.fields import (
+    Grid,
     affine_residual,
     apply_matrix,
     best_affine,
@@ -30,9 +33,11 @@ from custom_components.fields import (
     write_displacement,
     write_transform,
 )  # fmt: skip
+from custom_components.fields.regridding import upright
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label, pair_metrics
+from custom_components.outputs.itk_space import in_itk_space, itk_matrix
 from custom_components.outputs.native import background_of, native_array, output_suffix
 from custom_components.outputs.pair_folder import publish
 from custom_components.outputs.report import ReportData, write_report, write_thumbnail
@@ -43,8 +48,8 @@ from custom_components.pairs import (
     file_pixel_size,
     geojson_stem,
     read_geojson,
-    read_image,
     read_index,
+    read_labels,
     read_points,
     write_geojson,
     write_image,
@@ -139,7 +144,7 @@ def write_registration(
         pair: where the files are.
         moving: (C, *spatial) as read.
         fixed: as read.
-        working_moving: (1, *spatial) working image; its index_to_physical places the field.
+        working_moving: (1, *spatial) working image; its ``affine`` places the field.
         working_fixed: the same.
         mask_moving: (1, *spatial) tissue.
         mask_fixed: the same.
@@ -156,25 +161,24 @@ def write_registration(
     Raises:
         InputError: an attached file (landmarks, annotations, labels) is wrong, or the folder can't be written.
     """
-    fixed_matrix, moving_matrix = fixed.meta["index_to_physical"], moving.meta["index_to_physical"]
-    grid_fixed, grid_moving = (
-        working_fixed.meta["index_to_physical"],
-        working_moving.meta["index_to_physical"],
-    )
+    grid_moving, grid_fixed = Grid.of(working_moving), Grid.of(working_fixed)
     # annotations and landmarks count the pixels of the files, of which large slides were read shrunk
-    file_fixed, file_moving = fixed.meta["file_to_physical"], moving.meta["file_to_physical"]
-    forward = displacement_image(result.ddf, grid_fixed, grid_moving)
+    file_moving, file_fixed = (image.meta["file_grid"] for image in (moving, fixed))
+    # what is written lies on the image as it was read, whatever a config's transforms have made of it since
+    frame_moving, frame = (image.meta["read_grid"] for image in (moving, fixed))
+    forward = _displacement(result.ddf, grid_fixed, grid_moving, frame)
     bend = affine_residual(best_affine(result.ddf), result.ddf)
-    backward = displacement_image(result.inverse, grid_moving, grid_fixed)
+    backward = _displacement(result.inverse, grid_moving, grid_fixed, frame_moving)
     metrics: dict[str, Any] = {
         "id": pair.id, "status": "ok", "reason": "", "note": note, "unit": unit,
         "moving": str(pair.moving), "fixed": str(pair.fixed),
         "moving_pixel_size": file_pixel_size(moving), "fixed_pixel_size": file_pixel_size(fixed),
-        "moving_grid": _grid(moving), "fixed_grid": _grid(fixed),
+        "moving_grid": file_moving.as_json(), "fixed_grid": file_fixed.as_json(), "warped_grid": frame.as_json(),
+        "warped_pixel_size": fixed.meta["pixel_size"],
         "stages": {s.name: {"seconds": s.seconds, **s.details} for s in result.stages},
         "matches": len(result.matches), "dropped": len(result.dropped),
         "residual_median": _residual(result.matches, result.ddf, np.eye(3)),
-        "residual_median_physical": _residual(result.matches, result.ddf, grid_moving),
+        "residual_median_physical": _residual(result.matches, result.ddf, grid_moving.matrix),
         "inverse_error": _inverse_error(result, mask_moving),
         "folding_share": folding_share(bend, mask_fixed[None]),
         "log_jacobian_deviation": log_jacobian_deviation(bend, mask_fixed[None]),
@@ -184,58 +188,71 @@ def write_registration(
     metrics["status"], metrics["reason"] = judge(metrics, least_similarity, doubts)
     array = native_array(moving)
     background = background_of(array)
-    spatial = tuple(fixed.shape[1:])
+    shown = Grid.of(moving)
 
     def fill(folder: Path) -> None:
-        warped = resample(array, moving_matrix, forward, spatial, fixed_matrix, 1, background)
-        size = fixed.meta["pixel_size"]
-        write_image(folder / f"warped{output_suffix(pair.moving, output_ext)}", warped, fixed_matrix, size)
-        suffix = ".mha" if len(spatial) == 2 else ".nii.gz"
+        warped = resample(array, shown.matrix, forward, frame.shape, frame.matrix, 1, background)
+        size, slice_of = fixed.meta["pixel_size"], fixed.meta.get("slice_of")
+        write_image(
+            folder / f"warped{output_suffix(pair.moving, output_ext)}", warped, frame.matrix, size, slice_of
+        )  # fmt: skip
+        suffix = ".mha" if len(frame.shape) == 2 else ".nii.gz"
         write_displacement(folder / f"displacement{suffix}", forward)
         write_displacement(folder / f"inverse_displacement{suffix}", backward)
-        write_transform(folder / "transform.h5", forward)
-        landmarks = _carry_landmarks(pair, backward, fixed, file_moving, file_fixed, folder, metrics)
+        spaces = (
+            (grid, itk_matrix(path, grid, file_pixel_size(image)))
+            for path, grid, image in ((pair.fixed, file_fixed, fixed), (pair.moving, file_moving, moving))
+        )
+        write_transform(folder / "transform.h5", in_itk_space(forward, *spaces))
+        way = PointMap(backward, file_moving, file_fixed)
+        landmarks = _carry_landmarks(pair, way, folder, metrics)
         if pair.moving_annotations is not None:
-            shapes = tuple(moving.meta["file_shape"]), tuple(fixed.meta["file_shape"])
-            _carry_annotations(pair, PointMap(backward, file_moving, file_fixed, *shapes), folder, metrics)
+            _carry_annotations(pair, way, folder, metrics)
         if pair.moving_labels is not None:
-            _carry_labels(pair, forward, moving_matrix, fixed_matrix, spatial, folder, metrics)
+            _carry_labels(pair, forward, moving, fixed, folder, metrics)
         metrics["seconds"] = {"total": seconds}
         if report:
             kept, dropped = (
                 (
-                    apply_matrix(grid_moving, p.moving.double().numpy()),
-                    apply_matrix(grid_fixed, p.fixed.double().numpy()),
+                    grid_moving.physical(p.moving.double().numpy()),
+                    grid_fixed.physical(p.fixed.double().numpy()),
                 )
                 for p in (result.matches, result.dropped)
             )
             data = ReportData(
                 native_array(fixed),
                 array,
-                fixed_matrix,
-                moving_matrix,
+                Grid.of(fixed),
+                shown,
                 forward,
                 background,
                 kept,
                 dropped,
-                tuple(fixed.meta["file_shape"]),
+                file_fixed,
                 landmarks,
                 read_index(pair.moving_landmarks) if pair.moving_landmarks is not None else (),
             )
             write_report(folder / "report.html", metrics, data)
-            write_thumbnail(folder / "thumbnail.jpg", native_array(fixed), warped)
+            write_thumbnail(folder / "thumbnail.jpg", _in_frame(fixed), warped)
         _write_json(folder / "metrics.json", metrics)
 
     publish(output_dir, pair.id, fill)
     return metrics
 
 
-def _grid(image: MetaTensor) -> dict[str, Any]:
-    """Size and geometry of an image's file, so that the fields can be applied without the image."""
-    return {
-        "shape": [int(side) for side in image.meta["file_shape"]],
-        "index_to_physical": np.asarray(image.meta["file_to_physical"]).tolist(),
-    }
+def _displacement(ddf: Tensor, start: Grid, end: Grid, frame: Grid) -> Any:
+    """The displacement image of a field from one working grid to another, parallel to the image ``frame`` it is of."""
+    field, grid = upright(ddf, start, end, frame)
+    return displacement_image(field, grid.matrix, end.matrix)
+
+
+def _in_frame(image: MetaTensor) -> npt.NDArray[Any]:
+    """(C, *spatial) on the grid that it was read on, where a config's transforms have moved it."""
+    array, own, frame = native_array(image), Grid.of(image), image.meta["read_grid"]
+    if own.same_space(frame):
+        return array
+    still = displacement_image(torch.zeros(1, len(frame.shape), *(2,) * len(frame.shape)), frame.matrix, frame.matrix)
+    return resample(array, own.matrix, still, frame.shape, frame.matrix, 1, background_of(array))
 
 
 def _last_detail(result: Registration, name: str) -> float | None:
@@ -267,19 +284,18 @@ def _inverse_error(result: Registration, mask_moving: Tensor) -> dict[str, float
 
 
 def _carry_landmarks(
-    pair: Pair, backward: Any, fixed: MetaTensor, moving_matrix: Matrix, fixed_matrix: Matrix, folder: Path,
-    metrics: dict[str, Any],
-) -> tuple[Points, Points, Points] | None:  # fmt: skip
+    pair: Pair, way: PointMap, folder: Path, metrics: dict[str, Any]
+) -> tuple[Points, Points, Points] | None:
     if pair.moving_landmarks is None:
         return None
     start = read_points(pair.moving_landmarks)
-    warped = carry_points(start, backward, moving_matrix, fixed_matrix)
+    warped = way(start)
     write_points(folder / "warped_landmarks.csv", warped, read_index(pair.moving_landmarks))
     if pair.fixed_landmarks is None:
         return None
     truth = read_points(pair.fixed_landmarks)
     check_landmark_counts(start, truth, (pair.moving_landmarks, pair.fixed_landmarks))
-    diagonal = float(np.hypot(*fixed.meta["file_shape"]))
+    diagonal = float(np.linalg.norm(way.target_grid.shape))
     metrics["landmarks"] = asdict(pair_metrics(start, warped, truth, diagonal))
     return start, warped, truth
 
@@ -293,14 +309,19 @@ def _carry_annotations(pair: Pair, way: PointMap, folder: Path, metrics: dict[st
 
 
 def _carry_labels(
-    pair: Pair, forward: Any, moving_matrix: Matrix, fixed_matrix: Matrix, spatial: tuple[int, ...], folder: Path,
-    metrics: dict[str, Any],
-) -> None:  # fmt: skip
+    pair: Pair, forward: Any, moving: MetaTensor, fixed: MetaTensor, folder: Path, metrics: dict[str, Any]
+) -> None:
     assert pair.moving_labels is not None
-    labels = native_array(read_image(pair.moving_labels))
-    warped = resample(labels, moving_matrix, forward, spatial, fixed_matrix, 0, 0.0)
-    write_image(folder / f"warped_labels{output_suffix(pair.moving_labels, None)}", warped, fixed_matrix)
+    frame, finest = fixed.meta["read_grid"], 2 * max(*moving.shape[1:], *fixed.shape[1:])
+    labels, grid = read_labels(pair.moving_labels, moving.meta["file_grid"], finest)
+    warped = resample(labels, grid.matrix, forward, frame.shape, frame.matrix, 0, 0.0)
+    write_image(
+        folder / f"warped_labels{output_suffix(pair.moving_labels, None)}", warped, frame.matrix,
+        fixed.meta["pixel_size"], fixed.meta.get("slice_of"),
+    )  # fmt: skip
     if pair.fixed_labels is not None:
-        fixed_labels = native_array(read_image(pair.fixed_labels))
-        metrics["dice"] = dice_per_label(warped[0], fixed_labels[0])
-        metrics["label_accuracy"] = float((warped == fixed_labels).mean())
+        truth, own = read_labels(pair.fixed_labels, fixed.meta["file_grid"], finest)
+        if not own.same_space(frame):
+            truth = affine_transform(truth[0], frame.to(own), output_shape=frame.shape, order=0)[None]
+        metrics["dice"] = dice_per_label(warped[0], truth[0])
+        metrics["label_accuracy"] = float((warped == truth).mean())

@@ -13,7 +13,7 @@ from custom_components.pairs.acrobat import (
 from custom_components.pairs.atomic import atomic_folder, atomic_path
 from custom_components.pairs.formats import suffix_of
 from custom_components.pairs.geojson import geojson_stem, read_geojson, write_geojson
-from custom_components.pairs.images import file_pixel_size, read_image, write_image
+from custom_components.pairs.images import file_pixel_size, read_image, read_labels, write_image
 from custom_components.pairs.landmarks import check_landmark_counts, read_index, read_points, write_points
 from custom_components.pairs.point_table import PointTable, read_point_table, write_point_table
 from custom_components.pairs.slides import (
@@ -21,7 +21,6 @@ from custom_components.pairs.slides import (
     Slide,
     is_large,
     level_for,
-    level_matrix,
     open_slide,
 )
 from custom_components.pairs.table import Pair, check_pair, read_pairs, select_pairs
@@ -41,7 +40,6 @@ __all__ = [
     "geojson_stem",
     "is_large",
     "level_for",
-    "level_matrix",
     "open_slide",
     "read_acrobat_points",
     "read_acrobat_submission",
@@ -49,6 +47,7 @@ __all__ = [
     "read_geojson",
     "read_image",
     "read_index",
+    "read_labels",
     "read_pairs",
     "read_point_table",
     "read_points",

@@ -11,7 +11,7 @@ from scipy import ndimage
 from skimage import color, data
 
 from custom_components.fields import affine_to_ddf, compose, invert, lookup, sample
-from custom_components.fields.grid import identity_grid
+from custom_components.fields.sampling import identity_grid
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.geojson import write_geojson
 from custom_components.pairs.images import write_image

@@ -1,7 +1,7 @@
 """Reading and writing images; every image is (C, *spatial) with rows before columns.
 
 This is the one place where an order is chosen: spatial axes are those of the array, (row, col) or
-(slice, row, col), and ``meta["index_to_physical"]`` carries the rest.
+(slice, row, col), and the image's ``affine``, see ``fields.Grid``, carries the rest.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from PIL import Image, ImageFile
 
 from custom_components.errors import InputError
 from custom_components.fields import geometry
+from custom_components.fields.grid import LARGEST_SHEAR, Grid
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.formats import (
     MEDICAL,
@@ -37,7 +38,7 @@ from custom_components.pairs.formats import (
     pixel_size_of,
     suffix_of,
 )  # fmt: skip
-from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk
+from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk, read_strided
 
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 MIN_SIDE = 32
+LEAST_OVERLAP = 0.1  # share of a label map's field of view that lies in its image's
+SHEARED = (
+    "image {file} has a sheared geometry: the axes of its header are not at right angles, which ITK's images can't be. "
+    "Resample it onto a grid at right angles first, or correct the header's sform"
+)
 VECTOR_KINDS = ("UC", "US", "SS", "F", "D")  # of ITK's Python package, for images with components
 
 
@@ -59,33 +65,33 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
 
     Returns:
         (C, *spatial) in the file's own dtype (wide unsigned types as the next signed one, up to int64), alpha
-        blended onto white. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres or None) and
-        index_to_physical of what was read, whose unit is the pixel of the file; file_shape and file_to_physical, the
-        same of the file at its full resolution.
+        blended onto white. ``affine`` places it in LPS: millimetres of medical formats, else pixels of the file at its
+        full resolution. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres of what was read,
+        or None), read_grid (``Grid`` of what was read), file_grid (of the file at its full resolution), and of a
+        section that was stored as a volume of one slice ``slice_of``, how it lies in that.
 
     Raises:
-        InputError: missing, unreadable or truncated file, NaN or infinite pixels, a side below 32 pixels (2-D),
-            no such channel.
+        InputError: missing, unreadable or truncated file, a sheared or impossible geometry, NaN or infinite pixels, a
+            side below 32 pixels (2-D), no such channel.
     """
-    # here, as importing MONAI takes seconds and 0.3 GB, which whole slides need not
-    from monai.data.meta_tensor import MetaTensor
-
     file = Path(path)
     if not file.is_file():
         raise InputError(f"image {file} does not exist")
     suffix = suffix_of(file)
-    step, shape = None, None
+    grid, size, more = None, None, dict[str, Any]()
     try:
         if suffix in MEDICAL:
-            array, matrix = _read_medical(file)
-            size = None
+            array, whole, more = _read_medical(file)
         elif (longest is not None and is_large(file)) or suffix in SLIDES:
-            array, size, step, shape = _read_slide(file, longest)
+            array, size, whole, grid = _read_slide(file, longest)
         else:
             array, size = _read_tiff(file) if suffix in TIFF else _read_picture(file)
+            whole = Grid.of_pixels(array.shape[1:])
     except InputError:
         raise
     except UNREADABLE as error:
+        if "orthonormal" in str(error).lower():  # ITK's word for it
+            raise InputError(SHEARED.format(file=file)) from error
         raise InputError(f"image {file} can't be read, it may be damaged or cut off: {first_line(error)}") from error
     _check_pixels(array, file)
     if channel is not None:
@@ -96,33 +102,77 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
     # torch lacks most operations on unsigned 16 and 32 bit
     wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "bool": np.uint8}.get(name, array.dtype)
     tensor = torch.from_numpy(np.ascontiguousarray(array.astype(wide, copy=False)))
-    if suffix not in MEDICAL:
-        matrix = geometry.index_to_physical([1.0] * (array.ndim - 1))
+    grid = grid or whole
     meta = {
-        "filename": str(file), "dtype": name, "pixel_size": size,
-        "index_to_physical": matrix if step is None else matrix @ step,
-        "file_shape": shape or tuple(array.shape[1:]), "file_to_physical": matrix,
+        "filename": str(file), "dtype": name, "pixel_size": size, "read_grid": grid, "file_grid": whole, **more
     }  # fmt: skip
-    return MetaTensor(tensor, meta=meta)
+    return grid.on(tensor, meta)
 
 
 def file_pixel_size(image: MetaTensor) -> PixelSize | None:
     """(row, col) micrometres of a pixel of the file that ``image`` was read from, at full resolution."""
     if image.meta["pixel_size"] is None:
         return None
-    to_file = np.linalg.inv(image.meta["file_to_physical"]) @ image.meta["index_to_physical"]
-    rows, columns = np.array(image.meta["pixel_size"]) / np.diag(to_file)[:2]
+    read, file = image.meta["read_grid"], image.meta["file_grid"]
+    rows, columns = np.array(image.meta["pixel_size"]) * file.spacing / read.spacing
     return float(rows), float(columns)
 
 
-def _read_slide(file: Path, longest: float | None) -> tuple[Array, PixelSize | None, Matrix, tuple[int, ...]]:
-    """Pixels, their size, the matrix from them to those of the file, and the file's shape."""
+def read_labels(path: str | Path, image: Grid, longest: float | None = None) -> tuple[Array, Grid]:
+    """Read a label map, nearest pixels alone where it is large, and say where it lies.
+
+    Args:
+        path: the file.
+        image: grid of the file that it labels.
+        longest: as in ``read_image``.
+
+    Returns:
+        (1, *spatial) in the file's dtype, and its grid: by its own header where both are of medical formats, else it
+        covers the field of view of its image, in the same number of pixels or fewer.
+
+    Raises:
+        InputError: see ``read_image``; it has several channels, other dimensions or proportions than its image, or lies
+            elsewhere.
+    """
+    file = Path(path)
+    if longest is not None and file.is_file() and suffix_of(file) not in MEDICAL and is_large(file):
+        with open_slide(file) as slide:
+            shape = slide.levels[0]
+            factor = max(1, int(max(shape) // max(longest, 1)))
+            array: Array = np.moveaxis(read_strided(slide, factor), -1, 0)
+        own, header = Grid(shape, np.eye(3)), False
+    else:
+        found = read_image(file)
+        own, factor, header = found.meta["file_grid"], 1, found.meta["file_grid"].known and image.known
+        array = np.asarray(found.numpy()).astype(found.meta["dtype"])
+    if len(array) != 1:
+        raise InputError(f"label map {file} has {len(array)} channels; give one with a single channel")
+    sizes = " and ".join(" x ".join(str(side) for side in reversed(shape)) for shape in (own.shape, image.shape))
+    if len(own.shape) != len(image.shape):
+        raise InputError(f"label map {file} and its image have different numbers of dimensions: {sizes}")
+    if header:
+        if own.overlap(image) < LEAST_OVERLAP:
+            raise InputError(
+                f"label map {file} lies elsewhere than its image by its header: {own.overlap(image):.0%} of it are "
+                f"inside (sizes {sizes}); copy the image's geometry into it if they share their voxels"
+            )
+        return array, own
+    grid = image if own.shape == image.shape else image.level(own.shape)
+    # a smaller map of the same section has its proportions, to a pixel
+    if own.shape != image.shape and np.ptp(np.divide(image.shape, own.shape)) > max(image.shape) / min(own.shape) ** 2:
+        raise InputError(f"label map {file} and its image have different sizes: {sizes}")
+    return array, grid.strided(factor) if factor > 1 else grid
+
+
+def _read_slide(file: Path, longest: float | None) -> tuple[Array, PixelSize | None, Grid, Grid]:
+    """Pixels, their size, the file's grid and theirs."""
     with open_slide(file) as slide:
-        array, step = read_shrunk(slide, longest or max(slide.levels[0]))
-        rows, columns = (float(factor) for factor in np.diag(step)[:2])
+        whole = Grid.of_pixels(slide.levels[0])
+        array, grid = read_shrunk(slide, longest or max(slide.levels[0]), whole)
+        rows, columns = (float(step) for step in grid.spacing)
         size = slide.pixel_size
         own = None if size is None else (size[0] * rows, size[1] * columns)
-        return np.ascontiguousarray(np.moveaxis(array, -1, 0)), own, step, slide.levels[0]
+        return np.ascontiguousarray(np.moveaxis(array, -1, 0)), own, whole, grid
 
 
 def _check_pixels(array: Array, file: Path) -> None:
@@ -241,18 +291,53 @@ def _check_nifti_whole(file: Path) -> None:
         raise EOFError(f"{wanted - found} of {wanted} bytes are missing")
 
 
-def _read_medical(file: Path) -> tuple[Array, npt.NDArray[np.float64]]:
+def _read_medical(file: Path) -> tuple[Array, Grid, dict[str, Any]]:
+    """Pixels, their grid, and further meta entries."""
     if suffix_of(file).startswith(".nii"):
         _check_nifti_whole(file)
     image = _itk_image(file)
     array = np.asarray(itk.array_from_image(image))
-    dimensions = int(image.GetImageDimension())
     array = array[None] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(array, -1, 0)
     direction = np.asarray(itk.array_from_matrix(image.GetDirection()))
     matrix = geometry.index_to_physical(tuple(image.GetSpacing()), tuple(image.GetOrigin()), direction)
-    if dimensions == 3 and array.shape[1] == 1:  # a section stored as a one-slice volume
-        array, matrix = array[:, 0], np.delete(np.delete(matrix, 0, axis=1), 2, axis=0)
-    return array, matrix
+    try:
+        grid = Grid(array.shape[1:], matrix, "millimetre", known=_states_geometry(file))
+    except InputError as error:
+        raise InputError(f"image {file} has a header whose geometry can't be: {error}") from error
+    if grid.shear > LARGEST_SHEAR:
+        raise InputError(SHEARED.format(file=file))
+    if array.ndim == 4 and 1 in array.shape[1:]:  # a section stored as a volume of one slice
+        axis = array.shape[1:].index(1)
+        return array.take(0, 1 + axis), in_plane(grid, axis), {"slice_of": (grid, axis)}
+    return array, grid, {}
+
+
+def _states_geometry(file: Path) -> bool:
+    """Whether a header says where the image lies; a NIfTI file may leave it open."""
+    if not suffix_of(file).startswith(".nii"):
+        return True
+    header = cast(Any, nibabel.load(file)).header
+    try:
+        return int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
+    except (KeyError, ValueError, IndexError):  # NIfTI-2 and Analyze have them under other names or not at all
+        return True
+
+
+def in_plane(grid: Grid, axis: int) -> Grid:
+    """The 2-D grid of a volume's single slice: its own spacing, and its axes as they run in the plane they are nearest.
+
+    Args:
+        grid: 3-D, one voxel along ``axis``.
+        axis: of the array.
+    """
+    linear = np.delete(grid.matrix[:-1, :-1], axis, axis=1)
+    kept = np.delete(np.arange(3), int(np.abs(grid.matrix[:-1, axis]).argmax()))
+    flat = linear[kept]
+    # of an oblique slice the nearest rotation or reflection, so that the spacing stays
+    u, _, vt = np.linalg.svd(flat / np.linalg.norm(linear, axis=0))
+    matrix = np.eye(3)
+    matrix[:-1, :-1], matrix[:-1, -1] = (u @ vt) * np.linalg.norm(linear, axis=0), grid.matrix[:-1, -1][kept]
+    return Grid(tuple(np.delete(grid.shape, axis)), matrix, grid.unit, grid.known)
 
 
 def write_image(
@@ -260,6 +345,7 @@ def write_image(
     array: Array,
     index_to_physical: npt.NDArray[np.float64] | None = None,
     pixel_size: PixelSize | None = None,
+    slice_of: tuple[Grid, int] | None = None,
 ) -> None:
     """Write (C, *spatial) in the form that the suffix names, whole or not at all.
 
@@ -268,6 +354,8 @@ def write_image(
         array: its dtype is kept; PNG and JPEG take 8 (PNG also 16) bit and 1 or 3 channels.
         index_to_physical: (D+1, D+1), stored by the medical formats.
         pixel_size: (row, col) micrometres, stored by TIFF.
+        slice_of: the volume's grid and array axis that a 2-D image is the single slice of; the medical formats then
+            store that volume again.
 
     Raises:
         InputError: the format can't hold such an image, or the folder can't be written.
@@ -280,6 +368,8 @@ def write_image(
         raise InputError(f"{target}: can't be written, there is no folder {target.parent}")
     if suffix in MEDICAL:
         try:
+            if slice_of is not None and array.ndim == 3 and len(slice_of[0].shape) == 3:
+                array, index_to_physical = np.expand_dims(array, 1 + slice_of[1]), slice_of[0].matrix
             _write_medical(target, array, index_to_physical)
         except (OSError, RuntimeError, TypeError, LookupError) as error:
             what = f"{array.dtype} of shape {array.shape} as {suffix}"

@@ -22,6 +22,7 @@ import openslide
 import tifffile
 
 from custom_components.errors import InputError
+from custom_components.fields.grid import Grid
 from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, fits, pixel_size_of, suffix_of
 
 Array = npt.NDArray[Any]
@@ -297,24 +298,7 @@ def level_for(levels: Sequence[Shape], longest: float) -> int:
     return enough[-1] if enough else 0
 
 
-def level_matrix(whole: Shape, level: Shape) -> npt.NDArray[np.float64]:
-    """(3, 3) matrix from pixels of a level to those of level 0.
-
-    Levels are mostly shrunk by a whole number, rounded up or down at the border, which must not shift what is far
-    from it: such a number is found again. Any other level spans the field of view of level 0.
-    """
-    factors = []
-    for full, part in zip(whole, level, strict=True):
-        # powers of two first: of a level of few pixels other numbers would do as well
-        likely = [2 ** round(np.log2(full / part)), round(full / part)]
-        exact = [near for near in likely if near >= 1 and part in (full // near, -(-full // near))]
-        factors.append(float(exact[0]) if exact else full / part)
-    matrix = np.diag([*factors, 1.0])
-    matrix[:2, 2] = (np.array(factors) - 1) / 2
-    return matrix
-
-
-def read_shrunk(slide: Slide, longest: float, block: int = 2048) -> tuple[Array, npt.NDArray[np.float64]]:
+def read_shrunk(slide: Slide, longest: float, grid: Grid, block: int = 2048) -> tuple[Array, Grid]:
     """A whole slide, in memory bounded by the result and ``block``.
 
     The level nearest above ``longest`` is read; where that is still more than twice as large, its pixels are averaged
@@ -323,17 +307,35 @@ def read_shrunk(slide: Slide, longest: float, block: int = 2048) -> tuple[Array,
     Args:
         slide: open.
         longest: pixels of the longest side that the result has at least, or the slide's own if that is less.
+        grid: of level 0.
         block: side of what is read at once, pixels.
 
     Returns:
-        (H, W, channels), and the (3, 3) matrix from its pixels to those of level 0.
+        (H, W, channels), and its grid.
     """
     level = level_for(slide.levels, longest)
     height, width = slide.levels[level]
     factor = max(1, int(max(height, width) // max(longest, 1)))
     result = read_averaged(slide, level, factor, 0, 0, height, width, block)
-    squares = level_matrix((factor, factor), (1, 1))
-    return result, level_matrix(slide.levels[0], slide.levels[level]) @ squares
+    return result, grid.level(slide.levels[level]).averaged(factor)
+
+
+def read_strided(slide: Slide, factor: int, block: int = 2048) -> Array:
+    """Every ``factor``-th pixel of level 0 as ``Grid.strided`` places them, for label maps: nothing is averaged.
+
+    Returns:
+        (H, W, channels).
+    """
+    height, width = slide.levels[0]
+    first, step = (factor - 1) // 2, max(block // factor, 1) * factor
+    rows = []
+    for down in range(0, height, step):
+        parts = [
+            slide.read(0, down, right, min(step, height - down), min(step, width - right))[first::factor, first::factor]
+            for right in range(0, width, step)
+        ]
+        rows.append(np.concatenate(parts, axis=1))
+    return np.concatenate(rows)
 
 
 def read_averaged(

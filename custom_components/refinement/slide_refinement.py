@@ -23,13 +23,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from custom_components.errors import InputError, RegistrationError
-from custom_components.fields import affine_residual, compose, displacement_image, sample, warp
+from custom_components.fields import Grid, affine_residual, compose, displacement_image, sample, warp
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.patches import Patch, plan_patches
 from custom_components.inferers.residual import with_residual
 from custom_components.inferers.result import Estimate, PairImages, PairOrigin, Step
 from custom_components.outputs.native import open_image
-from custom_components.pairs import level_matrix
 from custom_components.refinement.slide_windows import SlideWindows
 from custom_components.refinement.windows import BlendedField, Box, box_of, boxes_of, wanted
 
@@ -133,11 +132,12 @@ class SlideRefinement:
         if origin is None or len(images.shape) != 2:
             raise InputError("windows are refined of 2-D images that were read from files")
         boxes = self._boxes()
-        shape, level = tuple(origin.fixed.meta["file_shape"]), self._level(images, origin)
-        to_file = level_matrix((1 << level, 1 << level), (1, 1))
-        patches = plan_patches([-(-side // (1 << level)) for side in shape], self.size, self.size - self.overlap)
+        file, level = origin.fixed.meta["file_grid"], self._level(images, origin)
+        grid = file.averaged(1 << level)
+        to_file = grid.to(file)
+        patches = plan_patches(grid.shape, self.size, self.size - self.overlap)
         with ExitStack() as stack:
-            windows = self._open(images, origin, estimate, to_file, stack)
+            windows = self._open(images, origin, estimate, grid, stack)
             blended = BlendedField(images.shape, windows.to_working, self.size, self.overlap)
             outcomes: Counter[str] = Counter()
             gains, moves = list[float](), list[float]()
@@ -179,16 +179,15 @@ class SlideRefinement:
     def _level(self, images: PairImages, origin: PairOrigin) -> int:
         if self.level is not None:
             return self.level
-        finer = max(origin.fixed.meta["file_shape"]) / (FINER * max(images.shape))
+        finer = max(origin.fixed.meta["file_grid"].shape) / (FINER * max(images.shape))
         return max(int(np.log2(max(finer, 1))), 0)
 
     def _open(
-        self, images: PairImages, origin: PairOrigin, estimate: Estimate, to_file: Matrix, stack: ExitStack
+        self, images: PairImages, origin: PairOrigin, estimate: Estimate, grid: Grid, stack: ExitStack
     ) -> Windows:
-        grid = np.asarray(origin.fixed.meta["file_to_physical"]) @ to_file
         # two voxels a side are enough of a field that does not move
-        still = displacement_image(torch.zeros(1, 2, 2, 2), grid, grid)
-        found = displacement_image(estimate.ddf, origin.fixed_grid, origin.moving_grid)
+        still = displacement_image(torch.zeros(1, 2, 2, 2), grid.matrix, grid.matrix)
+        found = displacement_image(estimate.ddf, origin.fixed_grid.matrix, origin.moving_grid.matrix)
 
         def side(name: str, displacement: Any) -> SlideWindows:
             image = getattr(origin, name)
@@ -200,7 +199,7 @@ class SlideRefinement:
             side("moving", found),
             images.fixed_mask,
             warp(images.moving_mask, estimate.ddf),
-            np.linalg.inv(origin.fixed_grid) @ grid,
+            grid.to(origin.fixed_grid),
             self.size,
         )
 

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from monai.data.meta_tensor import MetaTensor
 
+from custom_components.fields import Grid
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.outputs.carry_slide import source_level
 from custom_components.outputs.native import background_of, native_array
 from custom_components.outputs.warp_slide import SlideWarp
-from custom_components.pairs import Slide, level_matrix
+from custom_components.pairs import Slide
 from custom_components.pairs.slides import averaged
 from custom_components.transforms.grey import GreyRange, stain_independent_grey
 
-Matrix = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 
 
@@ -27,7 +27,7 @@ class SlideWindows:
         slide: open.
         image: the slide as read for the registration; its grey values and rim are those of the windows.
         displacement: displacement image, target -> slide.
-        grid: (3, 3) index_to_physical of the target at the resolution that is wanted.
+        grid: of the target at the resolution that is wanted.
         channel: of multi-channel images, this one alone.
         clip_limit: see ``stain_independent_grey``.
         tiles: likewise.
@@ -38,24 +38,23 @@ class SlideWindows:
         slide: Slide,
         image: MetaTensor,
         displacement: Any,
-        grid: Matrix,
+        grid: Grid,
         channel: int | None = None,
         clip_limit: float = 2.0,
         tiles: int = 8,
     ) -> None:
         array = native_array(image)
-        to_physical = np.asarray(image.meta["file_to_physical"])
-        level = source_level(slide, to_physical, grid)
-        source = to_physical @ level_matrix(slide.levels[0], slide.levels[level])
+        file = image.meta["file_grid"]
+        level = source_level(slide, file, grid)
+        source = file.level(slide.levels[level])
         # where the slide has no level of this resolution, pixels of a finer grid are averaged in squares
-        spacings = [np.linalg.norm(matrix[:2, :2], axis=0) for matrix in (grid, source)]
-        self.factor = max(1, int(np.min(spacings[0] / spacings[1]) + 0.01))
-        finer = grid @ np.linalg.inv(level_matrix((self.factor, self.factor), (1, 1)))
+        self.factor = max(1, int(np.min(grid.spacing / source.spacing) + 0.01))
         self.channel = None if slide.channels == len(array) else channel  # an image in memory has no other any more
         background = background_of(array)
         if self.channel is not None:
             background = background * slide.channels
-        self.warp = SlideWarp(slide, level, FieldBlocks(displacement, finer, source), 1, background)
+        field = FieldBlocks(displacement, grid.finer(self.factor).matrix, source.matrix)
+        self.warp = SlideWarp(slide, level, field, 1, background)
         self.span = GreyRange.of(array)
         self.clip_limit = clip_limit
         self.tiles = tiles

@@ -41,7 +41,7 @@ class StoredField:
         folder = self.results / origin.pair.id
         check_result(folder / "metrics.json", origin)
         image = read_displacement(folder / "displacement.mha")
-        ddf = image_to_ddf(image, origin.fixed_grid, origin.moving_grid, images.shape).to(images.fixed)
+        ddf = image_to_ddf(image, origin.fixed_grid.matrix, origin.moving_grid.matrix, images.shape).to(images.fixed)
         affine = np.eye(len(images.shape) + 1)
         affine[:-1] = best_affine(ddf).cpu().numpy()
         stage = Stage(self.name, perf_counter() - start, {"folder": str(folder)})
@@ -61,7 +61,7 @@ def check_result(info: Path, origin: PairOrigin) -> None:
     if metrics["unit"] != origin.unit:
         raise InputError(f"{info} counts in {metrics['unit']}s, but the images now in {origin.unit}s")
     for side, image in (("moving", origin.moving), ("fixed", origin.fixed)):
-        before, now = (tuple(shape) for shape in (metrics[f"{side}_grid"]["shape"], image.meta["file_shape"]))
+        before, now = (tuple(shape) for shape in (metrics[f"{side}_grid"]["shape"], image.meta["file_grid"].shape))
         if before != now:
             raise InputError(
                 f"{info} is of a {side} image of {before[1]} x {before[0]} pixels; "

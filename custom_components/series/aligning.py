@@ -234,8 +234,8 @@ def _write_stack(run: Run, root: Path) -> None:
     there = [(s, m) for s, m, path in zip(run.sections, run.metrics, run.paths, strict=True) if path]
     files = [file for section, _ in there if (file := warped_file(root / section.id)) is not None]
     reference = run.metrics[run.reference]
-    height, width = reference["fixed_grid"]["shape"]
+    height, width = reference["warped_grid"]["shape"]
     write_stack(
         root / "stack.ome.tif", files, [section.id for section, _ in there], [m["series"]["dtype"] for _, m in there],
-        (height, width), reference["fixed_pixel_size"],
+        (height, width), reference["warped_pixel_size"],
     )  # fmt: skip

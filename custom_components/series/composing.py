@@ -7,11 +7,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 
 from custom_components.engines.pair_evaluator import Data, images_of
-from custom_components.fields import Link, chain_ddf, invert
+from custom_components.fields import Grid, Link, chain_ddf, invert
 from custom_components.fields.geometry import Matrix
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import Registration, Stage
@@ -26,8 +25,8 @@ CHAINED_SIMILARITY = POOR_SIMILARITY / 2
 
 def grid_to_pixels(data: Data, side: str) -> Matrix:
     """(3, 3) matrix from voxels of the working grid of the ``side`` image to its full-resolution pixels."""
-    full, working = (data[key].meta["index_to_physical"] for key in (side, f"working_{side}"))
-    return np.asarray(np.linalg.inv(full) @ working, dtype=np.float64)
+    working = data[f"working_{side}"]
+    return Grid.of(working).to(working.meta["file_grid"])
 
 
 def compose_registration(data: Data, links: Sequence[Link], steps: Sequence[Stage] = ()) -> Registration:

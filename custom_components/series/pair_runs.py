@@ -10,7 +10,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 
 from custom_components import switches
@@ -18,7 +17,7 @@ from custom_components.bundle_config import read_bundle
 from custom_components.engines import PairEvaluator
 from custom_components.engines.pair_evaluator import Data, PairDataset
 from custom_components.errors import InputError
-from custom_components.fields import Link, read_displacement
+from custom_components.fields import Grid, Link, read_displacement
 from custom_components.handlers import RegistrationWriter
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import PairImages, Registration, Stage
@@ -176,7 +175,7 @@ class PairRuns:
             backwards: from ``moving`` to ``fixed``, by the inverse field.
         """
         metrics = self.metrics(fixed, moving)
-        sides = [np.array(metrics[f"{side}_grid"]["index_to_physical"]) for side in ("fixed", "moving")]
+        sides = [Grid.from_json(metrics[f"{side}_grid"]).matrix for side in ("fixed", "moving")]
         name = "inverse_displacement.mha" if backwards else "displacement.mha"
         image = read_displacement(self.folder_of(fixed, moving) / name)
         return Link(image, *(reversed(sides) if backwards else sides))

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from custom_components.metrics import PairTRE, aggregate
@@ -64,7 +63,7 @@ def write_preview(folder: Path) -> None:
     file = warped_file(folder)
     if file is None:
         return
-    image, _ = shrunk(native_array(read_image(file)), np.eye(3), PREVIEW)
+    image = shrunk(native_array(read_image(file, longest=PREVIEW)), PREVIEW)
     with atomic_path(folder / "preview.jpg") as partial:
         partial.write_bytes(draw.jpeg(draw.to_rgb(image)))
 

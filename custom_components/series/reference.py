@@ -42,16 +42,18 @@ def thumbnails(sections: Sequence[Section], channel: int | None = None) -> dict[
     small: dict[int, tuple[Tensor, float]] = {}
     for number, section in enumerate(sections):
         try:
-            image = read_image(section.image, channel)
+            image = read_image(section.image, channel, longest=SIZE)
         except InputError:
             continue
         if image.ndim == 3:
             scale = min(1.0, SIZE / max(image.shape[1:]))
-            small[number] = shrink(as_float(image), np.eye(3), scale)[0], scale
+            # of large slides no more than a coarse level was read, which is a part of the scale
+            read = image.shape[1] / image.meta["file_grid"].shape[0]
+            small[number] = shrink(as_float(image), scale), scale * read
     common = min((scale for _, scale in small.values()), default=1.0)
     parts: dict[int, tuple[Tensor, Tensor]] = {}
     for number, (values, scale) in small.items():
-        array = shrink(values, np.eye(3), common / scale)[0].numpy()
+        array = shrink(values, common / scale).numpy()
         try:
             parts[number] = (_tensor(stain_independent_grey(array)), _tensor(tissue_mask(array)))
         except InputError:
@@ -59,7 +61,7 @@ def thumbnails(sections: Sequence[Section], channel: int | None = None) -> dict[
     if not parts:
         return {}
     shape = common_shape([tuple(grey.shape[1:]) for grey, _ in parts.values()])
-    return {n: tuple(pad_to(part, np.eye(3), shape)[0][None] for part in two) for n, two in parts.items()}  # type: ignore[misc]
+    return {n: tuple(pad_to(part, shape)[None] for part in two) for n, two in parts.items()}  # type: ignore[misc]
 
 
 def _tensor(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:

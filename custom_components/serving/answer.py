@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from custom_components.annotations import carry_points
-from custom_components.fields import read_displacement
+from custom_components.fields import Grid, read_displacement
 from custom_components.pairs import Pair, read_geojson, read_points
 
 # of metrics.json; the images' paths on the server are none of a client's business
@@ -54,7 +54,7 @@ def answer_of(metrics: Mapping[str, Any], pair: Pair, folder: Path, url: str) ->
 
 def pixel_affine(metrics: Mapping[str, Any], field: Path) -> np.ndarray[Any, Any]:
     """(2, 3) fixed pixel (x, y, 1) -> moving pixel (x, y), the least-squares fit to a stored field."""
-    fixed, moving = (np.array(metrics[f"{side}_grid"]["index_to_physical"]) for side in ("fixed", "moving"))
+    fixed, moving = (Grid.from_json(metrics[f"{side}_grid"], metrics["unit"]) for side in ("fixed", "moving"))
     rows, columns = (np.linspace(0, side - 1, SAMPLES) for side in metrics["fixed_grid"]["shape"])
     places = np.stack([axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij")], axis=1)
     ends = carry_points(places, read_displacement(field), fixed, moving)

@@ -122,7 +122,7 @@ class StudyFigures:
     def _samples(self, rows: pd.DataFrame, pair: Pair) -> Figure:
         """A column of fixed and moving image, then one for each method's first seed: warped image, grid, difference."""
         images = ReadPaird(volumes=True)({"pair": pair})
-        to_physical = [images[side].meta["index_to_physical"] for side in ("fixed", "moving")]
+        to_physical = [images[side].meta["read_grid"].matrix for side in ("fixed", "moving")]
         fixed, moving = (_slice(np.asarray(images[side])) for side in ("fixed", "moving"))
         columns: list[list[Array]] = [[fixed, moving, np.abs(stretch(fixed) - stretch(moving))]]
         titles = [["fixed", "moving", "difference"]]

@@ -6,7 +6,7 @@ The idea, without ranges, is in Wodzinski and Mueller, MLMI 2020; the ranges are
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from monai.transforms import Randomizable, Transform
 from torch import Tensor
 
 from custom_components.errors import InputError
-from custom_components.fields import affine_to_ddf, warp
+from custom_components.fields import Grid, affine_to_ddf, warp
 
 Matrix = npt.NDArray[np.float64]
 KEYS = ("working_moving", "working_fixed", "mask_moving", "mask_fixed")
@@ -209,7 +209,7 @@ def recolour(image: Tensor, mask: Tensor, gamma: float, offset: float) -> Tensor
 class RandPairAugmentd(Randomizable, Transform):
     """``RandomPairAugmentation`` of a prepared pair, of the keys that the preparation writes.
 
-    ``index_to_physical`` of each image follows, so that points and fields still find their way; on a swap it goes
+    The ``affine`` of each image follows, so that points and fields still find their way; on a swap it goes
     with its image.
 
     Args:
@@ -249,15 +249,14 @@ class RandPairAugmentd(Randomizable, Transform):
             )
         shape = (tensors[0].shape[2], tensors[0].shape[3])
         draw = self.augmentation.draw(shape)
-        metas = [dict(getattr(data[key], "meta", {})) for key in self.keys]
+        parts = [data[key] if isinstance(data[key], MetaTensor) else MetaTensor(data[key]) for key in self.keys]
+        known = [(Grid.of(part), part.meta) for part in parts]
         if draw.swap:
-            metas = [metas[1], metas[0], metas[3], metas[2]]
+            known = [known[1], known[0], known[3], known[2]]
         result = dict(data)
         images = apply_draw(draw, *(as_plain(t) for t in tensors))
-        for key, image, meta, matrix in zip(self.keys, images, metas, draw.matrices(shape) * 2, strict=True):
-            if "index_to_physical" in meta:
-                meta["index_to_physical"] = meta["index_to_physical"] @ matrix
-            result[key] = MetaTensor(image[0], meta=meta)
+        for key, image, (grid, meta), matrix in zip(self.keys, images, known, draw.matrices(shape) * 2, strict=True):
+            result[key] = replace(grid, matrix=grid.matrix @ matrix).on(image[0], meta)
         return result
 
 

@@ -12,20 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, gaussian_filter
 
 from custom_components.errors import InputError
-from custom_components.fields import index_to_physical
-from custom_components.pairs import Pair, check_pair, file_pixel_size, is_large, open_slide, read_image, suffix_of
+from custom_components.fields import Grid
+from custom_components.pairs import (
+    Pair,
+    check_pair,
+    file_pixel_size,
+    is_large,
+    open_slide,
+    read_image,
+    read_labels,
+    suffix_of,
+)
 from custom_components.pairs.formats import MEDICAL
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
 from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
 
 Data = dict[Hashable, Any]
 SIDES = ("moving", "fixed")
+SQUARE = 0.02  # relative difference of a pixel's sides that counts as none
 SHOWN = 1800  # pixels of a slide's longest side, for the pictures of the report
 
 
@@ -67,15 +78,9 @@ class ReadPaird(Transform):
         if images["fixed"].ndim == 4:
             self._check_attached(pair)
         metric = all(image.meta["pixel_size"] is not None for image in images.values())
-        if metric:
-            for image in images.values():
-                rows, columns = file_pixel_size(image) or (1.0, 1.0)
-                to_file = np.linalg.inv(image.meta["file_to_physical"]) @ image.meta["index_to_physical"]
-                image.meta["file_to_physical"] = index_to_physical((columns, rows))
-                image.meta["index_to_physical"] = image.meta["file_to_physical"] @ to_file
         medical = all(suffix_of(getattr(pair, side)) in MEDICAL for side in SIDES)
         unit = "millimetre" if medical else "micrometre" if metric else "pixel"
-        return dict(data) | images | {"unit": unit}
+        return dict(data) | {side: _measured(image, unit) for side, image in images.items()} | {"unit": unit}
 
     def _read(self, file: Path) -> MetaTensor:
         longest: float | None = self.working_size
@@ -91,6 +96,16 @@ class ReadPaird(Transform):
         for file in (pair.moving_landmarks, pair.fixed_landmarks, pair.moving_annotations):
             if file is not None:
                 raise InputError(f"{file}: landmarks and annotations of volumes can't be carried, only label maps")
+
+
+def _measured(image: MetaTensor, unit: str) -> MetaTensor:
+    """The image with its grids in ``unit``, which is of both images of a pair."""
+    grids = {name: image.meta[name] for name in ("file_grid", "read_grid")}
+    if unit != grids["file_grid"].unit:
+        size = file_pixel_size(image) if unit == "micrometre" else None
+        # physical coordinates are x, y[, z]
+        grids = {name: grid.in_unit(unit, 1.0 if size is None else size[::-1]) for name, grid in grids.items()}
+    return Grid.on(grids["read_grid"], image, {**image.meta, **grids})
 
 
 class StainGreyd(MapTransform):
@@ -115,8 +130,9 @@ class StainGreyd(MapTransform):
             array = image.numpy()
             mask = tissue_mask(array, name=str(image.meta.get("filename", key)))
             grey = stain_independent_grey(array, self.clip_limit, self.tiles)
-            result[f"working_{key}"] = MetaTensor(as_float(_tensor(grey)), meta=image.meta)
-            result[f"mask_{key}"] = MetaTensor(as_float(_tensor(mask)), meta=image.meta)
+            grid = Grid.of(image)
+            result[f"working_{key}"] = grid.on(_tensor(grey), image.meta)
+            result[f"mask_{key}"] = grid.on(_tensor(mask), image.meta)
         return result
 
 
@@ -153,9 +169,59 @@ class GreyScaled(MapTransform):
             if top <= bottom:
                 raise InputError(f"{image.meta.get('filename', key)}: the image has no contrast")
             scaled = np.clip((grey - bottom) / (top - bottom), 0, 1) * mask
-            result[f"working_{key}"] = MetaTensor(as_float(_tensor(scaled)), meta=image.meta)
-            result[f"mask_{key}"] = MetaTensor(as_float(_tensor(mask)), meta=image.meta)
+            grid = Grid.of(image)
+            result[f"working_{key}"] = grid.on(_tensor(scaled), image.meta)
+            result[f"mask_{key}"] = grid.on(_tensor(mask), image.meta)
         return result
+
+
+class OntoFixedd(Transform):
+    """Resample the moving working image and its mask onto the fixed one's grid, through physical space.
+
+    For methods that take two images on one grid: what the headers say of orientation, spacing, obliqueness and field of
+    view is then done before they start. Files that don't state where they lie are left as they are.
+
+    Args:
+        least_overlap: share of the smaller field of view that must lie in the other.
+    """
+
+    def __init__(self, least_overlap: float = 0.25) -> None:
+        self.least_overlap = least_overlap
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Expect ``working_moving``, ``mask_moving`` and ``working_fixed``.
+
+        Raises:
+            InputError: the fields of view lie apart.
+        """
+        result = dict(data)
+        moving, fixed = (Grid.of(result[f"working_{side}"]) for side in SIDES)
+        if moving.same_space(fixed) or not (moving.known and fixed.known):
+            return result
+        overlap = max(moving.overlap(fixed), fixed.overlap(moving))
+        if overlap < self.least_overlap:
+            names = " and ".join(str(result[f"working_{side}"].meta.get("filename", side)) for side in SIDES)
+            apart = float(np.linalg.norm(moving.corners.mean(axis=0) - fixed.corners.mean(axis=0)))
+            raise InputError(
+                f"{names} lie apart by their headers: only {overlap:.0%} of the smaller field of view is in the other, "
+                f"the centres are {apart:.0f} mm from each other. If they do show the same, align their headers first"
+            )
+        for name in ("working_moving", "mask_moving"):
+            result[name] = fixed.on(resampled(result[name].numpy(), moving, fixed), result[name].meta)
+        return result
+
+
+def resampled(image: np.ndarray[Any, Any], grid: Grid, onto: Grid) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """(C, *spatial) from one grid onto another, linear, zero outside, free of aliasing where the other is coarser."""
+    step = onto.to(grid)
+    # voxels of the image that a voxel of the other grid is wide, along each axis of the image
+    widths = np.abs(step[:-1, :-1]).max(axis=1)
+    sigma = np.where(widths > 1.05, np.sqrt(np.maximum(widths**2 - 1, 0)) / 2, 0)
+    parts = [
+        affine_transform(gaussian_filter(part, sigma), step, output_shape=onto.shape, order=1, output=np.float32)
+        for part in image.astype(np.float32)
+    ]
+    return np.stack(parts)
 
 
 class ReadLabels(MapTransform):
@@ -175,29 +241,26 @@ class ReadLabels(MapTransform):
         """Expect ``pair`` and, on its final grid, ``working_<key>``.
 
         Raises:
-            InputError: a label map is wrong, or lies on another grid than its image.
+            InputError: a label map is wrong, or does not belong to its image, see ``read_labels``.
         """
         result = dict(data)
         for key in self.key_iterator(result):
             file = getattr(result["pair"], f"{key}_labels")
             if file is None:
                 continue
-            labels, image = read_image(file), result[key]
-            if labels.shape[1:] != image.shape[1:]:
-                sizes = f"{tuple(labels.shape[1:])} and {tuple(image.shape[1:])}"
-                raise InputError(f"labels {file} and their image have different sizes: {sizes}")
-            found = labels[0].numpy()
+            labels, grid = read_labels(file, result[key].meta["file_grid"])
+            found = labels[0]
             if self.values is not None:
                 found = sum(index * (found == value) for index, value in enumerate(self.values))
             working = result[f"working_{key}"]
-            step = np.linalg.inv(image.meta["index_to_physical"]) @ working.meta["index_to_physical"]
-            onto = affine_transform(found, step, output_shape=tuple(working.shape[1:]), order=0, output=np.float32)
-            result[f"labels_{key}"] = MetaTensor(as_float(_tensor(onto)), meta=working.meta)
+            target = Grid.of(working)
+            onto = affine_transform(found, target.to(grid), output_shape=target.shape, order=0, output=np.float32)
+            result[f"labels_{key}"] = target.on(_tensor(onto), working.meta)
         return result
 
 
 class WorkingSized(MapTransform):
-    """Shrink ``keys`` together to the working resolution, into ``working_<key>``.
+    """Shrink ``keys`` together to the working resolution, into ``working_<key>``; pixels of sections become square.
 
     Args:
         keys: images (C, H, W) of one pair.
@@ -220,14 +283,27 @@ class WorkingSized(MapTransform):
         result = dict(data)
         images = [result[key] for key in self.key_iterator(result)]
         # of the files: slides may have been read at levels that differ
-        shapes = [tuple(image.meta["file_shape"]) for image in images]
+        shapes = [image.meta["file_grid"].shape for image in images]
         sizes = [file_pixel_size(image) for image in images]
         scales = working_scale(shapes, sizes, self.working_size, self.micrometres_per_pixel)
-        for key, image, shape, scale in zip(self.key_iterator(result), images, shapes, scales, strict=True):
-            left = min(1.0, scale * max(shape) / max(image.shape[1:]))
-            small, matrix = shrink(as_float(image), image.meta["index_to_physical"], left)
-            result[f"working_{key}"] = MetaTensor(small, meta={**image.meta, "index_to_physical": matrix})
+        for key, image, scale in zip(self.key_iterator(result), images, scales, strict=True):
+            grid, file = Grid.of(image), image.meta["file_grid"]
+            # by the volume of a pixel: rotations and crops that a config puts before this don't change it
+            read = float(np.prod(grid.spacing / file.spacing)) ** (1 / len(grid.shape))
+            factors = min(1.0, scale * read) * _squaring(image)
+            result[f"working_{key}"] = grid.shrunk(factors).on(shrink(as_float(image), factors), image.meta)
         return result
+
+
+def _squaring(image: MetaTensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(D,) factors <= 1 that make the pixels of a section square: a rotation of other pixels would be no rotation."""
+    grid, size = Grid.of(image), image.meta["pixel_size"]
+    if len(grid.shape) == 2 and size is not None:
+        # where the unit is the pixel, its sides are still known
+        stretch = np.array(size) / image.meta["read_grid"].spacing
+        grid = grid.in_unit(grid.unit, stretch[::-1])
+    sides = grid.spacing / grid.spacing.max()
+    return sides if len(sides) == 2 and sides.min() < 1 - SQUARE else np.ones(len(sides))
 
 
 class CommonPadd(MapTransform):
@@ -252,10 +328,9 @@ class CommonPadd(MapTransform):
         for key in keys:
             for name in (f"working_{key}", f"mask_{key}"):
                 image = result[name]
-                padded, matrix = pad_to(as_float(image), image.meta["index_to_physical"], shape)
-                result[name] = MetaTensor(padded, meta={**image.meta, "index_to_physical": matrix})
+                result[name] = Grid.of(image).padded(shape).on(pad_to(as_float(image), shape), image.meta)
         return result
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Any:
-    return MetaTensor(np.ascontiguousarray(array[None], dtype=np.float32))
+    return torch.from_numpy(np.ascontiguousarray(array[None], dtype=np.float32))

@@ -1,23 +1,16 @@
-"""From the image as read to the grid that the method works on, the way back remembered in one matrix.
-
-``meta["index_to_physical"]`` of every image maps its array indices to physical coordinates; each step here multiplies
-it, so the field's way to disk needs to know nothing of scaling and padding.
-"""
+"""From the image as read to the size that the method works on; ``fields.Grid`` remembers the way back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from custom_components.errors import InputError
-from custom_components.fields import grid_change
 
-Matrix = npt.NDArray[np.float64]
 LEAST = {2: 64, 3: 32}  # voxels of a working image's longest side, by its dimensions
 
 
@@ -56,41 +49,36 @@ def working_scale(
     for size in pixel_sizes:
         if size is None:
             raise InputError("micrometres_per_pixel needs files that state their pixel size; give working_size instead")
-        scales.append(min(1.0, float(np.mean(size)) / micrometres_per_pixel))
+        scales.append(min(1.0, float(np.max(size)) / micrometres_per_pixel))
     return scales
 
 
-def shrink(image: Tensor, matrix: Matrix, scale: float, mode: str = "area") -> tuple[Tensor, Matrix]:
-    """Resample (C, *spatial) by ``scale`` <= 1, the field of view kept; returns the image and its index_to_physical.
+def shrink(image: Tensor, scale: float | Sequence[float], mode: str = "area") -> Tensor:
+    """Resample (C, *spatial) by ``scale`` <= 1, the field of view kept, as ``Grid.shrunk`` does.
 
     Args:
         image: float.
-        matrix: (D+1, D+1) index_to_physical of ``image``.
-        scale: new size over old size.
+        scale: new size over old size, one or one an axis.
         mode: "area" averages, "nearest-exact" keeps masks.
     """
-    shape = tuple(max(1, round(side * scale)) for side in image.shape[1:])
-    if shape == tuple(image.shape[1:]):
-        return image, matrix
-    return F.interpolate(image[None], shape, mode=mode)[0], matrix @ grid_change(shape, image.shape[1:])
+    scales = np.broadcast_to(np.asarray(scale, dtype=np.float64), (image.ndim - 1,))
+    shape = tuple(max(1, round(side * float(s))) for side, s in zip(image.shape[1:], scales, strict=True))
+    return image if shape == tuple(image.shape[1:]) else F.interpolate(image[None], shape, mode=mode)[0]
 
 
-def pad_to(image: Tensor, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Tensor, Matrix]:
-    """Centre (C, *spatial) in ``shape`` with zeros around it; returns the image and its index_to_physical.
+def pad_to(image: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Centre (C, *spatial) in ``shape`` with zeros around it, as ``Grid.padded`` does.
 
     Raises:
         InputError: the image is larger than ``shape``.
     """
-    before: list[int] = []
     pads: list[int] = []
     for side, wanted in zip(image.shape[1:], shape, strict=True):
         if side > wanted:
             raise InputError(f"an image of {tuple(image.shape[1:])} does not fit into {shape}")
-        before.append((wanted - side) // 2)
-        pads = [before[-1], wanted - side - before[-1], *pads]  # the last axis comes first
-    step = np.eye(len(shape) + 1)
-    step[:-1, -1] = -np.array(before)
-    return F.pad(image, pads), matrix @ step
+        before = (wanted - side) // 2
+        pads = [before, wanted - side - before, *pads]  # the last axis comes first
+    return F.pad(image, pads)
 
 
 def common_shape(shapes: Sequence[tuple[int, ...]], margin: int = 16, multiple: int = 32) -> tuple[int, ...]:

@@ -1,0 +1,42 @@
+"""A field moved onto a grid that ITK can hold and blocks can be read from: parallel to the image that it belongs to."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from custom_components.fields.affine import affine_residual
+from custom_components.fields.geometry import apply_matrix
+from custom_components.fields.grid import Grid
+from custom_components.fields.invert import best_affine
+from custom_components.fields.lookup import lookup
+
+
+def upright(ddf: Tensor, fixed: Grid, moving: Grid, image: Grid) -> tuple[Tensor, Grid]:
+    """The field on a grid parallel to ``image``; the field itself where its grid is that already.
+
+    A working grid that was flipped, turned or sheared by a transform is not: ITK's images can't be sheared, and slides
+    are carried over by rows and columns. Beyond its border the field goes on with its best affine.
+
+    Args:
+        ddf: (1, D, *spatial), voxels, fixed -> moving working grid.
+        fixed: working grid of the fixed image.
+        moving: working grid of the moving image.
+        image: the fixed image as it was read.
+
+    Returns:
+        The field, voxels of the returned grid -> voxels of ``moving``, as displacements between the two's indices.
+    """
+    if fixed.parallel_to(image):
+        return ddf, fixed
+    pixels = float(np.prod(fixed.spacing / image.spacing)) ** (1 / len(image.shape))
+    grid = image.shrunk(min(1.0, 1 / pixels))
+    affine = best_affine(ddf)
+    residual = affine_residual(affine, ddf)
+    square = np.eye(len(grid.shape) + 1)
+    square[:-1] = affine.cpu().numpy()
+    index = np.stack([axis.ravel() for axis in np.indices(grid.shape)], axis=1).astype(np.float64)
+    places = apply_matrix(grid.to(fixed), index)
+    moved = apply_matrix(square, places + lookup(residual, torch.from_numpy(places)).cpu().double().numpy())
+    return torch.from_numpy((moved - index).T.reshape(1, -1, *grid.shape)).to(ddf), grid

@@ -1,0 +1,75 @@
+"""Where ITK's own readers put the pixels of a file, so that transform.h5 fits the very files of the pair.
+
+ITK reads the spacing of TIFF, PNG and JPEG from their resolution, in millimetres, whatever the fields on disk count in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import itk
+import numpy as np
+import numpy.typing as npt
+
+from custom_components.fields import Grid, apply_matrix, index_to_physical, matrix_of
+from custom_components.fields.itk_bridge import set_geometry
+
+Matrix = npt.NDArray[np.float64]
+
+
+def itk_matrix(path: str | Path, grid: Grid, pixel_size: tuple[float, float] | None) -> Matrix:
+    """(D+1, D+1) index -> physical, as ITK, SimpleITK and 3D Slicer have it of a file they read.
+
+    Args:
+        path: the file.
+        grid: of the file at full resolution.
+        pixel_size: (row, col) micrometres, for a form that ITK can't read: it then counts in millimetres, and in
+            pixels where the size is unknown.
+    """
+    dimensions = len(grid.shape)
+    fallback = np.eye(dimensions + 1)
+    size = (1.0,) * dimensions if pixel_size is None else tuple(step / 1000 for step in pixel_size)
+    fallback = index_to_physical(size[::-1])
+    header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if header is None:
+        return grid.matrix if grid.known else fallback
+    try:
+        header.SetFileName(str(path))
+        header.ReadImageInformation()
+    except RuntimeError:
+        return grid.matrix if grid.known else fallback
+    found = int(header.GetNumberOfDimensions())
+    if found != dimensions or grid.known:  # pages of a pyramid taken for slices; a slice of a volume lies in its plane
+        if grid.known:
+            return grid.matrix
+        if found < dimensions:
+            return fallback
+    axes = range(dimensions)
+    spacing = [float(header.GetSpacing(axis)) or 1.0 for axis in axes]
+    origin = [float(header.GetOrigin(axis)) for axis in axes]
+    direction = np.array([[float(header.GetDirection(axis)[row]) for axis in axes] for row in axes])
+    return index_to_physical(spacing, origin, direction)
+
+
+def in_itk_space(displacement: Any, fixed: tuple[Grid, Matrix], moving: tuple[Grid, Matrix]) -> Any:
+    """A displacement image between the physical spaces that ITK's readers give the two files.
+
+    Args:
+        displacement: fixed -> moving, physical units of the grids.
+        fixed: grid of the file, and ``itk_matrix`` of it.
+        moving: the same of the moving file.
+    """
+    to_fixed, to_moving = (matrix @ np.linalg.inv(grid.matrix) for grid, matrix in (fixed, moving))
+    own = matrix_of(displacement)
+    vectors = np.asarray(itk.array_from_image(displacement), dtype=np.float64)
+    dimensions = vectors.ndim - 1
+    index = np.stack([axis.ravel() for axis in np.indices(vectors.shape[:-1])], axis=1).astype(np.float64)
+    start = apply_matrix(own, index)
+    moved = apply_matrix(to_moving, start + vectors.reshape(-1, dimensions)) - apply_matrix(to_fixed, start)
+    image = itk.image_from_array(
+        np.ascontiguousarray(moved.reshape(vectors.shape), dtype=np.float32),
+        ttype=itk.Image[itk.Vector[itk.F, dimensions], dimensions],
+    )
+    set_geometry(image, to_fixed @ own)
+    return image
