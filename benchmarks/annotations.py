@@ -32,7 +32,7 @@ from custom_components.annotations import (
     carry_geojson_file,
     follow_bends,
 )
-from custom_components.fields import displacement_image, index_to_physical, invert
+from custom_components.fields import Grid, displacement_image, index_to_physical, invert
 from custom_components.pairs import write_geojson
 
 Points = npt.NDArray[np.float64]
@@ -95,15 +95,14 @@ class KnownSlide:
         """(fixed -> moving, moving -> fixed) through the stored fields."""
         size = self.side // self.shrink
         place = (self.shrink - 1) / 2
-        working, pixels = index_to_physical([self.shrink] * 2, [place] * 2), index_to_physical([1.0, 1.0])
+        working, pixels = index_to_physical([self.shrink] * 2, [place] * 2), Grid.of_pixels((self.side, self.side))
         index = np.stack(np.indices((size, size)), axis=-1).reshape(-1, 2)
         shift = (self.to_moving(index * float(self.shrink) + place) - place) / self.shrink - index
         ddf = torch.from_numpy(shift.T.reshape(1, 2, size, size)).float()
         fields = displacement_image(ddf, working, working), displacement_image(invert(ddf)[0], working, working)
-        shapes = (self.side, self.side), (self.side, self.side)
         return (
-            PointMap(fields[0], pixels, pixels, *shapes, source="fixed", target="moving"),
-            PointMap(fields[1], pixels, pixels, *shapes),
+            PointMap(fields[0], pixels, pixels, source="fixed", target="moving"),
+            PointMap(fields[1], pixels, pixels),
         )
 
 

@@ -33,7 +33,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from benchmarks.defects_table import markdown
 from custom_components.annotations import carry_points
 from custom_components.errors import InputError
-from custom_components.fields import read_displacement
+from custom_components.fields import Grid, read_displacement
 from custom_components.pairs import (
     Pair,
     check_landmark_counts,
@@ -225,9 +225,9 @@ def landmark_errors(pair: Pair, table: Path, near: float, folder: Path | None = 
     check_landmark_counts(moving, fixed, (pair.moving_landmarks, pair.fixed_landmarks))
     carried = fixed
     if folder is not None:
-        grids = json.loads((folder / "metrics.json").read_text())
-        matrices = [np.array(grids[f"{side}_grid"]["index_to_physical"]) for side in ("fixed", "moving")]
-        carried = carry_points(fixed, read_displacement(folder / "displacement.mha"), *matrices)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        grids = (Grid.from_json(metrics[f"{side}_grid"], metrics["unit"]) for side in ("fixed", "moving"))
+        carried = carry_points(fixed, read_displacement(folder / "displacement.mha"), *grids)
     errors = np.linalg.norm(carried - moving, axis=1)
     found = {"tre": float(errors.mean()), "near": float("nan"), "far": float("nan")}
     distance = distance_to_defect(pair, table, fixed)

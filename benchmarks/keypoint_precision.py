@@ -27,7 +27,7 @@ from scipy.spatial import Delaunay, QhullError, cKDTree
 from torch import Tensor
 
 from custom_components.errors import InputError
-from custom_components.fields import apply_matrix
+from custom_components.fields import Grid, apply_matrix
 from custom_components.matching import DeepKeypointMatcher, Matcher, PointPairs, XFeatDescriptor
 from custom_components.pairs import Pair, read_pairs, read_points
 from custom_components.transforms import CommonPadd, ReadPaird, StainGreyd, WorkingSized
@@ -146,8 +146,8 @@ def prepared(pair: Pair, working_size: int) -> Prepared:
     data = prepare({"pair": pair})
     marks = []
     for side, file in zip(SIDES, (pair.moving_landmarks, pair.fixed_landmarks), strict=True):
-        to_working = np.linalg.inv(data[f"working_{side}"].meta["index_to_physical"])
-        marks.append(apply_matrix(to_working @ data[side].meta["index_to_physical"], read_points(file)))
+        working = data[f"working_{side}"]
+        marks.append(apply_matrix(working.meta["file_grid"].to(Grid.of(working)), read_points(file)))
     count = min(len(marks[0]), len(marks[1]))
     images = [data[f"working_{side}"].as_tensor()[None] for side in SIDES]
     mask = data["mask_fixed"].as_tensor()[0].numpy() > 0.5

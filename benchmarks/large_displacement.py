@@ -40,6 +40,7 @@ from custom_components.bundle_config import read_bundle
 from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import (
+    Grid,
     displacement_image,
     folding_share,
     index_to_physical,
@@ -177,10 +178,10 @@ def carry_bundle(moving: Image, fixed: Image, points: Floats, *, parser: ConfigP
     start = perf_counter()
     found = inferer(images)
     seconds = perf_counter() - start
-    grids = {name: data[name].meta["index_to_physical"] for name in ("moving", "fixed")}
-    working = {name: data[f"working_{name}"].meta["index_to_physical"] for name in ("moving", "fixed")}
-    backward = displacement_image(found.inverse, working["moving"], working["fixed"])
-    return Carried(carry_points(points, backward, grids["moving"], grids["fixed"]), folding_share(found.ddf), seconds)
+    working = [data[f"working_{name}"] for name in ("moving", "fixed")]
+    backward = displacement_image(found.inverse, *(Grid.of(image).matrix for image in working))
+    carried = carry_points(points, backward, *(image.meta["file_grid"] for image in working))
+    return Carried(carried, folding_share(found.ddf), seconds)
 
 
 def method_of(text: str) -> tuple[str, Baseline]:

@@ -2,8 +2,8 @@
 
     python -m custom_components.slicer out/IHC_to_HE
 
-writes ``slicer_transform.h5`` beside the field: fixed -> moving in the result's unit, LPS, as ``transform.h5``, with
-nothing moved along z.
+writes ``slicer_transform.h5`` beside the field: ``transform.h5``, fixed -> moving in the coordinates in which 3D Slicer
+opens the pair's own files, with nothing moved along z.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import itk
 import numpy as np
 
 from custom_components.errors import InputError
-from custom_components.fields import read_displacement, write_transform
-from custom_components.fields.itk_bridge import matrix_of
+from custom_components.fields import read_transform, write_transform
 from custom_components.pairs import atomic_path
 
 SLICES = 3  # at z -1, 0 and 1, so that a section at 0 lies inside and not on the border
@@ -56,9 +55,10 @@ def export(folder: str) -> str:
     if (root / "displacement.nii.gz").is_file():
         raise InputError(f"{root} is a registration of volumes; its transform.h5 is a 3-D transform already")
     target = root / "slicer_transform.h5"
-    field = read_displacement(root / "displacement.mha")
-    if matrix_of(field).shape != (3, 3):
-        raise InputError(f"{root / 'displacement.mha'} is a 3-D field already; give it to 3D Slicer as it is")
+    transform = read_transform(root / "transform.h5")
+    if transform.GetInputSpaceDimension() != 2:
+        raise InputError(f"{root / 'transform.h5'} is a 3-D transform already; give it to 3D Slicer as it is")
+    field = transform.GetDisplacementField()
     with atomic_path(target) as partial:
         write_transform(partial, slab(field))
     return str(target)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from custom_components.errors import InputError
-from custom_components.fields import displacement_image, index_to_physical, read_transform, write_displacement
+from custom_components.fields import displacement_image, index_to_physical, read_transform, write_transform
 from custom_components.fields.itk_bridge import displacement_transform
 from custom_components.slicer import export
 
@@ -19,7 +19,7 @@ def field(tmp_path):
     ddf = torch.stack([torch.sin(columns / 5), 2 + torch.cos(rows / 4)])[None]
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
     image = displacement_image(ddf, index_to_physical([0.5, 2.0], [3.0, -4.0], turn), index_to_physical([1.0, 1.0]))
-    write_displacement(tmp_path / "displacement.mha", image)
+    write_transform(tmp_path / "transform.h5", image)
     return image
 
 
@@ -33,7 +33,7 @@ def test_points_of_the_section_go_where_the_flat_transform_sends_them(field, tmp
 
 
 def test_other_folders_are_refused_with_the_reason(tmp_path):
-    with pytest.raises(InputError, match=r"displacement\.mha does not exist"):
+    with pytest.raises(InputError, match=r"transform\.h5 does not exist"):
         export(str(tmp_path))
     (tmp_path / "displacement.nii.gz").touch()
     with pytest.raises(InputError, match="volumes"):

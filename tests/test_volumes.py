@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from custom_components.apply import carry
 from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError
-from custom_components.fields import index_to_physical, read_displacement, transform_points
+from custom_components.fields import Grid, index_to_physical, read_displacement, transform_points
 from custom_components.inferers import Chain
 from custom_components.inferers.residual import with_residual
 from custom_components.inferers.result import Estimate, PairImages
@@ -79,7 +79,7 @@ def test_a_volume_is_registered_written_and_carried(pair, tmp_path) -> None:
     assert metrics["folding_share"] == 0
     warped, fixed = read_image(folder / "warped.nii.gz"), read_image(pair.fixed)
     assert torch.allclose(warped, fixed, atol=1e-2)
-    np.testing.assert_allclose(warped.meta["index_to_physical"], fixed.meta["index_to_physical"], atol=1e-5)
+    np.testing.assert_allclose(Grid.of(warped).matrix, Grid.of(fixed).matrix, atol=1e-5)
     forward = read_displacement(folder / "displacement.nii.gz")
     point = np.array([[10.0, 30.0, 40.0]])
     moved = transform_points(forward, point) - point
@@ -102,11 +102,11 @@ def test_a_shrunken_volume_gives_the_same_physical_field(pair) -> None:
     assert shrunk["working_fixed"].shape == (1, 40, 48, 56)
     for ready in (data, shrunk):
         # the brightest voxel keeps its place in the file's millimetres
-        working, matrix = ready["working_fixed"], ready["working_fixed"].meta["index_to_physical"]
+        working, matrix = ready["working_fixed"], Grid.of(ready["working_fixed"]).matrix
         index = np.array(np.unravel_index(int((working[0] >= 1).float().argmax()), working.shape[1:]))
         place = matrix @ np.append(index, 1)
         fixed = read_image(pair.fixed)
-        voxel = np.linalg.inv(fixed.meta["index_to_physical"]) @ place
+        voxel = np.linalg.inv(Grid.of(fixed).matrix) @ place
         row = tuple(round(v) for v in voxel[:3])
         assert fixed[(0, *row)] >= np.percentile(fixed, 99)
 
@@ -116,7 +116,7 @@ def test_label_maps_come_onto_the_working_grid(values, pair, tmp_path) -> None:
     labels = np.zeros((1, *SHAPE), np.uint8)
     labels[:, :20], labels[:, 20:, :24], labels[:, :, :, :28] = 7, 9, 3
     file = tmp_path / "classes.nii.gz"
-    write_image(file, labels, read_image(pair.fixed).meta["index_to_physical"])
+    write_image(file, labels, Grid.of(read_image(pair.fixed)).matrix)
     named = select_pairs(moving=pair.moving, fixed=pair.fixed, fixed_labels=file)[0]
     data = ReadLabels(KEYS, values)(prepared(named))
     assert "labels_moving" not in data

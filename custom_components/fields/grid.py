@@ -141,7 +141,7 @@ class Grid:
 
     def strided(self, factor: int) -> Grid:
         """Every ``factor``-th pixel, the middle one (of an even number the one before) of each block."""
-        shape = [-(-(side - (factor - 1) // 2) // factor) for side in self.shape]
+        shape = [max(1, -(-(side - (factor - 1) // 2) // factor)) for side in self.shape]
         step = np.diag([*[float(factor)] * len(self.shape), 1.0])
         step[:-1, -1] = (factor - 1) // 2
         return self._moved(shape, step)
@@ -243,5 +243,5 @@ def _blocks(factors: Sequence[int]) -> Matrix:
 def _whole_factors(full: int, part: int) -> set[int]:
     """All whole numbers by which ``full`` pixels can have become ``part``, the last block dropped or kept."""
     low, high = full / (part + 1), full / max(part - 1, 0.5)
-    near = range(max(1, int(low)), int(min(high, full)) + 2)
+    near = range(max(1, int(low)), int(high) + 2)
     return {f for f in near if part in (full // f, -(-full // f))}

@@ -193,7 +193,7 @@ def transform_points(image: Any, points: Matrix) -> Matrix:
     return np.asarray(points + np.stack(moved, axis=1))
 
 
-def _continued(image: Any, spatial: Sequence[int], matrix: Matrix) -> Any:
+def continued(image: Any, spatial: Sequence[int], matrix: Matrix) -> Any:
     """The displacement image, border values repeated until it covers a grid, as ``transform_points`` does.
 
     ITK takes the displacement outside the field's buffer for zero. Each side grows by the field's own size at
@@ -250,7 +250,7 @@ def resample(
         raise InputError(f"interpolation order is 0, 1 or 3, got {order}")
     if moving.ndim != len(fixed_spatial) + 1:
         raise InputError(f"a {len(fixed_spatial)}-D grid needs an image (C, *spatial), got {moving.shape}")
-    transform = displacement_transform(_continued(displacement, fixed_spatial, fixed_matrix))
+    transform = displacement_transform(continued(displacement, fixed_spatial, fixed_matrix))
     spacing, origin, direction = geometry_of(fixed_matrix)
     fill = np.broadcast_to(np.asarray(default_value, dtype=np.float64), (len(moving),))
     result = np.empty((len(moving), *fixed_spatial), dtype=moving.dtype)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from custom_components.fields import Grid, apply_matrix, index_to_physical, matrix_of
-from custom_components.fields.itk_bridge import set_geometry
+from custom_components.fields.itk_bridge import continued, set_geometry
 
 Matrix = npt.NDArray[np.float64]
 
@@ -28,24 +28,21 @@ def itk_matrix(path: str | Path, grid: Grid, pixel_size: tuple[float, float] | N
             pixels where the size is unknown.
     """
     dimensions = len(grid.shape)
-    fallback = np.eye(dimensions + 1)
     size = (1.0,) * dimensions if pixel_size is None else tuple(step / 1000 for step in pixel_size)
+    if grid.unit == "millimetre":  # read by ITK already; a section of one slice lies in its plane
+        return grid.matrix
     fallback = index_to_physical(size[::-1])
     header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
     if header is None:
-        return grid.matrix if grid.known else fallback
+        return fallback
     try:
         header.SetFileName(str(path))
         header.ReadImageInformation()
     except RuntimeError:
-        return grid.matrix if grid.known else fallback
-    found = int(header.GetNumberOfDimensions())
-    if found != dimensions or grid.known:  # pages of a pyramid taken for slices; a slice of a volume lies in its plane
-        if grid.known:
-            return grid.matrix
-        if found < dimensions:
-            return fallback
-    axes = range(dimensions)
+        return fallback
+    if int(header.GetNumberOfDimensions()) < dimensions:
+        return fallback
+    axes = range(dimensions)  # of pages that ITK takes for slices, those in the plane
     spacing = [float(header.GetSpacing(axis)) or 1.0 for axis in axes]
     origin = [float(header.GetOrigin(axis)) for axis in axes]
     direction = np.array([[float(header.GetDirection(axis)[row]) for axis in axes] for row in axes])
@@ -55,14 +52,16 @@ def itk_matrix(path: str | Path, grid: Grid, pixel_size: tuple[float, float] | N
 def in_itk_space(displacement: Any, fixed: tuple[Grid, Matrix], moving: tuple[Grid, Matrix]) -> Any:
     """A displacement image between the physical spaces that ITK's readers give the two files.
 
+    It covers all of the fixed file, beyond the border with its border value: ITK moves nothing outside of a field.
+
     Args:
         displacement: fixed -> moving, physical units of the grids.
         fixed: grid of the file, and ``itk_matrix`` of it.
         moving: the same of the moving file.
     """
     to_fixed, to_moving = (matrix @ np.linalg.inv(grid.matrix) for grid, matrix in (fixed, moving))
-    own = matrix_of(displacement)
-    vectors = np.asarray(itk.array_from_image(displacement), dtype=np.float64)
+    whole = continued(displacement, fixed[0].shape, fixed[0].matrix)
+    own, vectors = matrix_of(whole), np.asarray(itk.array_from_image(whole), dtype=np.float64)
     dimensions = vectors.ndim - 1
     index = np.stack([axis.ravel() for axis in np.indices(vectors.shape[:-1])], axis=1).astype(np.float64)
     start = apply_matrix(own, index)

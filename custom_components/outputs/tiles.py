@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from custom_components.fields import Grid
 from custom_components.outputs.pictures import RGB, contrast, jpeg, to_rgb
 from custom_components.outputs.pyramid import TILE, level_shapes
 from custom_components.pairs import Slide

@@ -10,6 +10,7 @@ from custom_components.transforms.dense_sift import DenseSIFT, dense_sift
 from custom_components.transforms.dictionary import (
     CommonPadd,
     GreyScaled,
+    OntoFixedd,
     ReadLabels,
     ReadPaird,
     StainGreyd,
@@ -31,6 +32,7 @@ __all__ = [
     "DenseSIFT",
     "Disturbedd",
     "GreyScaled",
+    "OntoFixedd",
     "RandKnownPaird",
     "RandPairAugmentd",
     "RandomDefect",

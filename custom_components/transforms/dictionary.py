@@ -179,7 +179,8 @@ class OntoFixedd(Transform):
     """Resample the moving working image and its mask onto the fixed one's grid, through physical space.
 
     For methods that take two images on one grid: what the headers say of orientation, spacing, obliqueness and field of
-    view is then done before they start. Files that don't state where they lie are left as they are.
+    view is then done before they start; both keep what lies in their common field of view alone. Files that don't state
+    where they lie are left as they are.
 
     Args:
         least_overlap: share of the smaller field of view that must lie in the other.
@@ -189,7 +190,7 @@ class OntoFixedd(Transform):
         self.least_overlap = least_overlap
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Expect ``working_moving``, ``mask_moving`` and ``working_fixed``.
+        """Expect ``working_<side>`` and ``mask_<side>`` of both.
 
         Raises:
             InputError: the fields of view lie apart.
@@ -206,8 +207,12 @@ class OntoFixedd(Transform):
                 f"{names} lie apart by their headers: only {overlap:.0%} of the smaller field of view is in the other, "
                 f"the centres are {apart:.0f} mm from each other. If they do show the same, align their headers first"
             )
+        seen = resampled(np.ones_like(result["mask_moving"].numpy()), moving, fixed) > 0.999
         for name in ("working_moving", "mask_moving"):
-            result[name] = fixed.on(resampled(result[name].numpy(), moving, fixed), result[name].meta)
+            result[name] = fixed.on(resampled(result[name].numpy(), moving, fixed) * seen, result[name].meta)
+        # where the moving image ends a network would pull in tissue from afar; shown neither, it moves nothing there
+        for name in ("working_fixed", "mask_fixed"):
+            result[name] = fixed.on(result[name].numpy() * seen, result[name].meta)
         return result
 
 

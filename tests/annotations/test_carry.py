@@ -14,7 +14,7 @@ from skimage.draw import polygon2mask
 
 from benchmarks.annotations import KnownSlide, cells, regions, true_outlines
 from custom_components.annotations import Coordinates, PointMap, carry_geojson, carry_points_told
-from custom_components.fields import displacement_image, index_to_physical, resample
+from custom_components.fields import Grid, displacement_image, index_to_physical, resample
 
 QUPATH, CENTRES = Coordinates(corner=True), Coordinates()
 PLAIN = index_to_physical([1.0, 1.0])
@@ -26,13 +26,13 @@ def affine_maps(matrix: np.ndarray, offset: np.ndarray, shape: tuple[int, int], 
     size = [side // spacing for side in shape]
     index = np.stack(np.indices(size), axis=-1).reshape(-1, 2).astype(np.float64)
     place = index * spacing + (spacing - 1) / 2
-    found = []
+    found, whole = [], Grid.of_pixels(shape)
     for ends, names in (
         (place @ matrix.T + offset, ("fixed", "moving")),
         ((place - offset) @ np.linalg.inv(matrix).T, ("moving", "fixed")),
     ):
         ddf = torch.from_numpy(((ends - place) / spacing).T.reshape(1, 2, *size))
-        found.append(PointMap(displacement_image(ddf, working, working), PLAIN, PLAIN, shape, shape, *names))
+        found.append(PointMap(displacement_image(ddf, working, working), whole, whole, *names))
     return found
 
 
@@ -171,7 +171,7 @@ def _folded(shape: tuple[int, int] = (256, 256)) -> PointMap:
     shift = np.where(columns < 100, 0, np.where(columns < 140, -4.0 * (columns - 100), -160.0))
     ddf = torch.zeros(1, 2, *shape, dtype=torch.float64)
     ddf[:, 1] = torch.from_numpy(shift)
-    return PointMap(displacement_image(ddf, PLAIN, PLAIN), PLAIN, PLAIN, shape, shape)
+    return PointMap(displacement_image(ddf, PLAIN, PLAIN), Grid.of_pixels(shape), Grid.of_pixels(shape))
 
 
 def test_folds_are_told_with_the_ids_and_leave_the_outline_as_it_is() -> None:
@@ -241,6 +241,6 @@ def test_the_map_is_called_a_few_times_for_any_number_of_cells(
 
 def test_the_step_is_half_the_fields_spacing_in_source_pixels(slide: KnownSlide) -> None:
     assert slide.maps[0].step == slide.shrink / 2
-    micrometres = index_to_physical([0.25, 0.25])
+    micrometres = Grid.of_pixels((144, 144), (0.25, 0.25))
     field = displacement_image(torch.zeros(1, 2, 9, 9), index_to_physical([4.0, 4.0]), index_to_physical([4.0, 4.0]))
-    assert PointMap(field, micrometres, micrometres, (144, 144), (144, 144)).step == 8
+    assert PointMap(field, micrometres, micrometres).step == 8

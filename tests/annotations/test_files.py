@@ -9,7 +9,7 @@ import torch
 
 from custom_components.annotations import Convention, PointMap, carry_geojson_file, carry_points_file
 from custom_components.errors import InputError
-from custom_components.fields import displacement_image, index_to_physical
+from custom_components.fields import Grid, displacement_image, index_to_physical
 from custom_components.pairs import read_geojson, read_point_table, write_geojson
 
 PLAIN = index_to_physical([1.0, 1.0])
@@ -21,7 +21,7 @@ def way() -> PointMap:
     """Twice as large: pixel (r, c) of the source is where (2 r, 2 c) of the target is."""
     rows, columns = np.indices((100, 100))
     ddf = torch.from_numpy(np.stack([rows, columns])[None].astype(float))
-    return PointMap(displacement_image(ddf, PLAIN, PLAIN), PLAIN, PLAIN, (100, 100), (200, 200))
+    return PointMap(displacement_image(ddf, PLAIN, PLAIN), Grid.of_pixels((100, 100)), Grid.of_pixels((200, 200)))
 
 
 def _carry_points(folder: Path, way: PointMap, text: str, **convention: Any) -> str:

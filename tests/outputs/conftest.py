@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from scipy.ndimage import gaussian_filter
 
+from custom_components.fields import Grid
 from custom_components.inferers.result import Registration, Stage
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.outputs.writer import write_registration
@@ -70,11 +70,11 @@ def make_case(tmp_path: Path) -> Callable[..., Case]:
             write_image(tmp_path / f"{side}{suffix}", array)
             image = read_image(tmp_path / f"{side}{suffix}")
             images[side] = image
-            small, matrix = shrink(torch.from_numpy(array.mean(0, keepdims=True) / 255).float(), np.eye(3), 0.5)
-            matrix = image.meta["index_to_physical"] @ matrix
+            small = shrink(torch.from_numpy(array.mean(0, keepdims=True) / 255).float(), 0.5)
+            grid = Grid.of(image).shrunk(0.5).cropped((0, 0), (56, 64))
             pad = torch.zeros(1, 56, 64)
             pad[:, : small.shape[1], : small.shape[2]] = small
-            images[f"working_{side}"] = MetaTensor(pad, meta={**image.meta, "index_to_physical": matrix})
+            images[f"working_{side}"] = grid.on(pad, image.meta)
             images[f"mask_{side}"] = (pad > 0).float()
         where = np.stack(np.meshgrid([30.0, 50.0, 70.0], [30.0, 60.0, 80.0], indexing="ij"), -1).reshape(-1, 2)
         write_points(tmp_path / "fixed_landmarks.csv", where)

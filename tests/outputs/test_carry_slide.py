@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from custom_components.errors import InputError
-from custom_components.fields import displacement_image, grid_change, index_to_physical, resample, smooth
+from custom_components.fields import Grid, displacement_image, grid_change, resample, smooth
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.outputs import carry_slide as module
 from custom_components.outputs import warp_slide
@@ -20,7 +20,8 @@ from custom_components.outputs.warp_slide import SlideWarp, check_room, estimate
 from custom_components.pairs import open_slide
 
 SOURCE, TARGET, FIELD = (BLOCK + 200, BLOCK + 90), (BLOCK + 150, BLOCK + 260), (40, 45)
-PLAIN = index_to_physical((1.0, 1.0))
+OF_SOURCE, OF_TARGET = Grid.of_pixels(SOURCE), Grid.of_pixels(TARGET)
+PLAIN = OF_SOURCE.matrix
 
 
 def slide_file(path: Path, channels: int = 3, dtype: str = "uint8", labels: bool = False) -> np.ndarray[Any, Any]:
@@ -43,7 +44,7 @@ def bent() -> Any:
 
 def carried(folder: Path, displacement: Any, **options: Any) -> np.ndarray[Any, Any]:
     carry_slide(
-        folder / "source.tif", folder / "out.ome.tif", displacement, SOURCE, PLAIN, TARGET, PLAIN,
+        folder / "source.tif", folder / "out.ome.tif", displacement, OF_SOURCE, OF_TARGET,
         **{"compression": "deflate", "threads": 2, **options},
     )  # fmt: skip
     with open_slide(folder / "out.ome.tif") as slide:
@@ -144,7 +145,7 @@ def test_the_level_read_is_no_coarser_than_what_is_written(tmp_path: Path) -> No
     slide_file(tmp_path / "source.tif")
     with open_slide(tmp_path / "source.tif") as slide:
         assert len(slide.levels) == 3
-        found = [source_level(slide, PLAIN, np.diag([f, f, 1.0]) @ PLAIN) for f in (0.5, 1, 1.9, 2, 3.9, 4, 100)]
+        found = [source_level(slide, OF_SOURCE, OF_TARGET.in_unit("pixel", f)) for f in (0.5, 1, 1.9, 2, 3.9, 4, 100)]
     assert found == [0, 0, 0, 1, 1, 2, 2]
 
 
@@ -157,6 +158,6 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--level is 0 or more"):
         carried(tmp_path, bent(), level=-1)
     with pytest.raises(InputError, match="is 1114 x 1224 pixels, but the registered one has 10 x 10"):
-        carry_slide(tmp_path / "source.tif", tmp_path / "o.tif", bent(), (10, 10), PLAIN, TARGET, PLAIN)
+        carry_slide(tmp_path / "source.tif", tmp_path / "o.tif", bent(), Grid.of_pixels((10, 10)), OF_TARGET)
     with pytest.raises(InputError, match=r"written as \.ome\.tif"):
-        carry_slide(tmp_path / "source.tif", tmp_path / "o.png", bent(), SOURCE, PLAIN, TARGET, PLAIN)
+        carry_slide(tmp_path / "source.tif", tmp_path / "o.png", bent(), OF_SOURCE, OF_TARGET)

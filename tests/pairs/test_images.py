@@ -17,7 +17,7 @@ from monai.data.meta_tensor import MetaTensor
 from PIL import Image, ImageFile
 
 from custom_components.errors import InputError
-from custom_components.fields import apply_matrix, index_to_physical
+from custom_components.fields import Grid, apply_matrix, index_to_physical
 from custom_components.pairs import read_image, suffix_of, write_image
 
 HEIGHT, WIDTH = 37, 44
@@ -60,7 +60,7 @@ def test_png_grey_and_colour(tmp_path: Path, shape: tuple[int, ...], dtype: str)
     image = read_image(tmp_path / "a.png")
     check(image, values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0), tmp_path / "a.png")
     assert image.meta["pixel_size"] is None
-    np.testing.assert_array_equal(image.meta["index_to_physical"], index_to_physical((1, 1)))
+    np.testing.assert_array_equal(Grid.of(image).matrix, index_to_physical((1, 1)))
 
 
 def test_png_of_16_bit_colour_keeps_its_bits(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_ome_tiff_with_pixel_size(
     image = read_image(path)
     check(image, values.reshape(-1, HEIGHT, WIDTH), path)
     assert image.meta["pixel_size"] == pytest.approx((0.5, 0.25))
-    np.testing.assert_array_equal(image.meta["index_to_physical"], index_to_physical((1, 1)))
+    np.testing.assert_array_equal(Grid.of(image).matrix, index_to_physical((1, 1)))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_nifti_by_nibabel_has_slices_before_rows_and_lps(tmp_path: Path, suffix:
     assert image.meta["pixel_size"] is None
     xyz = np.array([[0.0, 0, 0], [6, 0, 0], [0, 5, 0], [0, 0, 4], [1, 2, 3]])
     lps = apply_matrix(affine, xyz) * [-1, -1, 1]  # NIfTI counts to the right and to the front
-    np.testing.assert_allclose(apply_matrix(image.meta["index_to_physical"], xyz[:, ::-1]), lps, atol=1e-5)
+    np.testing.assert_allclose(Grid.of(image).physical(xyz[:, ::-1]), lps, atol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
@@ -192,7 +192,7 @@ def test_itks_own_forms_keep_their_geometry(tmp_path: Path, suffix: str, dtype: 
     itk.imwrite(written, str(path))
     image = read_image(path)
     check(image, values[None], path)
-    np.testing.assert_allclose(image.meta["index_to_physical"], matrix)
+    np.testing.assert_allclose(Grid.of(image).matrix, matrix)
 
 
 def test_a_section_stored_as_a_volume_of_one_slice_is_flat(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_section_stored_as_a_volume_of_one_slice_is_flat(tmp_path: Path) -> No
     itk.imwrite(written, str(tmp_path / "a.mha"))
     image = read_image(tmp_path / "a.mha")
     check(image, values, tmp_path / "a.mha")
-    np.testing.assert_allclose(image.meta["index_to_physical"], index_to_physical((0.5, 0.7)))
+    np.testing.assert_allclose(Grid.of(image).matrix, index_to_physical((0.5, 0.7)))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".ome.tif", ".mha", ".mhd", ".nrrd", ".nii.gz"])
@@ -221,7 +221,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, suffix: str, channels: in
     if suffix.endswith(".tif"):
         assert image.meta["pixel_size"] == pytest.approx((0.25, 0.5), rel=1e-4)
     if suffix in (".mha", ".mhd", ".nrrd"):
-        np.testing.assert_allclose(image.meta["index_to_physical"], matrix)
+        np.testing.assert_allclose(Grid.of(image).matrix, matrix)
     expected = {path.name} | ({"a.raw"} if suffix == ".mhd" else set())
     assert {p.name for p in tmp_path.iterdir()} - {"a.zraw"} == expected - {"a.zraw"}
 
@@ -234,7 +234,7 @@ def test_volumes_are_written_and_read_again(tmp_path: Path, suffix: str, channel
     write_image(tmp_path / f"a{suffix}", values, matrix)
     image = read_image(tmp_path / f"a{suffix}")
     check(image, values, tmp_path / f"a{suffix}")
-    np.testing.assert_allclose(image.meta["index_to_physical"], matrix, atol=1e-5)
+    np.testing.assert_allclose(Grid.of(image).matrix, matrix, atol=1e-5)
 
 
 def test_one_channel_of_several(tmp_path: Path) -> None:

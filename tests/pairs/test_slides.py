@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
 
 from custom_components.errors import InputError
-from custom_components.pairs import is_large, level_for, level_matrix, open_slide, read_image, slides
+from custom_components.fields import Grid
+from custom_components.pairs import is_large, level_for, open_slide, read_image, slides
 from custom_components.pairs.slides import Recent, ScannerSlide, TiffSlide, averaged, read_shrunk
 
 
@@ -102,29 +101,15 @@ def test_a_shrunk_slide_knows_where_its_pixels_lie(
     pyramid: Path, longest: int, shape: tuple[int, int], factor: int
 ) -> None:
     with open_slide(pyramid) as slide:
-        small, matrix = read_shrunk(slide, longest, block=40)
-        again, _ = read_shrunk(slide, longest, block=4096)
+        whole = Grid.of_pixels(slide.levels[0], (0.5, 0.25))
+        small, grid = read_shrunk(slide, longest, whole, block=40)
+        again, same = read_shrunk(slide, longest, whole, block=4096)
     assert small.shape == (*shape, 3)
+    assert (grid.shape, grid.unit) == (shape, "micrometre")
+    assert same.same_space(grid)
     np.testing.assert_array_equal(small, again)
     # the centre of a pixel lies in the middle of the square that it is the mean of
-    np.testing.assert_allclose(matrix @ [1, 2, 1], [1.5 * factor - 0.5, 2.5 * factor - 0.5, 1])
-
-
-@given(st.integers(1, 5000), st.integers(0, 6), st.booleans())
-def test_halved_sides_are_known_as_such(side: int, halvings: int, up: bool) -> None:
-    factor = 1 << halvings
-    small = -(-side // factor) if up else max(side // factor, 1)
-    if small < 4:  # so few pixels may come from several factors
-        return
-    matrix = level_matrix((side, side), (small, small))
-    np.testing.assert_allclose(np.diag(matrix)[:2], factor)
-    np.testing.assert_allclose(matrix[:2, 2], (factor - 1) / 2)
-
-
-def test_other_levels_span_the_field_of_view() -> None:
-    matrix = level_matrix((1000, 700), (300, 210))
-    corners = matrix @ np.array([[-0.5, 299.5], [-0.5, 209.5], [1, 1]])
-    np.testing.assert_allclose(corners[:2], [[-0.5, 999.5], [-0.5, 699.5]])
+    np.testing.assert_allclose(grid.to(whole) @ [1, 2, 1], [1.5 * factor - 0.5, 2.5 * factor - 0.5, 1])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64"])
@@ -145,10 +130,11 @@ def test_a_slide_is_registered_at_a_level_and_its_pixels_known(pyramid: Path, mo
     assert is_large(pyramid)
     image = read_image(pyramid, longest=70)
     assert image.shape == (3, 65, 76)
-    assert image.meta["file_shape"] == (257, 301)
+    file, read = image.meta["file_grid"], image.meta["read_grid"]
+    assert file.shape == (257, 301)
+    assert Grid.of(image).same_space(read)
     assert image.meta["pixel_size"] == (2.0, 2.0)
-    to_file = np.linalg.inv(image.meta["file_to_physical"]) @ image.meta["index_to_physical"]
-    np.testing.assert_allclose(to_file @ [0, 0, 1], [1.5, 1.5, 1])
+    np.testing.assert_allclose(Grid.of(image).to(file) @ [0, 0, 1], [1.5, 1.5, 1])
     np.testing.assert_array_equal(read_image(pyramid).shape, (3, 257, 301))
 
 

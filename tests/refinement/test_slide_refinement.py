@@ -13,7 +13,7 @@ from torch import Tensor
 
 from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError, RegistrationError
-from custom_components.fields import displacement_image, identity_grid, resample, smooth, write_displacement
+from custom_components.fields import Grid, displacement_image, identity_grid, resample, smooth, write_displacement
 from custom_components.inferers import Chain, Estimate, FlowRefinement
 from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, write_image
@@ -178,7 +178,7 @@ def test_a_stored_field_of_another_pair_is_refused(results, images, tmp_path):
             replace(images, origin=replace(origin, unit="micrometre")), Estimate.identity(images.shape)
         )
     other = origin.fixed.clone()
-    other.meta = {**origin.fixed.meta, "file_shape": (10, 20)}
+    other.meta = {**origin.fixed.meta, "file_grid": Grid.of_pixels((10, 20))}
     with pytest.raises(InputError, match=r"fixed image of 512 x 512 pixels; .*fixed\.png has 20 x 10"):
         StoredField(results)(replace(images, origin=replace(origin, fixed=other)), Estimate.identity(images.shape))
 

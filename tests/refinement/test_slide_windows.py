@@ -7,23 +7,28 @@ import pytest
 import torch
 from skimage import data
 
-from custom_components.fields import displacement_image, grid_change, identity_grid, resample
+from custom_components.fields import Grid, displacement_image, grid_change, identity_grid, resample
 from custom_components.outputs.native import open_image
 from custom_components.outputs.pyramid import PyramidWriter
-from custom_components.pairs import ArraySlide, level_matrix, read_image, slides, write_image
+from custom_components.pairs import ArraySlide, read_image, slides, write_image
 from custom_components.pairs.slides import TiffSlide
 from custom_components.refinement.slide_windows import SlideWindows
 from custom_components.transforms.grey import stain_independent_grey
 
 STILL = displacement_image(torch.zeros(1, 2, 2, 2), np.eye(3), np.eye(3))
+FULL = Grid((300, 420), np.eye(3))
+
+
+def by_rows(image):
+    """The image as one whose physical coordinates are its rows and columns."""
+    grid = Grid(image.shape[1:], np.eye(3))
+    return grid.on(image, {**image.meta, "read_grid": grid, "file_grid": grid})
 
 
 @pytest.fixture
 def image(tmp_path):
     write_image(tmp_path / "tissue.png", np.moveaxis(data.immunohistochemistry()[:300, :420], -1, 0))
-    image = read_image(tmp_path / "tissue.png")
-    image.meta["file_to_physical"] = np.eye(3)
-    return image
+    return by_rows(read_image(tmp_path / "tissue.png"))
 
 
 @pytest.fixture
@@ -32,13 +37,13 @@ def slide(image):
 
 
 def test_a_window_at_full_resolution_is_the_image_itself(image, slide):
-    windows = SlideWindows(slide, image, STILL, np.eye(3))
+    windows = SlideWindows(slide, image, STILL, FULL)
     part = windows.colours(40, 60, 64, 80)
     np.testing.assert_array_equal(part, np.moveaxis(image.numpy(), 0, -1)[40:104, 60:140])
 
 
 def test_where_no_level_is_near_pixels_are_averaged(image, slide):
-    windows = SlideWindows(slide, image, STILL, level_matrix((4, 4), (1, 1)))
+    windows = SlideWindows(slide, image, STILL, FULL.averaged(4))
     assert windows.factor == 4
     squares = np.moveaxis(image.numpy(), 0, -1)[40:104, 80:144].reshape(16, 4, 16, 4, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(windows.colours(10, 20, 16, 16), squares, atol=0.51)
@@ -49,20 +54,20 @@ def test_a_window_is_carried_over_as_the_whole_image_is(image, slide):
     ddf = torch.stack([0.03 * grid[1] + 1.5, -0.02 * grid[0] + 0.7])[None]
     coarse = grid_change((30, 42), (300, 420))
     field = displacement_image(ddf, coarse, coarse)
-    windows = SlideWindows(slide, image, field, np.eye(3))
+    windows = SlideWindows(slide, image, field, FULL)
     whole = resample(image.numpy().astype(np.float32), np.eye(3), field, (300, 420), np.eye(3), 1, [0.0] * 3)
     part = windows.colours(100, 120, 50, 70).astype(np.float32)
     assert np.abs(part - np.moveaxis(whole, 0, -1)[100:150, 120:190]).mean() < 0.6
 
 
 def test_beyond_the_slide_lies_its_background(image, slide):
-    windows = SlideWindows(slide, image, STILL, np.eye(3))
+    windows = SlideWindows(slide, image, STILL, FULL)
     part = windows.colours(290, 400, 64, 64)
     assert len(np.unique(part[20:, 30:].reshape(-1, 3), axis=0)) == 1
 
 
 def test_grey_is_that_of_the_whole_image_without_equalisation(image, slide):
-    windows = SlideWindows(slide, image, STILL, np.eye(3), clip_limit=0)
+    windows = SlideWindows(slide, image, STILL, FULL, clip_limit=0)
     whole = stain_independent_grey(image.numpy(), clip_limit=0)
     np.testing.assert_allclose(windows.grey(40, 60, 64, 80), whole[40:104, 60:140], atol=1e-6)
 
@@ -83,8 +88,7 @@ def test_an_image_in_memory_is_not_read_again_and_a_slide_is(tmp_path, image, mo
 def test_of_fluorescence_one_channel_is_read(tmp_path):
     channels = np.random.default_rng(0).integers(0, 255, (4, 64, 80), dtype=np.uint8)
     write_image(tmp_path / "cells.tif", channels)
-    image = read_image(tmp_path / "cells.tif", channel=2)
-    image.meta["file_to_physical"] = np.eye(3)
+    image = by_rows(read_image(tmp_path / "cells.tif", channel=2))
     with TiffSlide(tmp_path / "cells.tif") as slide:
-        part = SlideWindows(slide, image, STILL, np.eye(3), channel=2).colours(8, 16, 32, 40)
+        part = SlideWindows(slide, image, STILL, Grid.of(image), channel=2).colours(8, 16, 32, 40)
     np.testing.assert_array_equal(part[..., 0], channels[2, 8:40, 16:56])

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from custom_components.errors import InputError
-from custom_components.fields import grid_change, identity_grid
+from custom_components.fields import Grid, grid_change, identity_grid
 from custom_components.inferers.patches import Patch, plan_patches
-from custom_components.pairs import level_matrix
 from custom_components.refinement.windows import BlendedField, Box, box_of, boxes_of, wanted
 
-HALF = level_matrix((2, 2), (1, 1))
+WHOLE = Grid.of_pixels((64, 64))
+HALF = WHOLE.averaged(2).to(WHOLE)
 
 
 def patch_at(row: int, column: int) -> Patch:

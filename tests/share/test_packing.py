@@ -45,7 +45,7 @@ def bundle(tmp_path: Path) -> Path:
         (mine / folder).mkdir(parents=True)
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "shared.yaml").write_text(
-        "grid:\n  _target_: custom_components.fields.grid.identity_grid\n  spatial: [5, 5]\n"
+        "grid:\n  _target_: custom_components.fields.sampling.identity_grid\n  spatial: [5, 5]\n"
     )
     (tmp_path / "bundles" / "yours" / "models").mkdir(parents=True)
     torch.save({"a": torch.ones(2)}, tmp_path / "bundles" / "yours" / "models" / "model.pt")
@@ -70,11 +70,11 @@ def test_what_lies_in_it(bundle, tmp_path):
         "LICENSE", "configs/inference.yaml", "configs/logging.conf", "configs/metadata.json", "docs/README.md",
         "docs/data_license.txt", "models/model.pt", "models/yours_model.pt",
     }  # fmt: skip
-    assert {"scripts/__init__.py", "scripts/fields/grid.py", "scripts/acrobat.py"} <= files
+    assert {"scripts/__init__.py", "scripts/fields/sampling.py", "scripts/acrobat.py"} <= files
     config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())
     assert config["bundle_root"] == "."
     assert config["other"] == "$@bundle_root + '/models/yours_model.pt'"
-    assert config["grid"]["_target_"] == "scripts.fields.grid.identity_grid"
+    assert config["grid"]["_target_"] == "scripts.fields.sampling.identity_grid"
     assert (folder / "configs" / "inference.yaml").read_text().startswith("# configs/inference.yaml --x 1\n")
     readme = (folder / "docs" / "README.md").read_text()
     assert "See yours and ![a picture](picture.png)." in readme

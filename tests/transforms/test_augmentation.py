@@ -8,7 +8,7 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from custom_components.errors import InputError
-from custom_components.fields import affine_to_ddf, warp
+from custom_components.fields import Grid, affine_to_ddf, warp
 from custom_components.transforms.augmentation import (
     KEYS,
     PairDraw,
@@ -136,7 +136,7 @@ def prepared() -> dict[str, object]:
     """A prepared pair as the dictionary transforms leave it."""
     data: dict[str, object] = {"id": "a"}
     for number, (key, tensor) in enumerate(zip(KEYS, batch(), strict=True)):
-        data[key] = MetaTensor(tensor[0], meta={"index_to_physical": np.diag([2.0, 2.0, 1.0]), "side": number % 2})
+        data[key] = Grid((48, 48), np.diag([2.0, 2.0, 1.0])).on(tensor[0], {"side": number % 2})
     return data
 
 
@@ -160,7 +160,7 @@ def test_the_way_to_physical_coordinates_follows_the_images() -> None:
     result = chance(data)
     moving, fixed = draw.matrices((48, 48))
     for key, matrix in zip(KEYS, (moving, fixed, moving, fixed), strict=True):
-        np.testing.assert_allclose(result[key].meta["index_to_physical"], np.diag([2.0, 2.0, 1.0]) @ matrix)
+        np.testing.assert_allclose(Grid.of(result[key]).matrix, np.diag([2.0, 2.0, 1.0]) @ matrix)
     assert [result[key].meta["side"] for key in KEYS] == ([1, 0, 1, 0] if draw.swap else [0, 1, 0, 1])
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 from custom_components.errors import InputError
-from custom_components.fields import apply_matrix, index_to_physical
+from custom_components.fields import Grid, index_to_physical
 from custom_components.pairs import select_pairs, write_image
 from custom_components.transforms import CommonPadd, ReadPaird, StainGreyd, WorkingSized
 
@@ -47,8 +47,7 @@ def test_a_working_voxel_knows_its_place_in_the_file(pair) -> None:
     """The darkest blob of the file lies where the brightest of the working image says."""
     ready = prepared(pair, size=400)
     mask = ready["mask_moving"][0].numpy() > 0.5
-    matrix = ready["working_moving"].meta["index_to_physical"]
-    corner = apply_matrix(matrix, np.argwhere(np.ones_like(mask)).astype(float))
+    corner = Grid.of(ready["working_moving"]).physical(np.argwhere(np.ones_like(mask)).astype(float))
     inside = ((corner >= -0.5) & (corner <= np.array([299.5, 399.5]))).all(axis=1).reshape(mask.shape)
     assert inside.sum() == 400 * 300
     assert not ready["working_moving"][0].numpy()[~inside].any()
@@ -85,7 +84,7 @@ def test_millimetres_are_the_unit_of_sections_in_medical_formats(tmp_path: Path)
     pair = select_pairs(moving=tmp_path / "moving.mha", fixed=tmp_path / "fixed.mha")[0]
     read = ReadPaird()({"pair": pair})
     assert read["unit"] == "millimetre"
-    np.testing.assert_allclose(read["fixed"].meta["index_to_physical"], matrix)
+    np.testing.assert_allclose(Grid.of(read["fixed"]).matrix, matrix)
 
 
 def test_one_channel_can_be_chosen(tmp_path: Path) -> None:

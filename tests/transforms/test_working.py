@@ -7,10 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_components.errors import InputError
-from custom_components.fields import apply_matrix, index_to_physical
+from custom_components.fields import Grid
 from custom_components.transforms.working import common_shape, pad_to, shrink, working_scale
-
-EYE = np.eye(3)
 
 
 def test_both_images_of_a_pair_shrink_alike() -> None:
@@ -40,33 +38,34 @@ def test_micrometres_need_a_pixel_size() -> None:
 @given(rows=st.integers(33, 300), columns=st.integers(33, 300), scale=st.floats(0.1, 1.0))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_shrinking_keeps_the_field_of_view(rows: int, columns: int, scale: float) -> None:
-    small, matrix = shrink(torch.zeros(1, rows, columns), index_to_physical((0.5, 0.25)), scale)
-    size = np.array(small.shape[1:])
-    corners = apply_matrix(matrix, np.array([[-0.5, -0.5], size - 0.5]))
-    wanted = apply_matrix(index_to_physical((0.5, 0.25)), np.array([[-0.5, -0.5], [rows - 0.5, columns - 0.5]]))
+    grid = Grid.of_pixels((rows, columns), (0.25, 0.5))
+    small, less = shrink(torch.zeros(1, rows, columns), scale), grid.shrunk(scale)
+    assert tuple(small.shape[1:]) == less.shape
+    corners = less.physical(np.array([[-0.5, -0.5], np.array(small.shape[1:]) - 0.5]))
+    wanted = grid.physical(np.array([[-0.5, -0.5], [rows - 0.5, columns - 0.5]]))
     np.testing.assert_allclose(corners, wanted, atol=1e-9)
 
 
 def test_shrinking_averages_and_moves_nothing() -> None:
     ramp = torch.arange(64.0).repeat(64, 1)[None]
-    small, matrix = shrink(ramp, EYE, 0.25)
-    columns = apply_matrix(matrix, np.stack([np.zeros(16), np.arange(16)], axis=1))[:, 1]
+    small, whole = shrink(ramp, 0.25), Grid((64, 64), np.eye(3))
+    columns = whole.shrunk(0.25).physical(np.stack([np.zeros(16), np.arange(16)], axis=1))[:, 1]
     np.testing.assert_allclose(small[0, 3], columns)
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (21, 33)])
 def test_padding_remembers_the_offset(shape) -> None:
     image = torch.rand(2, 17, 25)
-    padded, matrix = pad_to(image, EYE, shape)
+    padded, grid = pad_to(image, shape), Grid((17, 25), np.eye(3)).padded(shape)
     assert padded.shape == (2, *shape)
     assert padded.sum() == pytest.approx(float(image.sum()), rel=1e-5)
     rows, columns = np.argwhere(padded[0].numpy() == image[0, 4, 7].item())[0]
-    np.testing.assert_allclose(apply_matrix(matrix, np.array([[rows, columns]])), [[4, 7]])
+    np.testing.assert_allclose(grid.physical(np.array([[rows, columns]])), [[4, 7]])
 
 
 def test_an_image_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="does not fit"):
-        pad_to(torch.zeros(1, 30, 30), EYE, (20, 40))
+        pad_to(torch.zeros(1, 30, 30), (20, 40))
 
 
 @given(sizes=st.lists(st.tuples(st.integers(1, 200), st.integers(1, 200)), min_size=1, max_size=3))
