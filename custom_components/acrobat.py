@@ -37,6 +37,8 @@ from custom_components.pairs import (
     write_points,
 )  # fmt: skip
 from custom_components.pairs.acrobat import check_inside, slide_file, slide_header, to_micrometres, to_pixels
+from custom_components.pairs.marking import check_set_folder, mark_set
+from custom_components.pairs.overwriting import check_output_file
 
 Points = npt.NDArray[np.float64]
 
@@ -69,14 +71,18 @@ def pairs(points: str, images: str, to: str, landmarks: str | None = None, own_p
         check_inside(pair, pixels, shape, moving)
         resized += _differs(stated, pair.moving_mpp) or _differs(fixed_stated, pair.fixed_mpp)
         positions.append((folder / f"{pair.id}.csv", pixels, pair.point_ids))
+        check_output_file(positions[-1][0], (points, moving, fixed, to), overwrite=True)
         rows.append({
             "id": pair.id, "moving": moving.resolve(), "fixed": fixed.resolve(),
             "moving_landmarks": positions[-1][0].resolve(), "anon_id": pair.anon_id, "ihc_antibody": pair.antibody,
         })  # fmt: skip
+    check_output_file(target, (points,), overwrite=True)
+    check_set_folder(folder, [file.name for file, _, _ in positions], "acrobat pairs")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: can't be made ({error.strerror or error})") from error
+    mark_set(folder, "acrobat pairs")
     for file, pixels, names in positions:
         write_points(file, pixels, names)
     with atomic_path(target) as partial:
@@ -106,6 +112,7 @@ def submit(points: str, results: str, to: str, own_pixel_size: bool = True) -> s
         InputError: the table or a result is wrong or made with other points, or no pair has a result.
     """
     own, folder, found = switches.on(own_pixel_size, "own_pixel_size"), Path(results), read_acrobat_points(points)
+    check_output_file(to, (points,), overwrite=True)
     carried = {pair.id: _carried(pair, folder / pair.id, own) for pair in found}
     lost = [pair for pair in found if carried[pair.id] is None]
     if len(lost) == len(found):

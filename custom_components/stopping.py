@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command with one line and the exit code that shells expect, after its files are tidied up."""
+"""Ctrl-C and SIGTERM end a command with one line and the exit code that shells expect, its files tidied up."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from monai.engines import Evaluator
 
 from custom_components import switches
 from custom_components.annotations import take_apart
-from custom_components.errors import InputError, RegistrationError
 from custom_components.engines.bundle_config import config_being_built
+from custom_components.errors import InputError, RegistrationError
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
 from custom_components.outputs.identity import settings_of
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers

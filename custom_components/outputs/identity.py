@@ -28,7 +28,7 @@ APART = frozenset({
     "imports", "initialize", "finalize", "run", "bundle_root", "dataset_dir", "output_dir", "device", "pairs", "status",
     "moving", "fixed", "moving_landmarks", "fixed_landmarks", "moving_annotations", "fixed_annotations",
     "moving_labels", "fixed_labels", "moving_mask", "fixed_mask", "id", "resume", "workers", "scheduler", "submission",
-    "dataset", "evaluator", "handlers", "tensorboard", "_meta_",
+    "dataset", "evaluator", "handlers", "tensorboard", "report", "note",
 })  # fmt: skip
 
 
