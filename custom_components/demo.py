@@ -15,6 +15,7 @@ from custom_components.outputs.identity import other_images
 from custom_components.outputs.pair_folder import read_pair_metrics
 from custom_components.pairs import Pair
 from custom_components.pairs.demo import write_demo_pair
+from custom_components.stopping import stopped_by_signals
 
 CONFIG = "bundles/hybrid_matching/configs/inference.yaml"
 NOTE = (
@@ -73,4 +74,5 @@ def free_id(root: Path, pair: Pair) -> str:
 
 
 if __name__ == "__main__":
-    fire.Fire(demo)
+    with stopped_by_signals():
+        fire.Fire(demo)

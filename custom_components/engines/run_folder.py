@@ -13,13 +13,13 @@ from typing import Any
 from custom_components.distributed import gathered, is_distributed
 from custom_components.engines.bundle_config import config_being_built
 from custom_components.errors import InputError
-from custom_components.outputs.identity import settings_of
+from custom_components.outputs.identity import file_record, settings_of
 from custom_components.pairs import Pair, select_pairs
 
 # keys of a training config that say where, how long or by which processes, and not what is learned of what
 APART = frozenset({
     "imports", "initialize", "finalize", "run", "bundle_root", "run_dir", "ckpt_dir", "model_file", "matches_dir",
-    "dataset_dir", "device", "pairs", "status", "workers", "max_epochs", "last_epochs", "stage", "generate_keypoints",
+    "dataset_dir", "device", "overwrite", "pairs", "status", "workers", "max_epochs", "last_epochs", "stage", "generate_keypoints",
     "handlers", "tensorboard", "trainer",
 })  # fmt: skip
 
@@ -69,10 +69,7 @@ def training_record(pairs: str | Path | None, status: str | None = None) -> dict
 
 
 def _files_of(pair: Pair) -> list[list[Any]]:
-    """Name and size of the pair's files: a copy elsewhere is as good."""
+    """Size and SHA-256 of the pair's files, of large ones the size alone: a copy elsewhere is as good."""
     found = [(entry.name, getattr(pair, entry.name)) for entry in fields(pair)]
-    return [
-        [name, path.name, path.stat().st_size if path.is_file() else None]
-        for name, path in found
-        if isinstance(path, Path)
-    ]
+    known = [(name, path.name, file_record(path)) for name, path in found if isinstance(path, Path)]
+    return [[name, file, record.get("size"), record.get("sha256")] for name, file, record in known]

@@ -24,6 +24,7 @@ from monai.handlers import LrScheduleHandler, TensorBoardStatsHandler
 from torch import Tensor, nn
 from torch.utils.data.distributed import DistributedSampler
 
+from custom_components import switches
 from custom_components.distributed import (
     gathered,
     is_follower,
@@ -112,6 +113,7 @@ class StagedTraining:
         half: compute in bfloat16 where that is safe.
         device: of the training.
         record: of its data and options, see ``engines.training_record``; a folder goes on only with the same.
+        overwrite: the model file is replaced even if it is the bundle's or another training's.
 
     Raises:
         InputError: a name is taken twice, or a stage builds on one that doesn't come before it.
@@ -132,6 +134,7 @@ class StagedTraining:
         half: bool = False,
         device: str | torch.device = "cpu",
         record: Mapping[str, Any] | None = None,
+        overwrite: bool | str = False,
     ) -> None:
         self.network = network
         self.stages = {stage.name: stage for stage in stages}
@@ -153,6 +156,7 @@ class StagedTraining:
         self.half = half
         self.device = torch.device(device)
         self.record = record
+        self.overwrite = switches.on(overwrite, "overwrite")
 
     def run(self, stage: str | None = None, generate_keypoints: str | None = None) -> None:
         """Train all stages, or one, or only find the correspondences of one source.
@@ -173,7 +177,7 @@ class StagedTraining:
                 raise InputError(f"there is no stage '{name}', but {', '.join(self.stages)}")
         begun = agree_on_training(self.folder / "training.json", self.record, write=not is_follower())
         if stage is None and self.model_file is not None:
-            check_model_file(Path(self.model_file), resumed=begun or self.record is None)
+            check_model_file(Path(self.model_file), begun or self.record is None, self.overwrite)
         _say(f"training in {self.folder}")
         if generate_keypoints is not None:
             found = self.matches([generate_keypoints])[0]

@@ -15,6 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
+from custom_components import switches
 from custom_components.distributed import gathered, is_follower
 from custom_components.errors import InputError
 from custom_components.handlers.training_files import check_model_file, check_same_training
@@ -101,7 +102,7 @@ class TrainingCheckpoint:
             if not is_follower():
                 print(f"training in {self.file.parent}", flush=True)
             return
-        state = read_state(self.file, "checkpoint")
+        state: dict[str, Any] = read_state(self.file, "checkpoint")
         foreign = f"{self.file} is no checkpoint of this training; move it away to start afresh"
         missing = sorted({*self.parts, "epoch"} - set(state))
         if missing:
@@ -129,11 +130,13 @@ class FinalModel:
     Args:
         file: written as a whole; that of another training, or of the bundle, is not replaced.
         network: whose state dict is written.
+        overwrite: replace such a file all the same.
     """
 
-    def __init__(self, file: str | Path, network: nn.Module) -> None:
+    def __init__(self, file: str | Path, network: nn.Module, overwrite: bool | str = False) -> None:
         self.file = Path(file)
         self.network = network
+        self.overwrite = switches.on(overwrite, "overwrite")
         self._begun_at = 0
 
     def attach(self, engine: Engine) -> None:
@@ -148,13 +151,14 @@ class FinalModel:
             InputError: another one's model, or the bundle's, would be replaced.
         """
         self._begun_at = engine.state.epoch
-        check_model_file(self.file, resumed=self._begun_at > 0)
+        check_model_file(self.file, self._begun_at > 0, self.overwrite)
 
     def __call__(self, engine: Engine) -> None:
         """Write the file, unless it is there and nothing was trained since."""
         if is_follower() or (self.file.exists() and engine.state.epoch == self._begun_at > 0):
             return
         _save(self.network.state_dict(), self.file)
+        print(f"{self.file}: the final weights", flush=True)
 
 
 def _save(state: Mapping[str, Any], file: Path) -> None:

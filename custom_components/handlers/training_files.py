@@ -33,17 +33,21 @@ def check_same_training(file: Path, known: Record | None, record: Record | None)
         raise InputError(f"{file} is of another training, which differs in {', '.join(found)}; {WAY_OUT}")
 
 
-def check_model_file(file: Path, resumed: bool) -> None:
+def check_model_file(file: Path, resumed: bool, overwrite: bool = False) -> None:
     """Raise ``InputError`` when a model that this training has not written would be replaced.
 
     Args:
         file: where the final weights go.
         resumed: the training began in an earlier run, which may have written the file.
+        overwrite: it may be replaced all the same.
     """
-    if not file.exists():
+    if overwrite or not file.exists():
         return
     if (file.parent.parent / "configs" / "metadata.json").is_file():
-        raise InputError(f"{file} belongs to the bundle and is not replaced; give --run_dir, or another --model_file")
+        raise InputError(
+            f"{file} belongs to the bundle and is not replaced; give --run_dir or another --model_file, "
+            "or replace it with --overwrite true"
+        )
     if not resumed:
         raise InputError(f"{file} exists and is not of this training; {WAY_OUT}")
 
