@@ -44,7 +44,14 @@ from custom_components.stopping import stopped_by_signals
 Points = npt.NDArray[np.float64]
 
 
-def pairs(points: str, images: str, to: str, landmarks: str | None = None, own_pixel_size: bool = True, overwrite: bool = False) -> str:
+def pairs(
+    points: str,
+    images: str,
+    to: str,
+    landmarks: str | None = None,
+    own_pixel_size: bool = True,
+    overwrite: bool = False,
+) -> str:
     """Write a pair table and a landmark file for each IHC image; everything is checked before anything is written.
 
     Args:

@@ -19,8 +19,8 @@ from custom_components.pairs import Pair, select_pairs
 # keys of a training config that say where, how long or by which processes, and not what is learned of what
 APART = frozenset({
     "imports", "initialize", "finalize", "run", "bundle_root", "run_dir", "ckpt_dir", "model_file", "matches_dir",
-    "dataset_dir", "device", "overwrite", "pairs", "status", "workers", "max_epochs", "last_epochs", "stage", "generate_keypoints",
-    "handlers", "tensorboard", "trainer",
+    "dataset_dir", "device", "overwrite", "pairs", "status", "workers", "max_epochs", "last_epochs", "stage",
+    "generate_keypoints", "handlers", "tensorboard", "trainer",
 })  # fmt: skip
 
 
