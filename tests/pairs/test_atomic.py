@@ -86,3 +86,29 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_older_one(
     with pytest.raises(OSError, match="no"), atomic_folder(target, ours) as partial:
         (partial / "new").write_text("whole")
     assert [file.name for file in tmp_path.rglob("*")] == ["folder", "old"]
+
+
+def test_what_is_not_ours_moves_over_into_the_new_folder(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    for text in ("first", "second"):
+        with atomic_folder(target, ours) as partial:
+            (partial / "field").write_text(text)
+            if text == "second":
+                (partial / "notes.txt").write_text("new")
+        if text == "first":
+            (target / "notes.txt").write_text("the user's")
+            (target / "notes" / "deep").mkdir(parents=True)
+            (target / "notes" / "deep" / "file").write_text("the user's")
+    assert {p.relative_to(target).as_posix(): p.read_text() for p in target.rglob("*") if p.is_file()} == {
+        "field": "second", "notes.txt": "new", "earlier_notes.txt": "the user's", "notes/deep/file": "the user's",
+    }  # fmt: skip
+
+
+def test_a_folder_that_nobody_recognises_is_refused_before_the_work(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    with atomic_folder(target) as partial:  # an empty one is nobody's loss
+        (partial / "file").write_text("x")
+    with pytest.raises(InputError, match="is not replaced"), atomic_folder(target):
+        raise AssertionError
+    assert [file.name for file in tmp_path.rglob("*")] == ["folder", "file"]
