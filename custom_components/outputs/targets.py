@@ -96,6 +96,17 @@ def name_apart(pair: Pair, output_dir: Path) -> Pair:
     raise InputError(f"{output_dir} holds results of other files under every name of this pair; give --id")
 
 
+def check_same_images(pairs: Sequence[Pair], output_dir: Path) -> None:
+    """Raise ``InputError`` when a pair's folder holds the result of other images; the message has both paths."""
+    for pair in pairs:
+        other = other_images(read_pair_metrics(output_dir, pair.id) or {}, pair)
+        if other is not None:
+            raise InputError(
+                f"{pair.source + ': ' if pair.source else ''}{output_dir / pair.id} holds the result of {other[0]}, "
+                f"not of {other[1]}; give the pair another id, or choose another output_dir"
+            )
+
+
 def pairs_to_do(
     pairs: Sequence[Pair], output_dir: Path, settings: RunSettings, versions: dict[str, str], resume: bool = True
 ) -> list[Pair]:
@@ -104,15 +115,10 @@ def pairs_to_do(
     Raises:
         InputError: a pair's folder holds the result of other images.
     """
+    check_same_images(pairs, output_dir)
     todo = []
     for pair in pairs:
         metrics = read_pair_metrics(output_dir, pair.id) or {}
-        other = other_images(metrics, pair)
-        if other is not None:
-            raise InputError(
-                f"{pair.source + ': ' if pair.source else ''}{output_dir / pair.id} holds the result of {other[0]}, "
-                f"not of {other[1]}; give the pair another id, or choose another output_dir"
-            )
         if is_good(metrics):
             reasons = differences(metrics.get("run"), pair, settings)
             if resume and not reasons:

@@ -25,7 +25,7 @@ from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import PairImages, Registration, Stage
 from custom_components.outputs.identity import settings_of
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers
-from custom_components.outputs.targets import SUMMARIES, check_targets, is_same_run, pairs_to_do
+from custom_components.outputs.targets import SUMMARIES, check_same_images, check_targets, is_same_run, pairs_to_do
 from custom_components.outputs.writer import versions
 from custom_components.pairs import atomic_path
 from custom_components.series.routes import Outcome
@@ -112,6 +112,7 @@ class PairRuns:
         clear_leftovers(self.folder, {pair.id for pair in pairs})
         check_targets(sections, root, reserved=RESERVED)
         check_targets(pairs, self.folder, reserved=(*SUMMARIES, "settings.json"))
+        check_same_images(pairs, self.folder)
 
     def _agree_on_settings(self) -> None:
         """Note the settings beside the pairs; a run that goes on must have the same."""

@@ -25,6 +25,7 @@ from custom_components.errors import InputError
 from custom_components.matching.weights import FILES, load, sha256
 from custom_components.pairs import atomic_folder, atomic_path
 from custom_components.pairs.atomic import IsOurs
+from custom_components.pairs.owners import OWNER
 from custom_components.share.inlining import Scalar, edited, inlined
 from custom_components.share.metadata import completed, read_metadata
 from custom_components.share.vendoring import (
@@ -221,7 +222,7 @@ def _localised(text: str, name: str, relative: str) -> str:
 
 def _archive(folder: Path, name: str, archive: Path) -> None:
     """A zip file of the folder, under the bundle's name."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != OWNER)
     with atomic_path(archive) as partial, ZipFile(partial, "w", ZIP_DEFLATED) as packed:
         for file in files:
             packed.write(file, f"{name}/{file.relative_to(folder).as_posix()}")
