@@ -37,11 +37,21 @@ from custom_components.pairs import (
     write_points,
 )  # fmt: skip
 from custom_components.pairs.acrobat import check_inside, slide_file, slide_header, to_micrometres, to_pixels
+from custom_components.pairs.marking import check_set_folder, mark_set
+from custom_components.pairs.overwriting import check_output_file
+from custom_components.stopping import stopped_by_signals
 
 Points = npt.NDArray[np.float64]
 
 
-def pairs(points: str, images: str, to: str, landmarks: str | None = None, own_pixel_size: bool = True) -> str:
+def pairs(
+    points: str,
+    images: str,
+    to: str,
+    landmarks: str | None = None,
+    own_pixel_size: bool = True,
+    overwrite: bool = False,
+) -> str:
     """Write a pair table and a landmark file for each IHC image; everything is checked before anything is written.
 
     Args:
@@ -51,6 +61,7 @@ def pairs(points: str, images: str, to: str, landmarks: str | None = None, own_p
         landmarks: folder for the landmark files, pixels of the IHC files; default ``landmarks`` beside ``to``.
         own_pixel_size: images that state their micrometres per pixel, such as smaller copies, are taken at their
             word; false takes all for the 10x files of the challenge. Say the same to ``submit``.
+        overwrite: replace ``to`` where it is there already.
 
     Returns:
         What was written.
@@ -69,14 +80,18 @@ def pairs(points: str, images: str, to: str, landmarks: str | None = None, own_p
         check_inside(pair, pixels, shape, moving)
         resized += _differs(stated, pair.moving_mpp) or _differs(fixed_stated, pair.fixed_mpp)
         positions.append((folder / f"{pair.id}.csv", pixels, pair.point_ids))
+        check_output_file(positions[-1][0], (points, moving, fixed, to), overwrite=True)
         rows.append({
             "id": pair.id, "moving": moving.resolve(), "fixed": fixed.resolve(),
             "moving_landmarks": positions[-1][0].resolve(), "anon_id": pair.anon_id, "ihc_antibody": pair.antibody,
         })  # fmt: skip
+    check_output_file(target, (points,), switches.on(overwrite, "overwrite"))
+    check_set_folder(folder, [file.name for file, _, _ in positions], "acrobat pairs")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: can't be made ({error.strerror or error})") from error
+    mark_set(folder, "acrobat pairs")
     for file, pixels, names in positions:
         write_points(file, pixels, names)
     with atomic_path(target) as partial:
@@ -88,7 +103,7 @@ def pairs(points: str, images: str, to: str, landmarks: str | None = None, own_p
     return text
 
 
-def submit(points: str, results: str, to: str, own_pixel_size: bool = True) -> str:
+def submit(points: str, results: str, to: str, own_pixel_size: bool = True, overwrite: bool = False) -> str:
     """Collect the warped landmarks of a run into the challenge's ``point_id, he_x, he_y``, micrometres, H&E frame.
 
     A pair without a result keeps the position in the IHC image, which is what the scorer takes for a missing point.
@@ -98,6 +113,7 @@ def submit(points: str, results: str, to: str, own_pixel_size: bool = True) -> s
         results: output folder of the run on the table that ``pairs`` wrote.
         to: the submission.
         own_pixel_size: as for ``pairs``.
+        overwrite: replace ``to`` where it is there already.
 
     Returns:
         What was written, and each unregistered pair with the reason.
@@ -106,6 +122,7 @@ def submit(points: str, results: str, to: str, own_pixel_size: bool = True) -> s
         InputError: the table or a result is wrong or made with other points, or no pair has a result.
     """
     own, folder, found = switches.on(own_pixel_size, "own_pixel_size"), Path(results), read_acrobat_points(points)
+    check_output_file(to, (points,), switches.on(overwrite, "overwrite"))
     carried = {pair.id: _carried(pair, folder / pair.id, own) for pair in found}
     lost = [pair for pair in found if carried[pair.id] is None]
     if len(lost) == len(found):
@@ -181,7 +198,8 @@ def _carried(pair: AcrobatPair, folder: Path, own: bool) -> Points | None:
 def main() -> None:
     """Command line; a wrong file gives one line and exit code 1."""
     try:
-        fire.Fire({"pairs": pairs, "submit": submit, "score": score})
+        with stopped_by_signals():
+            fire.Fire({"pairs": pairs, "submit": submit, "score": score})
     except InputError as error:
         sys.exit(f"error: {error}")
 

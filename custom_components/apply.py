@@ -18,12 +18,15 @@ from pathlib import Path
 
 import fire
 
+from custom_components import switches
 from custom_components.annotations import Convention, PointMap, carry_geojson_file, carry_points_file
 from custom_components.errors import InputError
 from custom_components.fields import Grid, read_displacement, resample
-from custom_components.outputs.carry_slide import carried_slide, carry_slide
+from custom_components.outputs.carry_slide import carried_slide, carry_slide, stem_of
 from custom_components.outputs.native import background_of, native_array, output_suffix
 from custom_components.pairs import is_large, read_image, write_image
+from custom_components.pairs.overwriting import check_output_file
+from custom_components.stopping import stopped_by_signals
 
 DIRECTIONS = ("moving_to_fixed", "fixed_to_moving")
 
@@ -69,6 +72,7 @@ def carry(
     threads: int | None = None,
     unit: str | None = None,
     origin: str | None = None,
+    overwrite: bool = False,
 ) -> str:
     """Carry one file over and return the path of the result; what is odd about annotations goes to stderr.
 
@@ -88,10 +92,11 @@ def carry(
             names of the columns say, else pixels.
         origin: of points and GeoJSON: (0, 0) is the outer "corner" of the first pixel, as in QuPath and so in its
             GeoJSON and centroids, or its "centre", as in columns X, Y.
+        overwrite: replace a file that is there already; an input never is.
 
     Raises:
         InputError: not exactly one thing to carry, an unknown direction, an image of another size, or a file that
-            is wrong or missing.
+            is wrong or missing, or the result is there already.
     """
     if sum(given is not None for given in (image, points, geojson)) != 1:
         raise InputError("give exactly one of --image, --points, --geojson")
@@ -105,19 +110,22 @@ def carry(
         raise InputError(f"displacement field {needed} does not exist")
     start, end = grid_of(info, source), grid_of(info, target)
     given = Path(image or points or geojson or "")
+    read, replaced = (given, plain, inverse, info), switches.on(overwrite, "overwrite")
     if image is not None:
         suffix = output_suffix(given, None)
         if is_large(given) or level > 0:
             path = Path(output) if output else carried_slide(plain.parent, given)
+            check_output_file(path, read, replaced)
             size = json.loads(info.read_text()).get(f"{target}_pixel_size")
             carry_slide(
                 given, path, read_displacement(pull), start, end,
                 size and tuple(size), order, level, compression, quality, threads,
             )  # fmt: skip
             return str(path)
-        path = Path(output) if output else plain.with_name(f"warped_{given.name.split('.')[0]}{suffix}")
-        read = read_image(given)
-        array, own = native_array(read), read.meta["file_grid"]
+        path = Path(output) if output else plain.with_name(f"warped_{stem_of(given)}{suffix}")
+        check_output_file(path, read, replaced)
+        loaded = read_image(given)
+        array, own = native_array(loaded), loaded.meta["file_grid"]
         if own.known and start.known and own.overlap(start) > 0:
             start = own  # an image of its own geometry, such as another sequence of the same subject
         elif own.shape != start.shape:
@@ -131,6 +139,7 @@ def carry(
         write_image(path, warped, end.matrix, size)
         return str(path)
     path = Path(output) if output else plain.with_name(f"warped_{given.name}")
+    check_output_file(path, read, replaced)
     way = PointMap(read_displacement(push), start, end, source, target)
     stated = json.loads(info.read_text())
     convention = Convention(unit, origin, stated.get(f"{source}_pixel_size"), stated.get(f"{target}_pixel_size"))
@@ -143,7 +152,8 @@ def carry(
 def main() -> None:
     """Command line; a wrong file gives one line and exit code 1."""
     try:
-        fire.Fire(carry)
+        with stopped_by_signals("of a slide the blocks that are done are kept, the same command resumes"):
+            fire.Fire(carry)
     except InputError as error:
         sys.exit(f"error: {error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,12 @@ from pathlib import Path
 import fire
 from monai.bundle import run
 
+from custom_components.errors import InputError
+from custom_components.outputs.identity import other_images
+from custom_components.outputs.pair_folder import read_pair_metrics
+from custom_components.pairs import Pair
 from custom_components.pairs.demo import write_demo_pair
+from custom_components.stopping import stopped_by_signals
 
 CONFIG = "bundles/hybrid_matching/configs/inference.yaml"
 NOTE = (
@@ -21,6 +27,8 @@ NOTE = (
 def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None = None) -> None:
     """Register the demo pair, or ``moving`` onto ``fixed``, into ``<output_dir>/demo``.
 
+    Where that is the result of other images the folder is ``demo_2`` and so on.
+
     Args:
         output_dir: made if absent.
         moving: an image of the user's; with ``fixed``, instead of the demo pair.
@@ -29,9 +37,12 @@ def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None =
     root = Path(output_dir)
     if (moving is None) != (fixed is None):
         sys.exit("error: give both --moving and --fixed, or neither")
-    options: dict[str, object] = {"output_dir": str(root), "id": "demo", "resume": False}
+    options: dict[str, object] = {"output_dir": str(root), "resume": False}
     if moving is None:
-        pair = write_demo_pair(root / "demo_pair")
+        try:
+            pair = write_demo_pair(root / "demo_pair")
+        except InputError as error:
+            sys.exit(f"error: {error}")
         print(f"demo pair written to {root / 'demo_pair'} ({NOTE})")
         options |= {
             "moving": str(pair.moving), "fixed": str(pair.fixed), "note": NOTE,
@@ -40,8 +51,9 @@ def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None =
         }  # fmt: skip
     else:
         options |= {"moving": moving, "fixed": fixed}
-    run(config_file=CONFIG, **options)
-    metrics = json.loads((root / "demo" / "metrics.json").read_text())
+    name = free_id(root, Pair("demo", Path(str(options["moving"])), Path(str(options["fixed"]))))
+    run(config_file=CONFIG, id=name, **options)
+    metrics = json.loads((root / name / "metrics.json").read_text())
     marks = metrics.get("landmarks")
     if marks:
         print(
@@ -49,8 +61,18 @@ def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None =
             f"before mean {marks['initial_mean']:.5f}, after mean {marks['mean']:.5f}, median {marks['median']:.5f}, "
             f"largest {marks['max']:.5f}"
         )
-    print(f"report: {root / 'demo' / 'report.html'}")
+    print(f"report: {root / name / 'report.html'}")
+
+
+def free_id(root: Path, pair: Pair) -> str:
+    """The pair's id, numbered where that is another pair's result."""
+    for number in itertools.count(1):
+        name = pair.id if number == 1 else f"{pair.id}_{number}"
+        if other_images(read_pair_metrics(root, name) or {}, pair) is None:
+            return name
+    raise AssertionError
 
 
 if __name__ == "__main__":
-    fire.Fire(demo)
+    with stopped_by_signals():
+        fire.Fire(demo)

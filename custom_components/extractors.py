@@ -14,11 +14,14 @@ import fire
 import torch
 from torch import nn
 
+from custom_components import switches
 from custom_components.errors import InputError
 from custom_components.networks.feature_encoder import FeatureEncoder, frozen
 from custom_components.networks.vgg_features import VGGFeatures
 from custom_components.pairs import atomic_path
+from custom_components.pairs.overwriting import check_output_file
 from custom_components.states import fill, read_state, with_weights
+from custom_components.stopping import stopped_by_signals
 
 PREFIX = "encoder."
 VGG = "features.0.weight"
@@ -61,19 +64,21 @@ def load_extractor(file: str | Path | None) -> nn.Module | None:
     return frozen(network)
 
 
-def export(weights: str, to: str) -> str:
+def export(weights: str, to: str, overwrite: bool = False) -> str:
     """Write the extractor of a file as TorchScript that returns the list of its feature maps, finest first.
 
     Args:
         weights: see ``load_extractor``.
         to: the file to write, .ts or .pt.
+        overwrite: replace it where it is there already.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: see ``load_extractor``.
+        InputError: see ``load_extractor``; or ``to`` is there already, or is ``weights``.
     """
+    check_output_file(to, (weights,), switches.on(overwrite, "overwrite"))
     extractor = load_extractor(weights)
     assert extractor is not None
     scripted = extractor if isinstance(extractor, torch.jit.ScriptModule) else torch.jit.script(extractor)
@@ -84,6 +89,7 @@ def export(weights: str, to: str) -> str:
 
 if __name__ == "__main__":
     try:
-        fire.Fire(export)
+        with stopped_by_signals():
+            fire.Fire(export)
     except InputError as error:
         sys.exit(f"error: {error}")

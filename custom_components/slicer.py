@@ -19,6 +19,7 @@ import numpy as np
 from custom_components.errors import InputError
 from custom_components.fields import read_transform, write_transform
 from custom_components.pairs import atomic_path
+from custom_components.stopping import stopped_by_signals
 
 SLICES = 3  # at z -1, 0 and 1, so that a section at 0 lies inside and not on the border
 
@@ -67,7 +68,8 @@ def export(folder: str) -> str:
 def main() -> None:
     """Command line; a wrong folder gives one line and exit code 1."""
     try:
-        fire.Fire(export)
+        with stopped_by_signals():
+            fire.Fire(export)
     except InputError as error:
         sys.exit(f"error: {error}")
 

@@ -27,6 +27,7 @@ from custom_components.outputs.native import open_image
 from custom_components.outputs.tiles import Layer, estimate
 from custom_components.outputs.viewer import make_layers, outlines_of, write_viewer_page
 from custom_components.pairs import read_geojson
+from custom_components.stopping import stopped_by_signals
 
 
 def write_viewer(
@@ -127,7 +128,8 @@ def view(folder: str, image: str | None = None, level: int | None = None, thread
 def main() -> None:
     """Command line; a wrong folder gives one line and exit code 1."""
     try:
-        fire.Fire(view)
+        with stopped_by_signals():
+            fire.Fire(view)
     except InputError as error:
         sys.exit(f"error: {error}")
 

@@ -106,7 +106,7 @@ def test_files_of_another_resolution_go_by_their_own_pixel_size(challenge):
     pixels = pd.read_csv(folder / "submission.csv")[own][["he_y", "he_x"]].to_numpy() / (2 * MPP_HE)
     np.testing.assert_allclose(pixels, marks, atol=1e-3)
     with pytest.raises(InputError, match=r"outside 1_ER\.tif of 64 x 48 pixels"):
-        pairs(str(folder / "points.csv"), str(folder), str(folder / "pairs.csv"), own_pixel_size=False)
+        pairs(str(folder / "points.csv"), str(folder), str(folder / "again.csv"), own_pixel_size=False)
 
 
 def test_pair_without_a_result_is_named_and_unregistered(challenge):
@@ -117,6 +117,31 @@ def test_pair_without_a_result_is_named_and_unregistered(challenge):
     lost = table["anon_id"].to_numpy() == 2
     found = pd.read_csv(folder / "submission.csv")
     np.testing.assert_allclose(found[lost][["he_x", "he_y"]], table[lost][["ihc_x", "ihc_y"]])
+
+
+def test_files_of_the_users_are_not_written_over(challenge):
+    folder, _ = challenge
+    points, table, submission = (str(folder / f"{name}.csv") for name in ("points", "pairs", "submission"))
+    (folder / "landmarks").mkdir()
+    own = folder / "landmarks" / f"{IDS[0]}.csv"
+    own.write_text("the user's")
+    with pytest.raises(InputError, match="was not made by acrobat pairs"):
+        pairs(points, str(folder), table)
+    own.unlink()
+    prepare_and_run(folder)
+    submit(points, str(folder / "out"), submission)
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match="exists already"):
+        pairs(points, str(folder), table)
+    with pytest.raises(InputError, match="exists already"):
+        submit(points, str(folder / "out"), submission)
+    for act in (lambda: pairs(points, str(folder), points, overwrite=True),
+                lambda: submit(points, str(folder / "out"), points, overwrite=True)):  # fmt: skip
+        with pytest.raises(InputError, match="is an input"):
+            act()
+    pairs(points, str(folder), table, overwrite=True)
+    submit(points, str(folder / "out"), submission, overwrite=True)
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
 
 
 def test_results_of_other_points_or_of_another_folder_are_refused(challenge):

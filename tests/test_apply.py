@@ -15,6 +15,7 @@ import torch
 from custom_components.apply import carry, field_files, main
 from custom_components.errors import InputError
 from custom_components.fields import displacement_image, index_to_physical, write_displacement
+from custom_components.outputs.carry_slide import stem_of
 from custom_components.pairs import read_geojson, read_image, read_points, write_image, write_points
 
 FIXED, MOVING = (96, 120), (104, 112)
@@ -196,6 +197,33 @@ def test_result_lies_beside_the_field_unless_told_otherwise(result, tmp_path):
     assert carry(field, points=str(tmp_path / "cells.csv")) == str(folder / "warped_cells.csv")
     assert carry(field, image=str(tmp_path / "other.jpg")) == str(folder / "warped_other.png")
     assert (folder / "warped_other.png").is_file()
+
+
+@pytest.mark.parametrize("suffix", ["tif", "ome.tif", "nii.gz"])
+def test_dots_in_a_name_belong_to_it(suffix):
+    assert [stem_of(f"slides/A.{number}.{suffix}") for number in (1, 2)] == ["A.1", "A.2"]
+
+
+def test_neither_another_result_nor_an_input_is_written_over(result, tmp_path):
+    folder = shutil.copytree(result, tmp_path / "copy")
+    field = str(folder / "displacement.mha")
+    for number in (1, 2):
+        write_image(tmp_path / f"A.{number}.tif", np.full((1, *MOVING), number, np.uint8))
+        assert carry(field, image=str(tmp_path / f"A.{number}.tif")) == str(folder / f"warped_A.{number}.tif")
+    write_points(tmp_path / "cells.csv", FIXED_POINTS)
+    cells, image = str(tmp_path / "cells.csv"), str(tmp_path / "A.1.tif")
+    carry(field, points=cells)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for given in ({"points": cells}, {"image": image}, {"points": cells, "output": image}):
+        with pytest.raises(InputError, match=r"exists already; .*--overwrite"):
+            carry(field, **given)
+    for taken in (cells, field, str(folder / "inverse_displacement.mha"), str(folder / "metrics.json")):
+        with pytest.raises(InputError, match="is an input"):
+            carry(field, points=cells, output=taken, overwrite=True)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    write_points(cells, FIXED_POINTS + 1)
+    carried = Path(carry(field, points=cells, overwrite=True))
+    assert carried.read_bytes() != before[carried]
 
 
 def test_both_files_are_found_from_either():

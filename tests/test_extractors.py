@@ -60,6 +60,12 @@ def test_the_export_gives_the_same_list(tmp_path: Path) -> None:
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, network.encoder(image), strict=True))
     export(str(tmp_path / "a.ts"), str(tmp_path / "b.ts"))
     assert (tmp_path / "b.ts").exists()
+    before = (tmp_path / "b.ts").read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        export(str(tmp_path / "unet.pt"), str(tmp_path / "b.ts"))
+    with pytest.raises(InputError, match="is an input"):
+        export(str(tmp_path / "b.ts"), str(tmp_path / "b.ts"), overwrite=True)
+    assert (tmp_path / "b.ts").read_bytes() == before
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -155,8 +155,10 @@ def test_its_annotation_is_carried_by_the_stored_inverse_field(single, folder):
 def test_a_second_run_passes_over_what_is_done(single, folder, capsys):
     before = (single / "metrics.json").stat().st_mtime_ns
     register(
-        "inference", folder / "single", moving=str(folder / "slight.png"), fixed=str(folder / "fixed.png"), report=False
-    )
+        "inference", folder / "single", moving=str(folder / "slight.png"), fixed=str(folder / "fixed.png"),
+        moving_landmarks=str(folder / "slight.csv"), fixed_landmarks=str(folder / "fixed.csv"),
+        moving_annotations=str(folder / "region.geojson"), report=False,
+    )  # fmt: skip
     assert "1 of 1 pairs are in" in capsys.readouterr().out
     assert (single / "metrics.json").stat().st_mtime_ns == before
     assert (single / "report.html").is_file()

@@ -10,6 +10,7 @@ from custom_components.engines.level_optimizers import level_optimizers, level_s
 from custom_components.engines.matched_crops import MatchedCrops, annotated, pseudo_labels, sources_of
 from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
 from custom_components.engines.patch_trainer import GradientExchange, PatchTrainer
+from custom_components.engines.run_folder import run_folder, training_record
 from custom_components.engines.staged_training import StagedTraining, TrainingStage
 from custom_components.engines.training_pairs import records_of, single_images, stacked_pairs, training_pairs
 
@@ -33,8 +34,10 @@ __all__ = [
     "pseudo_labels",
     "reason_of",
     "records_of",
+    "run_folder",
     "single_images",
     "sources_of",
     "stacked_pairs",
     "training_pairs",
+    "training_record",
 ]

@@ -16,10 +16,14 @@ from monai.engines import Evaluator
 
 from custom_components import switches
 from custom_components.annotations import take_apart
+from custom_components.engines.bundle_config import config_being_built
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import Grid
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
-from custom_components.outputs.pair_folder import check_writable, clear_leftovers, is_done
+from custom_components.outputs.identity import settings_of
+from custom_components.outputs.pair_folder import check_writable, clear_leftovers
+from custom_components.outputs.targets import check_summaries, check_targets, name_apart, pairs_to_do
+from custom_components.outputs.writer import versions
 from custom_components.pairs import (
     Pair,
     check_landmark_counts,
@@ -28,6 +32,7 @@ from custom_components.pairs import (
     read_points,
     select_pairs,
 )  # fmt: skip
+from custom_components.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
     from custom_components.engines.cluster import Cluster
@@ -76,6 +81,8 @@ class PairDataset(Dataset):
 def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) -> PairDataset:
     """Dataset of the pairs that the command line names and that are not done yet.
 
+    Done is what an earlier run made of the same files with the same bundle, weights and options.
+
     Args:
         output_dir: where finished pairs are looked for.
         resume: pass over the finished ones.
@@ -84,21 +91,27 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
 
     Raises:
         SystemExit: with the message of the InputError, for one clear line on the console: the table or the arguments
-            are wrong, or the output folder can't be written, which is better said before than after the work.
+            are wrong, the output folder can't be written, or something else than an earlier result of a pair lies
+            where its result would, which is better said before than after the work.
     """
     if all(selection.get(key) is None for key in ("pairs", "moving", "fixed")):
         return PairDataset((), (), output_dir)
+    root = Path(output_dir)
     try:
-        chosen = select_pairs(**selection)
-        check_writable(Path(output_dir))
+        going_on, chosen = switches.on(resume, "resume"), select_pairs(**selection)
+        check_writable(root)
+        clear_leftovers(root, {pair.id for pair in chosen})
+        if selection.get("pairs") is None and not selection.get("id"):
+            chosen = [name_apart(pair, root) for pair in chosen]
+        check_targets(chosen, root, selection.get("pairs"))
+        check_summaries(root)
+        todo = pairs_to_do(chosen, root, settings_of(config_being_built()), versions(), going_on)
     except InputError as error:
         sys.exit(f"error: {error}")
-    todo = [pair for pair in chosen if not (switches.on(resume, "resume") and is_done(Path(output_dir), pair.id))]
     if len(todo) < len(chosen):
         print(
             f"{len(chosen) - len(todo)} of {len(chosen)} pairs are in {output_dir} already; --resume false repeats them"
         )
-    clear_leftovers(Path(output_dir), {pair.id for pair in todo})
     return PairDataset(todo, chosen, output_dir)
 
 
@@ -226,12 +239,16 @@ class PairEvaluator(Evaluator):
             # the run that did the last pair may have been stopped before it wrote the summary
             self.fire_event(Events.COMPLETED)
             return
+        with stopped_by_signals("finished pairs are whole; the same command resumes with the others"):
+            self._run(global_epoch)
+        failed = [(name, reason) for name, reason in self.outcomes if reason]
+        if failed and len(failed) == len(self.outcomes):
+            sys.exit("\n".join(f"error: {name}: {reason}" for name, reason in failed))
+
+    def _run(self, global_epoch: int) -> None:
         if self.cluster is not None and self.cluster.wanted:
             with self.cluster.outcomes([item["pair"] for item in self.dataset.data], self.dataset.output_dir) as ended:
                 self.data_loader = ended
                 super().run(global_epoch)
         else:
             super().run(global_epoch)
-        failed = [(name, reason) for name, reason in self.outcomes if reason]
-        if failed and len(failed) == len(self.outcomes):
-            sys.exit("\n".join(f"error: {name}: {reason}" for name, reason in failed))

@@ -24,6 +24,7 @@ from monai.handlers import LrScheduleHandler, TensorBoardStatsHandler
 from torch import Tensor, nn
 from torch.utils.data.distributed import DistributedSampler
 
+from custom_components import switches
 from custom_components.distributed import (
     gathered,
     is_follower,
@@ -39,6 +40,7 @@ from custom_components.errors import InputError
 from custom_components.fields import smooth
 from custom_components.handlers.stop import StopWhenFlat
 from custom_components.handlers.training import EpochSetter, FinalModel, TrainingCheckpoint, TrainingCurve
+from custom_components.handlers.training_files import agree_on_training, check_model_file
 from custom_components.inferers.all_levels import AllLevels, AllPredictions
 from custom_components.losses.guided import GuidedLoss
 from custom_components.matching.deep_keypoints import add_matches
@@ -110,6 +112,8 @@ class StagedTraining:
         seed: of order, turns, parts and views.
         half: compute in bfloat16 where that is safe.
         device: of the training.
+        record: of its data and options, see ``engines.training_record``; a folder goes on only with the same.
+        overwrite: the model file is replaced even if it is the bundle's or another training's.
 
     Raises:
         InputError: a name is taken twice, or a stage builds on one that doesn't come before it.
@@ -129,6 +133,8 @@ class StagedTraining:
         seed: int = 0,
         half: bool = False,
         device: str | torch.device = "cpu",
+        record: Mapping[str, Any] | None = None,
+        overwrite: bool | str = False,
     ) -> None:
         self.network = network
         self.stages = {stage.name: stage for stage in stages}
@@ -149,6 +155,8 @@ class StagedTraining:
         self.seed = seed
         self.half = half
         self.device = torch.device(device)
+        self.record = record
+        self.overwrite = switches.on(overwrite, "overwrite")
 
     def run(self, stage: str | None = None, generate_keypoints: str | None = None) -> None:
         """Train all stages, or one, or only find the correspondences of one source.
@@ -159,13 +167,18 @@ class StagedTraining:
                 cache, nothing is trained.
 
         Raises:
-            InputError: there are no pairs, no such stage, or one that it builds on is not done.
+            InputError: there are no pairs, no such stage, one that it builds on is not done, or the folder or the
+                model file is another training's.
         """
         if len(self.pairs) == 0:
             raise InputError("no pairs to train on: give --pairs TABLE.csv")
         for name in (stage, generate_keypoints):
             if name not in (None, FIXED, *self.stages):
                 raise InputError(f"there is no stage '{name}', but {', '.join(self.stages)}")
+        begun = agree_on_training(self.folder / "training.json", self.record, write=not is_follower())
+        if stage is None and self.model_file is not None:
+            check_model_file(Path(self.model_file), begun or self.record is None, self.overwrite)
+        _say(f"training in {self.folder}")
         if generate_keypoints is not None:
             found = self.matches([generate_keypoints])[0]
             _say(f"{generate_keypoints}: {_mean(found):.0f} correspondences a pair in {len(found)} pairs")
@@ -178,6 +191,7 @@ class StagedTraining:
                 break
             last = each.name
         if stage is None and last is not None and self.model_file is not None and not is_follower():
+            Path(self.model_file).parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(Path(self.model_file)) as temporary:
                 copyfile(self.weights_of(last), temporary)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,10 +15,13 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
+from custom_components import switches
 from custom_components.distributed import gathered, is_follower
 from custom_components.errors import InputError
+from custom_components.handlers.training_files import check_model_file, check_same_training
 from custom_components.pairs.atomic import atomic_path
 from custom_components.states import read_state
+from custom_components.stopping import stopped_by_signals
 
 
 def losses_of(output: Any) -> dict[str, float]:
@@ -45,10 +49,13 @@ class TrainingCheckpoint:
     Args:
         file: replaced as a whole, so a kill leaves the one before.
         parts: what has ``state_dict`` and ``load_state_dict``; lists of such are kept in order.
+        record: of the training's data and options, see ``engines.training_record``; only one with the same goes on.
     """
 
-    def __init__(self, file: str | Path, parts: Mapping[str, Any]) -> None:
+    def __init__(self, file: str | Path, parts: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> None:
         self.file = Path(file)
+        self.record = record
+        self._signals = ExitStack()
         self.parts: dict[str, Any] = {}
         for name, part in parts.items():
             if isinstance(part, list | tuple):
@@ -59,7 +66,21 @@ class TrainingCheckpoint:
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
         engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.STARTED, self._watch_signals)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.COMPLETED, self._forget_signals)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
+
+    def _watch_signals(self, engine: Engine) -> None:
+        how = f"--run_dir or --ckpt_dir of {self.file.parent} resumes after the last whole epoch"
+        self._signals.enter_context(stopped_by_signals(how))
+
+    def _forget_signals(self, engine: Engine) -> None:
+        self._signals.close()
+
+    def _failed(self, engine: Engine, error: BaseException) -> None:
+        self._signals.close()
+        raise error
 
     def save(self, engine: Engine) -> None:
         """Write the file."""
@@ -67,9 +88,9 @@ class TrainingCheckpoint:
             return
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["epoch"] = engine.state.epoch
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(self.file) as temporary:
-            torch.save(state, temporary)
+        if self.record is not None:
+            state["training"] = dict(self.record)
+        _save(state, self.file)
 
     def load(self, engine: Engine) -> None:
         """Take the file's states, if there is one.
@@ -78,12 +99,15 @@ class TrainingCheckpoint:
             InputError: the file is damaged or belongs to another training.
         """
         if not self.file.exists():
+            if not is_follower():
+                print(f"training in {self.file.parent}", flush=True)
             return
-        state = read_state(self.file, "checkpoint")
+        state: dict[str, Any] = read_state(self.file, "checkpoint")
         foreign = f"{self.file} is no checkpoint of this training; move it away to start afresh"
         missing = sorted({*self.parts, "epoch"} - set(state))
         if missing:
             raise InputError(f"{foreign}: it has no {', '.join(missing)}")
+        check_same_training(self.file, state.get("training"), self.record)
         for name, part in self.parts.items():
             try:
                 part.load_state_dict(state[name])
@@ -92,7 +116,9 @@ class TrainingCheckpoint:
         engine.state.epoch = int(state["epoch"])
         engine.state.iteration = engine.state.epoch * engine.state.epoch_length
         if not is_follower():
-            print(f"{self.file}: going on after epoch {engine.state.epoch} of {engine.state.max_epochs}")
+            done, wanted = engine.state.epoch, engine.state.max_epochs
+            how = "going on after" if wanted is None or done < wanted else "complete already, at"
+            print(f"{self.file}: {how} epoch {done} of {wanted}", flush=True)
 
 
 class FinalModel:
@@ -102,24 +128,51 @@ class FinalModel:
     be read would replace a good model by an untrained one; and a kill may leave half a file.
 
     Args:
-        file: replaced as a whole.
+        file: written as a whole; that of another training, or of the bundle, is not replaced.
         network: whose state dict is written.
+        overwrite: replace such a file all the same.
     """
 
-    def __init__(self, file: str | Path, network: nn.Module) -> None:
+    def __init__(self, file: str | Path, network: nn.Module, overwrite: bool | str = False) -> None:
         self.file = Path(file)
         self.network = network
+        self.overwrite = switches.on(overwrite, "overwrite")
+        self._begun_at = 0
 
     def attach(self, engine: Engine) -> None:
-        """Register with a trainer."""
+        """Register with a trainer, after ``TrainingCheckpoint``."""
+        engine.add_event_handler(Events.STARTED, self.check)
         engine.add_event_handler(Events.COMPLETED, self)
 
+    def check(self, engine: Engine) -> None:
+        """Before the training.
+
+        Raises:
+            InputError: another one's model, or the bundle's, would be replaced.
+        """
+        self._begun_at = engine.state.epoch
+        check_model_file(self.file, self._begun_at > 0, self.overwrite)
+
     def __call__(self, engine: Engine) -> None:
-        """Write the file."""
-        if not is_follower():
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(self.file) as temporary:
-                torch.save(self.network.state_dict(), temporary)
+        """Write the file, unless it is there and nothing was trained since."""
+        if is_follower() or (self.file.exists() and engine.state.epoch == self._begun_at > 0):
+            return
+        _save(self.network.state_dict(), self.file)
+        print(f"{self.file}: the final weights", flush=True)
+
+
+def _save(state: Mapping[str, Any], file: Path) -> None:
+    """Write a file of PyTorch whole or not at all.
+
+    Raises:
+        InputError: it can't be written, as on a full disk.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as temporary:
+            torch.save(state, temporary)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError on a full disk
+        raise InputError(f"{file}: can't be written ({str(error).splitlines()[0]})") from error
 
 
 class EpochSetter:

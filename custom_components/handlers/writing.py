@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from sys import exit
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -13,6 +14,7 @@ from custom_components.engines.pair_evaluator import PairOutcome, reason_of
 from custom_components.errors import InputError
 from custom_components.outputs.submission import write_submission
 from custom_components.outputs.summary import write_summary
+from custom_components.outputs.targets import check_submission
 from custom_components.outputs.writer import write_failure, write_registration
 
 
@@ -80,7 +82,8 @@ class RegistrationWriter:
 def line_of(metrics: dict[str, Any]) -> str:
     """One line for the console."""
     if metrics["status"] == "failed":
-        return f"{metrics['id']}: failed: {metrics['reason']}"
+        kept = " (the earlier result is kept)" if metrics.get("kept") else ""
+        return f"{metrics['id']}: failed: {metrics['reason']}{kept}"
     text = f"{metrics['id']}: {metrics['status']}, {metrics['matches']} matches, {metrics['seconds']['total']:.1f} s"
     if metrics.get("landmarks"):
         marks = metrics["landmarks"]
@@ -102,18 +105,44 @@ class SummaryWriter:
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine."""
+        engine.add_event_handler(Events.STARTED, self.check)
         engine.add_event_handler(Events.COMPLETED, self)
 
+    def check(self, engine: Engine) -> None:
+        """Before the work: a folder of the user's may have the submission's name.
+
+        Raises:
+            SystemExit: with one line that says so.
+        """
+        try:
+            if self.submission:
+                check_submission(self.output_dir)
+        except InputError as error:
+            exit(f"error: {error}")
+
     def __call__(self, engine: Engine) -> None:
-        """Write and print the aggregates."""
+        """Write and print the aggregates.
+
+        Raises:
+            SystemExit: with one line: they can't be written, as on a full disk.
+        """
         if not self.output_dir.is_dir():
             return
+        try:
+            self._write(engine)
+        except InputError as error:
+            exit(f"error: {error}")
+
+    def _write(self, engine: Engine) -> None:
         summary = write_summary(self.output_dir)
         print(f"{summary['pairs']} pairs: {summary['ok']} ok, {summary['poor']} poor, {summary['failed']} failed")
+        for name, reason in summary["failed_repeats"].items():
+            print(f"{name}: the last repeat failed, the result before it is kept: {reason}")
         if summary["scored"]:
             print(
                 ", ".join(f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}" for k, v in summary["scored"].items())
             )
         if self.submission:
+            check_submission(self.output_dir)
             # all pairs that were asked for: those of an earlier run as well
             print(f"wrote {write_submission(engine.dataset.pairs, self.output_dir)}")

@@ -17,11 +17,13 @@ from custom_components.image_sets.digits import digits
 from custom_components.image_sets.folder import folder
 from custom_components.image_sets.known_warps import known_warps
 from custom_components.image_sets.microscopy import membrane, phc_u373, platelet_em
+from custom_components.stopping import stopped_by_signals
 
 if __name__ == "__main__":
     try:
         brains = (brain_slabs, brain_labels, brain_oasis, brain_mri)
         sets = (folder, membrane, phc_u373, platelet_em, *brains, cardiac_sunnybrook, digits, known_warps)
-        fire.Fire({function.__name__: function for function in sets})
+        with stopped_by_signals():
+            fire.Fire({function.__name__: function for function in sets})
     except InputError as error:
         sys.exit(f"error: {error}")

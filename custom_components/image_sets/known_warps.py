@@ -12,8 +12,9 @@ from torch import Tensor
 
 from custom_components.errors import InputError
 from custom_components.fields import identity_grid, jacobian_determinant, sample
-from custom_components.image_sets.writing import write_table
+from custom_components.image_sets.writing import MAKER, write_table
 from custom_components.pairs import read_image, select_pairs, suffix_of, write_image, write_points
+from custom_components.pairs.marking import check_set_folder, mark_set
 from custom_components.transforms.defects import KINDS, RandomDefect
 from custom_components.transforms.grey import stain_independent_grey
 from custom_components.transforms.known_pairs import bent
@@ -75,6 +76,8 @@ def known_warps(
         chosen = np.linspace(0, len(files) - 1, min(images, len(files))).round().astype(int)
         files = [files[index] for index in chosen]
     folder = Path(to)
+    check_set_folder(folder, ("images", "landmarks", "defects", "pairs.csv"), MAKER)
+    mark_set(folder, MAKER)
     for kind in ("images", "landmarks", *(("defects",) if defects else ())):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     rows = []

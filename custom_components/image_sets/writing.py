@@ -14,7 +14,9 @@ import pandas as pd
 
 from custom_components.errors import InputError
 from custom_components.pairs import atomic_path, write_image
+from custom_components.pairs.marking import check_set_folder, is_marked, mark_set
 
+MAKER = "image_sets"
 Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 
@@ -65,12 +67,14 @@ def write_set(
         How many pairs there are of each status.
 
     Raises:
-        InputError: there are no items.
+        InputError: there are no items, or the folder holds files of these names that no image set has made.
     """
     folder = Path(to)
+    check_set_folder(folder, ("images", "labels", "pairs.csv"), MAKER)
     names: dict[str, list[str]] = {}
     files: dict[str, tuple[str, str]] = {}
     for item in items:
+        mark_set(folder, MAKER)
         suffix = ".nii.gz" if item.image.ndim == 4 else ".tif"
         found = []
         for kind, array in (("images", item.image), ("labels", item.labels)):
@@ -103,10 +107,14 @@ def write_table(rows: Sequence[Mapping[str, str]], to: str | Path) -> str:
         How many pairs there are of each status.
 
     Raises:
-        InputError: there are no rows.
+        InputError: there are no rows, or ``to`` is a file that no image set has made.
     """
     if not rows:
         raise InputError(f"{to}: there are no pairs to write")
+    folder, maker = Path(to).parent, f"{MAKER} {Path(to).name}"
+    if not is_marked(folder, MAKER):
+        check_set_folder(folder, (Path(to).name,), maker)
+        mark_set(folder, maker)
     with atomic_path(Path(to)) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
     counts = pd.Series([row["status"] for row in rows]).value_counts(sort=False)

@@ -19,6 +19,7 @@ from torch import Tensor
 from custom_components.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.states import read_state
+from custom_components.stopping import stopped_by_signals
 
 
 @dataclass(frozen=True)
@@ -134,4 +135,5 @@ def download(name: str, folder: str) -> str:
 
 
 if __name__ == "__main__":
-    fire.Fire(download)
+    with stopped_by_signals():
+        fire.Fire(download)

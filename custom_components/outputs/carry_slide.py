@@ -16,7 +16,7 @@ from custom_components.outputs.native import background_of
 from custom_components.outputs.pyramid import PyramidWriter
 from custom_components.outputs.warp_slide import SlideWarp, check_room, estimate, warp_blocks
 from custom_components.pairs import Slide, open_slide
-from custom_components.pairs.formats import PixelSize
+from custom_components.pairs.formats import PixelSize, suffix_of
 from custom_components.pairs.slides import read_shrunk
 
 THUMBNAIL = 1024
@@ -24,7 +24,14 @@ THUMBNAIL = 1024
 
 def carried_slide(folder: Path, image: str | Path) -> Path:
     """Where a slide that was carried over lies in a result's folder, unless another place was asked for."""
-    return folder / f"warped_{Path(image).name.split('.')[0]}.ome.tif"
+    return folder / f"warped_{stem_of(image)}.ome.tif"
+
+
+def stem_of(image: str | Path) -> str:
+    """Name of an image without its suffix, of which ``.ome.tif`` and ``.nii.gz`` are one; other dots belong to it."""
+    name = Path(image).name
+    stem = name[: len(name) - len(suffix_of(name))] or name
+    return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 
 def carry_slide(

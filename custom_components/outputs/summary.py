@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from custom_components.metrics import PairTRE, aggregate
+from custom_components.outputs.pair_folder import read_failed_attempt
 from custom_components.outputs.report import environment
 from custom_components.pairs import atomic_path
 
@@ -30,15 +31,24 @@ def read_metrics(output_dir: Path) -> list[dict[str, Any]]:
         except (OSError, ValueError):
             continue
         if isinstance(metrics, dict) and metrics.get("id") == file.parent.name:
+            attempt = read_failed_attempt(output_dir, metrics["id"])
+            if attempt is not None:
+                metrics["failed_repeat"] = str(attempt.get("reason", ""))
             found.append(metrics)
     return found
+
+
+def reason_of(metrics: dict[str, Any]) -> str:
+    """Why a result is poor or failed, and why a repeat that did not replace it failed."""
+    repeat = f"the last repeat failed: {metrics['failed_repeat']}" if metrics.get("failed_repeat") else ""
+    return "; ".join(part for part in (metrics["reason"], repeat) if part)
 
 
 def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:
     """One row of summary.csv."""
     marks = metrics.get("landmarks") or {}
     return {
-        "id": metrics["id"], "status": metrics["status"], "reason": metrics["reason"],
+        "id": metrics["id"], "status": metrics["status"], "reason": reason_of(metrics),
         "moving": metrics["moving"], "fixed": metrics["fixed"], "matches": metrics.get("matches"),
         "folding_share": metrics.get("folding_share"), "similarity": metrics.get("similarity"),
         "inverse_error_median": (metrics.get("inverse_error") or {}).get("median"),
@@ -56,6 +66,7 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
     summary = {
         "pairs": len(rows), **counts, "scored": asdict(aggregate(scored)) if scored else None,
         "failed_pairs": {m["id"]: m["reason"] for m in rows if m["status"] == "failed"},
+        "failed_repeats": {m["id"]: m["failed_repeat"] for m in rows if "failed_repeat" in m},
     }  # fmt: skip
     with atomic_path(output_dir / "summary.csv") as partial:
         # a failed pair has no matches, and whole numbers with gaps would be written as 40.0
@@ -65,6 +76,7 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
     with atomic_path(output_dir / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=1))
     for m in rows:
+        m["reason"] = reason_of(m)
         for key, name in (("report", "report.html"), ("thumbnail", "thumbnail.jpg"), ("viewer", "viewer.html")):
             m[key] = (output_dir / m["id"] / name).is_file()
     page = environment().get_template("index.html.j2").render(rows=rows, counts=counts, aggregate=summary["scored"])

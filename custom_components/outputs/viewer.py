@@ -11,16 +11,17 @@ from tqdm import tqdm
 
 from custom_components.errors import InputError
 from custom_components.fields import Grid
-from custom_components.outputs.pair_folder import clear_leftovers
 from custom_components.outputs.pyramid import TILE
 from custom_components.outputs.report import VIEWER_LINK, environment
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.tiles import Layer, block_count, make_layer, write_tiles
 from custom_components.pairs import Slide, atomic_folder, atomic_path
+from custom_components.pairs.atomic import IsOurs, clear_folder_leftovers
 from custom_components.pairs.slides import Shape
 
 TILES = "viewer_tiles"
 LAYERS = ("fixed", "warped")
+MADE_BY = "made_by.txt"  # marks the folder of tiles as ours
 LONGEST = 16384  # pixels of the longest side that are shown unless more is asked for
 
 
@@ -87,6 +88,17 @@ def make_layers(fixed: Slide, warped: Slide, level: int | None) -> tuple[Layer, 
     return make_layer(fixed, (1.0, 1.0), 1 << level), make_layer(warped, scale, 1 << level)
 
 
+def recognise_tiles(folder: Path) -> IsOurs:
+    """Takes a folder for tiles of a viewer; only the tiles in it are ours.
+
+    Raises:
+        InputError: no viewer has made it.
+    """
+    if not (folder / MADE_BY).is_file() and not (folder.parent / "viewer.html").is_file():
+        raise InputError(f"{folder} is not recognisable as the tiles of a viewer and is not replaced; move it away")
+    return lambda name: name == MADE_BY or name.split("/")[0] in LAYERS
+
+
 def write_viewer_page(
     folder: Path,
     layers: tuple[Layer, Layer],
@@ -109,12 +121,13 @@ def write_viewer_page(
     """
     frame = layers[0].slide.levels[0]
     shown: dict[str, Any] = {}
-    clear_leftovers(folder, [TILES])
+    clear_folder_leftovers(folder, [TILES], lambda _: recognise_tiles)
     try:
         with (
-            atomic_folder(folder / TILES) as partial,
+            atomic_folder(folder / TILES, recognise_tiles) as partial,
             tqdm(total=sum(map(block_count, layers)), unit="block", desc="viewer", delay=2, leave=False) as bar,
         ):
+            (partial / MADE_BY).write_text("custom_components.view: the tiles of viewer.html, which replaces them\n")
             for name, layer in zip(LAYERS, layers, strict=True):
                 sizes = write_tiles(layer, partial / name, threads, bar.update)
                 shown[name] = {"scale": layer.scale[::-1], "levels": [size[::-1] for size in sizes]}

@@ -37,9 +37,10 @@ from custom_components.fields.regridding import upright
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label, pair_metrics
+from custom_components.outputs.identity import RunSettings, run_record
 from custom_components.outputs.itk_space import in_itk_space, itk_matrix
 from custom_components.outputs.native import background_of, native_array, output_suffix
-from custom_components.outputs.pair_folder import publish
+from custom_components.outputs.pair_folder import publish, publish_failure, written_in
 from custom_components.outputs.report import ReportData, write_report, write_thumbnail
 from custom_components.pairs import (
     Pair,
@@ -80,19 +81,29 @@ def _write_json(path: Path, data: Any) -> None:
         partial.write_text(json.dumps(data, indent=1))
 
 
+def _run_of(pair: Pair) -> dict[str, Any]:
+    """What identifies the result; of a pair that no run has taken, its files."""
+    return dict(pair.run) if pair.run else run_record(pair, RunSettings(), versions())
+
+
 def write_failure(pair: Pair, reason: str, output_dir: Path, seconds: float) -> dict[str, Any]:
-    """Record that a pair failed and why; returns its metrics."""
-    metrics = {
+    """Record that a pair failed and why; returns its metrics.
+
+    An earlier good result stays, with the record beside it; the metrics then have ``kept``.
+    """
+    metrics: dict[str, Any] = {
         "id": pair.id, "status": "failed", "reason": reason, "note": "", "unit": "", "moving": str(pair.moving),
         "fixed": str(pair.fixed), "stages": {}, "seconds": {"total": seconds}, "versions": versions(),
+        "run": _run_of(pair),
     }  # fmt: skip
 
     def fill(folder: Path) -> None:
-        _write_json(folder / "metrics.json", metrics)
         write_report(folder / "report.html", metrics, None)
+        metrics["run"]["files"] = written_in(folder)
+        _write_json(folder / "metrics.json", metrics)
 
-    publish(output_dir, pair.id, fill)
-    return metrics
+    kept = publish_failure(output_dir, pair.id, metrics, fill)
+    return metrics | ({"kept": True} if kept else {})
 
 
 def judge(
@@ -183,7 +194,7 @@ def write_registration(
         "folding_share": folding_share(bend, mask_fixed[None]),
         "log_jacobian_deviation": log_jacobian_deviation(bend, mask_fixed[None]),
         "similarity": _last_detail(result, "similarity"),
-        "versions": versions(), **(details or {}),
+        "versions": versions(), "run": _run_of(pair), **(details or {}),
     }  # fmt: skip
     metrics["status"], metrics["reason"] = judge(metrics, least_similarity, doubts)
     array = native_array(moving)
@@ -234,6 +245,7 @@ def write_registration(
             )
             write_report(folder / "report.html", metrics, data)
             write_thumbnail(folder / "thumbnail.jpg", _in_frame(fixed), warped)
+        metrics["run"]["files"] = written_in(folder)
         _write_json(folder / "metrics.json", metrics)
 
     publish(output_dir, pair.id, fill)

@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 from skimage import color, data
 
+from custom_components.errors import InputError
 from custom_components.fields import affine_to_ddf, compose, invert, lookup, sample
 from custom_components.fields.sampling import identity_grid
 from custom_components.pairs.atomic import atomic_path
@@ -52,8 +53,14 @@ def write_demo_pair(folder: str | Path, seed: int = 0, rotation: float = 25.0, l
         seed: of the smooth field.
         rotation: degrees.
         largest: pixels, of the smooth field.
+
+    Raises:
+        InputError: the folder holds something else than an earlier demo pair.
     """
     root = Path(folder)
+    note = root / "README.txt"
+    if root.exists() and any(root.iterdir()) and not (note.is_file() and note.read_text().startswith(NOTE[:40])):
+        raise InputError(f"{root} holds no earlier demo pair and is not written over; choose another output_dir")
     root.mkdir(parents=True, exist_ok=True)
     real = data.immunohistochemistry()
     height, width = real.shape[:2]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ OPTIONAL = (
 )  # fmt: skip
 # what Linux, macOS and Windows all take as the name of a folder
 SAFE_ID = r'[^/\\:*?"<>|\x00-\x1f]+'
+LONGEST_ID = 200  # characters, and bytes: hidden names beside the folder are longer, and systems take 255
+# Windows' devices, also with a suffix
+DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(\..*)?", re.IGNORECASE | re.DOTALL)
 COVER_TABLE = {  # ANHIR / BIRL: the target stays, the source is warped
     "Target image": "fixed",
     "Source image": "moving",
@@ -35,6 +40,7 @@ class Pair:
         fixed: image that stays.
         extra: further columns of the table, such as tissue or status.
         source: where the pair was named, for messages: "pairs.csv row 7".
+        run: what identifies the result, see ``outputs.identity``; empty until a run takes the pair.
     """
 
     id: str
@@ -50,6 +56,7 @@ class Pair:
     fixed_annotations: Path | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    run: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_pair(pair: Pair) -> None:
@@ -62,14 +69,46 @@ def check_pair(pair: Pair) -> None:
             raise InputError(f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})")
 
 
-def check_ids(ids: list[str], name: str) -> None:
-    """Raise ``InputError`` unless all ids differ and can name folders; ``name`` is that of their table."""
+def check_ids(ids: Sequence[str], name: str, reserved: Collection[str] = ()) -> None:
+    """Raise ``InputError`` unless all ids differ and can name folders on any system.
+
+    Args:
+        ids: of the rows of a table, in its order.
+        name: of the table; "command line" for a single pair.
+        reserved: names of what a run writes beside the folders.
+    """
+    taken = {_folded(word) for word in reserved}
+    seen: dict[str, str] = {}
     for number, identifier in enumerate(ids):
+        where = name if name == "command line" else f"{name} row {number + 2}"
         if not re.fullmatch(SAFE_ID, identifier) or identifier[0] in ". " or identifier[-1] in ". ":
-            raise InputError(f"{name} row {number + 2}: id '{identifier}' can't name a folder")
-    twice = sorted({i for i in ids if ids.count(i) > 1})
-    if twice:
-        raise InputError(f"{name}: id '{twice[0]}' stands in more than one row; ids name the output folders")
+            raise InputError(f"{where}: id '{identifier}' can't name a folder")
+        if DEVICES.fullmatch(identifier):
+            raise InputError(f"{where}: id '{identifier}' can't name a folder: Windows keeps it for a device")
+        if len(identifier.encode()) > LONGEST_ID:
+            raise InputError(f"{where}: id '{identifier[:40]}...' can't name a folder: over {LONGEST_ID} characters")
+        folded = _folded(identifier)
+        if folded in taken:
+            raise InputError(f"{where}: id '{identifier}' is the name of another output; choose another id")
+        if seen.get(folded) == identifier:
+            raise InputError(f"{name}: id '{identifier}' stands in more than one row; ids name the output folders")
+        if folded in seen:
+            raise InputError(f"{name}: ids '{seen[folded]}' and '{identifier}' are one folder on some systems")
+        seen[folded] = identifier
+
+
+def _folded(identifier: str) -> str:
+    """As a system compares names that takes no notice of case and forms of letters."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", identifier).casefold())
+
+
+def derived_id(moving: str | Path, fixed: str | Path) -> str:
+    """``<moving>_to_<fixed>``, shortened by a hash where that is too long for a folder."""
+    name = "_to_".join(Path(str(file).removesuffix(".gz")).stem for file in (moving, fixed))
+    if len(name.encode()) <= LONGEST_ID - 40:
+        return name
+    short = name.encode()[: LONGEST_ID - 60].decode(errors="ignore").rstrip(". ")
+    return f"{short}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def read_pairs(path: str | Path) -> list[Pair]:
@@ -143,7 +182,7 @@ def select_pairs(
     unknown = sorted(set(optional) - set(OPTIONAL))
     if unknown:
         raise InputError(f"unknown argument '{unknown[0]}'; a pair has {', '.join(OPTIONAL)}")
-    name = id or "_to_".join(Path(str(file).removesuffix(".gz")).stem for file in (moving, fixed))
+    name = str(id) if id is not None and id != "" else derived_id(moving, fixed)
     check_ids([name], "command line")
     given: dict[str, Any] = {key: Path(value) for key, value in optional.items() if value is not None}
     return [Pair(name, Path(moving), Path(fixed), **given)]

@@ -17,6 +17,7 @@ import fire
 
 from custom_components.errors import InputError
 from custom_components.series.aligning import align_series
+from custom_components.stopping import stopped_by_signals
 
 
 def series(
@@ -55,7 +56,8 @@ def series(
 def main() -> None:
     """Command line; a wrong file gives one line and exit code 1."""
     try:
-        fire.Fire(series)
+        with stopped_by_signals("finished sections and pairs are whole; the same command resumes with the others"):
+            fire.Fire(series)
     except InputError as error:
         sys.exit(f"error: {error}")
 

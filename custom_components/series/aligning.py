@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
@@ -19,9 +19,10 @@ from custom_components.engines.pair_evaluator import Data, check_attached
 from custom_components.errors import InputError
 from custom_components.fields import Link, chain_ddf
 from custom_components.inferers.result import Stage
-from custom_components.outputs.pair_folder import is_done
+from custom_components.outputs.identity import run_record
 from custom_components.outputs.summary import write_summary
-from custom_components.outputs.writer import write_failure
+from custom_components.outputs.targets import is_same_run
+from custom_components.outputs.writer import versions, write_failure
 from custom_components.pairs import Pair
 from custom_components.series.composing import grid_to_pixels, write_section
 from custom_components.series.pair_runs import PairRuns
@@ -61,6 +62,7 @@ class Composer:
         if number not in self.routes:
             return write_failure(pair, self._why_not(number), self.output_dir, 0.0)
         made_of = self._made_of(pair, self.routes[number])
+        pair = replace(pair, run=run_record(pair, self.runs.run_settings, versions()))
         if self.resume and self._is_done(pair, made_of):
             return _read(self.output_dir / pair.id / "metrics.json")
         try:
@@ -141,7 +143,8 @@ class Composer:
     def _is_done(self, pair: Pair, made_of: dict[str, Any]) -> bool:
         """Whether the result is there, made of the same, and no older than the registrations on its way."""
         file = self.output_dir / pair.id / "metrics.json"
-        if not is_done(self.output_dir, pair.id) or (_read(file).get("series") or {}).get("made_of") != made_of:
+        same = is_same_run(self.output_dir, pair, self.runs.run_settings)
+        if not same or (_read(file).get("series") or {}).get("made_of") != made_of:
             return False
         records = [self.runs.folder / name / "metrics.json" for name in made_of["pairs"]]
         return all(record.stat().st_mtime <= file.stat().st_mtime for record in records)

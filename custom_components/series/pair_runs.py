@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,10 +22,13 @@ from custom_components.fields import Grid, Link, read_displacement
 from custom_components.handlers import RegistrationWriter
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import PairImages, Registration, Stage
-from custom_components.outputs.pair_folder import check_writable, is_done
-from custom_components.pairs import Pair, atomic_path
+from custom_components.outputs.identity import settings_of
+from custom_components.outputs.pair_folder import check_writable, clear_leftovers
+from custom_components.outputs.targets import SUMMARIES, check_same_images, check_targets, is_same_run, pairs_to_do
+from custom_components.outputs.writer import versions
+from custom_components.pairs import atomic_path
 from custom_components.series.routes import Outcome
-from custom_components.series.sections import PAIRS, Section, pair_id, pair_of
+from custom_components.series.sections import PAIRS, RESERVED, Section, pair_id, pair_of
 
 # keys of a bundle that the series sets itself, pair by pair
 OWN = (
@@ -93,9 +97,21 @@ class PairRuns:
         if own:
             raise InputError(f"a series sets '{own[0]}' itself, for every pair")
         self._parser = read_bundle(str(self.config), settings)
+        self.run_settings = settings_of(self._parser.config)
+        self._check_folders(Path(output_dir))
         check_writable(self.folder)
         self._agree_on_settings()
         self.device = torch.device(self.setting("device", "cpu"))
+
+    def _check_folders(self, root: Path) -> None:
+        """Nothing but earlier results lies where sections and pairs are written, and no input does."""
+        sections = [pair_of(section, section, section.id) for section in self.sections]
+        pairs = [pair_of(*two, pair_id(*two)) for two in permutations(self.sections, 2)]
+        clear_leftovers(root, {pair.id for pair in sections})
+        clear_leftovers(self.folder, {pair.id for pair in pairs})
+        check_targets(sections, root, reserved=RESERVED)
+        check_targets(pairs, self.folder, reserved=(*SUMMARIES, "settings.json"))
+        check_same_images(pairs, self.folder)
 
     def _agree_on_settings(self) -> None:
         """Note the settings beside the pairs; a run that goes on must have the same."""
@@ -131,7 +147,8 @@ class PairRuns:
         """Register one section onto another unless that is done; failures are recorded with their reason."""
         two = self.sections[moving], self.sections[fixed]
         pair = pair_of(*two, pair_id(*two))
-        if not (self.resume and self._is_done(pair)):
+        if not (self.resume and is_same_run(self.folder, pair, self.run_settings)):
+            (pair,) = pairs_to_do([pair], self.folder, self.run_settings, versions(), resume=False)
             writer = RegistrationWriter(self.folder, report=self.setting("report", True))
             evaluator = PairEvaluator(
                 PairDataset([pair], [pair], self.folder), self.prepare, self._inferer(), self.device, [writer]
@@ -142,13 +159,6 @@ class PairRuns:
         return Outcome(
             fixed, moving, metrics["status"], metrics["reason"], metrics.get("matches", 0), metrics.get("similarity")
         )
-
-    def _is_done(self, pair: Pair) -> bool:
-        """Whether an earlier run registered these very files."""
-        if not is_done(self.folder, pair.id):
-            return False
-        found = json.loads((self.folder / pair.id / "metrics.json").read_text())
-        return (found["moving"], found["fixed"]) == (str(pair.moving), str(pair.fixed))
 
     def folder_of(self, fixed: int, moving: int) -> Path:
         """Where the registration lies."""

@@ -14,6 +14,7 @@ from custom_components.pairs.table import check_ids
 
 ATTACHED = ("landmarks", "annotations", "labels")
 PAIRS = "pairs"  # folder of the pair runs, beside those of the sections
+RESERVED = (PAIRS, "series.json", "series.csv", "index.html", "stack.ome.tif")
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ def _from_table(file: Path) -> list[Section]:
 
 def _check(sections: Sequence[Section], source: str) -> None:
     ids = [section.id for section in sections]
-    check_ids(ids, source)
-    if PAIRS in ids:
+    if PAIRS in [identifier.casefold() for identifier in ids]:
         raise InputError(f"{source}: a section can't have the id '{PAIRS}', the folder of the pair runs has that name")
+    check_ids(ids, source, RESERVED)
     pairs = [pair_id(*two) for two in itertools.permutations(sections, 2)]
     if len(set(pairs)) < len(pairs):
         raise InputError(f"{source}: two pairs of sections would have one name; choose ids without '_to_'")

@@ -12,7 +12,10 @@ from monai.bundle import ConfigParser
 
 from custom_components.engines import PairDataset
 from custom_components.errors import InputError
-from custom_components.outputs.pair_folder import check_writable
+from custom_components.outputs.identity import settings_of
+from custom_components.outputs.pair_folder import check_writable, clear_leftovers
+from custom_components.outputs.targets import check_targets, pairs_to_do
+from custom_components.outputs.writer import versions
 from custom_components.pairs import Pair
 from custom_components.serving.bundles import Bundle
 from custom_components.serving.errors import UNREADABLE, RequestError
@@ -32,12 +35,16 @@ def register(bundle: Bundle, pair: Pair, options: Mapping[str, Any], output_dir:
 
     Raises:
         RequestError: an image or option is wrong.
-        InputError: the output folder can't be written.
+        InputError: the output folder can't be written, or holds something else than an earlier result of the pair.
     """
     check_writable(output_dir)
+    clear_leftovers(output_dir, {pair.id})
+    check_targets([pair], output_dir)
     parser = ConfigParser()
     parser.read_config(str(bundle.config))
-    parser.update({**options, "output_dir": str(output_dir), "dataset": PairDataset([pair], [pair], output_dir)})
+    parser.update(dict(options))
+    (pair,) = pairs_to_do([pair], output_dir, settings_of(parser.config), versions(), resume=False)
+    parser.update({"output_dir": str(output_dir), "dataset": PairDataset([pair], [pair], output_dir)})
     evaluator = parser.get_parsed_content("evaluator")
     causes: list[BaseException] = []
 

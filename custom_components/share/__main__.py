@@ -8,12 +8,14 @@ import fire
 
 from custom_components.errors import InputError
 from custom_components.share import pack, push
+from custom_components.stopping import stopped_by_signals
 
 
 def main() -> None:
     """Command line; a wrong file gives one line and exit code 1."""
     try:
-        fire.Fire({"pack": pack, "push": push})
+        with stopped_by_signals():
+            fire.Fire({"pack": pack, "push": push})
     except InputError as error:
         sys.exit(f"error: {error}")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -24,6 +24,8 @@ from custom_components import switches
 from custom_components.errors import InputError
 from custom_components.matching.weights import FILES, load, sha256
 from custom_components.pairs import atomic_folder, atomic_path
+from custom_components.pairs.atomic import IsOurs
+from custom_components.pairs.owners import OWNER
 from custom_components.share.inlining import Scalar, edited, inlined
 from custom_components.share.metadata import completed, read_metadata
 from custom_components.share.vendoring import (
@@ -38,6 +40,7 @@ from custom_components.share.vendoring import (
 
 LARGEST = 25 << 20  # bytes of a file that the model zoo accepts
 NEEDED = ("LICENSE", "configs/inference.yaml", "configs/logging.conf", "docs/README.md", "docs/data_license.txt")
+MARK = "This is the packed form, made by WarpZoo"  # in docs/README.md
 DIFFERENCES = "packed.yaml"  # what a bundle says about its packed form
 YAML = (".yaml", ".yml")
 TEXT = (*YAML, ".md", ".txt", ".py", ".conf")
@@ -58,7 +61,7 @@ def pack(
         output: folder for packed bundles.
         zip: also ``<output>/<name>_v<version>.zip``, as ``monai.bundle download`` reads it.
         vendor: copy the components that the bundle uses into it; false names the package warpzoo as a requirement.
-        force: replace an older packed form.
+        force: replace an older packed form; what else lies in its folder is kept.
         large_files_url: folder on the web where files above 25 MB will lie. They go to ``<output>/<name>_large_files``
             and ``large_files.yml`` says where to fetch them and their hashes; the zip file keeps them.
 
@@ -67,7 +70,7 @@ def pack(
 
     Raises:
         InputError: the folder is no complete bundle, a reference leads nowhere, there is an older packed form and no
-            ``force``, or a large file and no ``large_files_url``.
+            ``force``, a folder that is none, or a large file and no ``large_files_url``.
     """
     source, vendored = Path(bundle).resolve(), switches.on(vendor, "vendor")
     name, metadata = source.name, read_metadata(source)
@@ -78,11 +81,13 @@ def pack(
     archive = Path(output) / f"{name}_v{metadata['version']}.zip"
     large = Path(output) / f"{name}_large_files"
     wanted = [target, *([archive] if switches.on(zip, "zip") else [])]
+    if target.resolve() == source or source in target.resolve().parents or target.resolve() in source.parents:
+        raise InputError(f"--output {output} would put the packed form over the bundle itself; choose another folder")
     older = [path for path in wanted if path.exists()]
     if older and not switches.on(force, "force"):
         raise InputError(f"{older[0]} exists; give --force true to replace it, or another --output")
     try:
-        with atomic_folder(target) as folder:
+        with atomic_folder(target, recognise_packed) as folder:
             _fill(folder, source, metadata, vendored)
             if archive in wanted:
                 _archive(folder, name, archive)
@@ -93,6 +98,34 @@ def pack(
     lines = [f"wrote {target}: {total / 1e6:.1f} MB"]
     lines += [f"wrote {archive}"] if archive in wanted else []
     return "\n".join(lines + [f"upload {large / file} to {large_files_url}" for file in sizes])
+
+
+def recognise_packed(folder: Path) -> IsOurs:
+    """Takes a folder for a packed bundle; weights that none was packed with, and all else, are the user's.
+
+    Raises:
+        InputError: it is none.
+    """
+    readme = folder / "docs" / "README.md"
+    if not readme.is_file() or MARK not in readme.read_text(errors="replace"):
+        raise InputError(f"{folder} is not recognisable as a packed bundle; it stays, choose another --output")
+    configs = "".join(file.read_text(errors="replace") for file in (folder / "configs").glob("*.yaml"))
+    own = {"LICENSE", "large_files.yml", "models/model.pt", *re.findall(r"models/[\w.-]+", configs)}
+    return lambda name: name in own or name.split("/")[0] in ("configs", "docs", VENDORED)
+
+
+def recognise_set_aside(large: Path) -> Callable[[Path], IsOurs]:
+    """Takes a folder for the large files of the packed bundle beside it, by its ``large_files.yml``."""
+
+    def recognise(folder: Path) -> IsOurs:
+        listed = large.with_name(large.name.removesuffix("_large_files")) / "large_files.yml"
+        entries = (yaml.safe_load(listed.read_text()) or {}).get("large_files", []) if listed.is_file() else []
+        own = {entry["path"] for entry in entries}
+        if not own:
+            raise InputError(f"{folder} is not recognisable as files set aside from a bundle; choose another --output")
+        return own.__contains__
+
+    return recognise
 
 
 def _fill(folder: Path, source: Path, metadata: Mapping[str, Any], vendored: bool) -> None:
@@ -181,7 +214,7 @@ def _localised(text: str, name: str, relative: str) -> str:
         "From this bundle's root, with the packages that `configs/metadata.json` names.",
     )
     note = f"""
-This is the packed form, made by WarpZoo {custom_components.__version__}. Commands run from this folder; what is said of
+{MARK} {custom_components.__version__}. Commands run from this folder; what is said of
 `benchmarks`, `make` and other bundles is about WarpZoo's repository.
 """
     return re.sub(r"\A(# .*\n)", rf"\1{note}", text)
@@ -189,7 +222,7 @@ This is the packed form, made by WarpZoo {custom_components.__version__}. Comman
 
 def _archive(folder: Path, name: str, archive: Path) -> None:
     """A zip file of the folder, under the bundle's name."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != OWNER)
     with atomic_path(archive) as partial, ZipFile(partial, "w", ZIP_DEFLATED) as packed:
         for file in files:
             packed.write(file, f"{name}/{file.relative_to(folder).as_posix()}")
@@ -210,7 +243,7 @@ def _set_aside(folder: Path, large: Path, url: str | None) -> list[str]:
         {"path": name, "url": f"{url.rstrip('/')}/{name}", "hash_val": sha256(file), "hash_type": "sha256"}
         for name, file in zip(names, files, strict=True)
     ]
-    with atomic_folder(large) as aside:
+    with atomic_folder(large, recognise_set_aside(large)) as aside:
         for name, file in zip(names, files, strict=True):
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(file, aside / name)

@@ -19,10 +19,12 @@ from custom_components.fields import image_to_ddf, read_displacement
 from custom_components.outputs.pictures import deformation_grid, to_rgb
 from custom_components.outputs.sections import in_plane, sections
 from custom_components.pairs import Pair, atomic_path, read_image, select_pairs
+from custom_components.pairs.marking import check_set_folder, mark_set
 from custom_components.studies import figures
 from custom_components.transforms import ReadPaird
 from custom_components.transforms.grey import stretch
 
+MAKER = "study figures"
 CHANNELS = 5  # of the feature maps of a level that are shown
 Array = npt.NDArray[Any]
 
@@ -67,12 +69,13 @@ class StudyFigures:
         """Write the figures; the names of their files.
 
         Raises:
-            InputError: the study has no table, or there is no such sample.
+            InputError: the study has no table, there is no such sample, or other pictures lie in the folder.
         """
         table = self.study / "similarities.csv"
         if not table.is_file():
             raise InputError(f"{table} is missing; run benchmarks.similarities with --to {self.study} first")
-        self.to.mkdir(parents=True, exist_ok=True)
+        check_set_folder(self.to, [file.name for file in self.to.glob("*.png")], MAKER)
+        mark_set(self.to, MAKER)
         written = []
         for name, figure in self._figures(pd.read_csv(table, dtype={"pair": str})):
             with atomic_path(self.to / f"{name}.png") as temporary:

@@ -13,7 +13,7 @@ from monai.bundle import run
 
 from custom_components.errors import InputError
 from custom_components.metrics import dice_per_label
-from custom_components.outputs.pair_folder import is_done
+from custom_components.outputs.targets import has_result_of
 from custom_components.pairs import Pair, read_image
 from custom_components.studies.methods import CONFIGS, Method, keys_of
 
@@ -71,7 +71,7 @@ def evaluate(
         configs: folder of evaluate.yaml.
     """
     # looked at before the config is, which for SyN needs ANTsPy even when nothing is left to do
-    if all(is_done(out, pair.id) for pair in pairs):
+    if overlay is not None and all(has_result_of(out, pair) for pair in pairs):
         return
     files = [str(file) for file in (configs / "evaluate.yaml", overlay) if file is not None]
     run(config_file=files, pairs=table, status=status, output_dir=str(out), report=False, resume=True, **options)

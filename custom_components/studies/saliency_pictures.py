@@ -12,11 +12,13 @@ import torch
 from matplotlib import colormaps
 from torch import Tensor
 
+from custom_components import switches
 from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError
 from custom_components.fields import warp
 from custom_components.networks import GlobalToLocal
 from custom_components.pairs import atomic_path, select_pairs
+from custom_components.pairs.overwriting import check_output_file
 from custom_components.studies.figures import picture_rows
 
 TITLES = ("moving", "fixed", "coarse", "joint saliency", "refined", "difference before", "coarse", "refined")
@@ -35,6 +37,7 @@ class SaliencyPictures:
         ids: of the pairs, a list or divided by commas; None takes the first ``number``.
         number: see ``ids``.
         device: of the network.
+        overwrite: replace the PNG where it is there already.
 
     Raises:
         InputError: the network has no joint saliency.
@@ -50,6 +53,7 @@ class SaliencyPictures:
         ids: Sequence[str] | str | None = None,
         number: int = 4,
         device: str | torch.device = "cpu",
+        overwrite: bool | str = False,
     ) -> None:
         if not isinstance(network, GlobalToLocal) or not network.salient:
             raise InputError("pictures of joint saliency need a network with it: stages forward or backward")
@@ -62,15 +66,18 @@ class SaliencyPictures:
         names = ids.split(",") if isinstance(ids, str) else ids
         self.ids = None if names is None else [str(name).strip() for name in names]
         self.number = number
+        self.overwrite = switches.on(overwrite, "overwrite")
 
     @torch.no_grad()
     def run(self) -> Path:
         """Write the picture.
 
         Raises:
-            InputError: a pair is wrong or none has one of the ids.
+            InputError: a pair is wrong, none has one of the ids, or the file is there already.
         """
         chosen = select_pairs(self.pairs, status=self.status)
+        read = [file for pair in chosen for file in (pair.moving, pair.fixed)]
+        check_output_file(self.to, (self.pairs, *read), self.overwrite)
         known = {pair.id: pair for pair in chosen}
         absent = [name for name in self.ids or () if name not in known]
         if absent:

@@ -46,14 +46,16 @@ def synthetic() -> SyntheticPairs:
 class Training:
     """The pretraining in small, with all that has a state; ``batches`` are those of each epoch."""
 
-    def __init__(self, folder: Path, epochs: int, schedule: int = 3, workers: int = 0) -> None:
+    def __init__(
+        self, folder: Path, epochs: int, schedule: int = 3, workers: int = 0, record: dict[str, Any] | None = None
+    ) -> None:
         torch.manual_seed(0)
         self.network = PatchUNet(channels=(4, 8), head_channels=(4,))
         dataset = synthetic()
         optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-2)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, schedule)
         parts = {"network": self.network, "optimizer": optimizer, "scheduler": scheduler}
-        self.checkpoint = TrainingCheckpoint(folder / "checkpoint.pt", parts)
+        self.checkpoint = TrainingCheckpoint(folder / "checkpoint.pt", parts, record)
         self.final = folder / "final.pt"
         handlers = [
             EpochSetter(dataset),
@@ -143,6 +145,58 @@ def test_a_finished_training_only_writes_its_model_again(tmp_path):
     again.network.load_state_dict(torch.load(again.final, weights_only=True))
     assert torch.equal(weights_of(again.network), weights_of(first.network))
     assert [row["epoch"] for row in rows_of(tmp_path / "curve.csv")] == ["1", "2"]
+
+
+RECORD = {"data": "1", "weights": {"init_weights": "a"}, "options": {"seed": 0, "loss": "ncc"}}
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"data": "2"}, "differs in the data"),
+        ({"weights": {"init_weights": "b"}}, "differs in init_weights"),
+        ({"options": {"seed": 0, "loss": "mse", "more": 1}}, "differs in loss, more"),
+    ],
+)
+def test_other_data_or_options_do_not_go_on_with_a_training(tmp_path, other, message, capsys):
+    Training(tmp_path, 1, record=RECORD).run()
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=f"is of another training, which {message}.*; give another --run_dir"):
+        Training(tmp_path, 2, record=RECORD | other).run()
+    assert "going on" not in capsys.readouterr().out
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_training_says_where_it_writes_and_how_far_it_was(tmp_path, capsys):
+    for epochs, said in ((1, f"training in {tmp_path}"), (2, "going on after epoch 1 of 2"), (2, "complete already")):
+        Training(tmp_path, epochs, record=RECORD).run()
+        assert said in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_says_nothing_of_its_data_is_refused(tmp_path):
+    Training(tmp_path, 1).run()
+    with pytest.raises(InputError, match="does not say which data and options"):
+        Training(tmp_path, 2, record=RECORD).run()
+
+
+def test_the_model_of_a_bundle_or_of_another_training_is_replaced_only_when_told(tmp_path):
+    model = tmp_path / "bundle" / "models" / "model.pt"
+    (tmp_path / "bundle" / "configs").mkdir(parents=True)
+    (tmp_path / "bundle" / "configs" / "metadata.json").write_text("{}")
+    model.parent.mkdir()
+    model.write_bytes(b"shipped")
+    for file, message in ((model, "belongs to the bundle"), (tmp_path / "mine" / "final.pt", "not of this training")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"shipped")
+        engine = Engine(lambda *_: None)
+        FinalModel(file, nn.Linear(1, 1)).attach(engine)
+        with pytest.raises(InputError, match=message):
+            engine.run([0], max_epochs=1)
+        assert file.read_bytes() == b"shipped"
+        engine = Engine(lambda *_: None)
+        FinalModel(file, nn.Linear(1, 1), overwrite="true").attach(engine)
+        engine.run([0], max_epochs=1)
+        assert set(torch.load(file, weights_only=True)) == {"weight", "bias"}
 
 
 def damaged(folder: Path, content: Any) -> Training:

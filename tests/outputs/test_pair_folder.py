@@ -17,8 +17,8 @@ def write(output_dir: Path, name: str, number: int = 0) -> None:
     """Publish a folder of two files that hold the same number."""
 
     def fill(folder: Path) -> None:
-        for file in ("metrics.json", "other.json"):
-            (folder / file).write_text(json.dumps({"id": name, "number": number}))
+        for file in ("metrics.json", "report.html"):
+            (folder / file).write_text(json.dumps({"id": name, "status": "ok", "number": number}))
 
     publish(output_dir, name, fill)
 
@@ -61,7 +61,7 @@ def test_a_failure_while_filling_leaves_what_was_there(tmp_path):
     with pytest.raises(InputError, match=r"can't be written \(no space left on device\); choose another output_dir"):
         publish(tmp_path, "a", stumble)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    assert read_pair_metrics(tmp_path, "a") == {"id": "a", "number": 1}
+    assert read_pair_metrics(tmp_path, "a") == {"id": "a", "status": "ok", "number": 1}
 
 
 def test_the_stamp_changes_with_the_content_and_not_with_a_copy(tmp_path):

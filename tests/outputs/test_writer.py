@@ -80,10 +80,11 @@ def test_nothing_temporary_is_left(case):
 
 
 def test_a_repeated_run_replaces_the_folder(case):
+    case.write(report=True)
+    (case.folder / "notes.txt").write_text("the user's")
     case.write(report=False)
-    (case.folder / "old.txt").write_text("from before")
-    case.write(report=False)
-    assert not (case.folder / "old.txt").exists()
+    assert (case.folder / "notes.txt").read_text() == "the user's"
+    assert not (case.folder / "thumbnail.jpg").exists()
 
 
 def test_a_failure_midway_leaves_the_earlier_result(case, tmp_path):

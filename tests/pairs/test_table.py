@@ -6,6 +6,7 @@ import pytest
 
 from custom_components.errors import InputError
 from custom_components.pairs import check_pair, read_pairs, select_pairs
+from custom_components.pairs.table import check_ids
 
 
 def _table(folder: Path, text: str) -> Path:
@@ -125,3 +126,21 @@ def test_a_table_of_the_command_line_may_be_cut_to_a_status(tmp_path: Path) -> N
 def test_wrong_arguments_are_refused(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         select_pairs(**arguments)
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    ["CON", "con.txt", "NUL", "COM1", "lpt9.tar.gz", "a.", "a ", "x" * 201, "ä" * 101, "a<b", "a|b", "a?b", ".a"],
+)
+def test_ids_that_no_folder_can_have_on_some_system_are_refused(identifier):
+    with pytest.raises(InputError, match="can't name a folder"):
+        check_ids([identifier], "pairs.csv")
+
+
+def test_ids_that_one_system_takes_for_one_folder_are_refused():
+    for twins in (["A", "a"], ["stra\u00dfe", "STRASSE"], ["\u00e9", "e\u0301"]):
+        with pytest.raises(InputError, match="are one folder on some systems"):
+            check_ids(twins, "pairs.csv")
+    with pytest.raises(InputError, match=r"row 3: id 'Pairs' is the name of another output"):
+        check_ids(["a", "Pairs"], "pairs.csv", ("pairs",))
+    check_ids(["console", "com", "x" * 200, "a.b"], "pairs.csv", ("pairs",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -50,16 +49,15 @@ def test_a_failure_is_an_outcome_with_its_reason(runs):
     assert "blank.png is empty" in outcome.reason
 
 
-def test_a_pair_of_another_file_of_the_same_name_is_registered_again(runs, known, tmp_path):
+def test_another_file_of_the_same_name_is_refused_in_the_folder_with_both_paths(runs, known, tmp_path):
     write_image(tmp_path / "c.png", np.full((3, 300, 300), 240, np.uint8))
-    others = PairRuns(runs.sections, known.config, runs.folder.parent, {})
-    others.sections[3] = replace(others.sections[3], image=tmp_path / "c.png", landmarks=None)
-    kept = json.loads((runs.folder_of(1, 3) / "metrics.json").read_text())
-    try:
-        assert others(1, 3).status == "failed"
-    finally:
-        runs(1, 3)
-    assert json.loads((runs.folder_of(1, 3) / "metrics.json").read_text())["moving"] == kept["moving"]
+    sections = [*runs.sections]
+    sections[3] = replace(sections[3], image=tmp_path / "c.png", landmarks=None)
+    record = runs.folder_of(1, 3) / "metrics.json"
+    kept = record.read_bytes()
+    with pytest.raises(InputError, match=rf"holds the result of .*, not of {tmp_path}"):
+        PairRuns(sections, known.config, runs.folder.parent, {}, resume=False)
+    assert record.read_bytes() == kept
 
 
 def test_settings_that_the_series_sets_itself_and_unknown_ones_are_refused(known, tmp_path):

@@ -145,11 +145,25 @@ def test_a_large_file_is_set_aside_with_its_hash(bundle, tmp_path, monkeypatch):
 def test_an_older_form_stays_unless_it_is_asked_to_go(bundle, tmp_path):
     pack(str(bundle), str(tmp_path / "packed"), vendor=False)
     (tmp_path / "packed" / "mine" / "old").write_text("")
+    (tmp_path / "packed" / "mine" / "models" / "trained.pt").write_text("the user's")
+    (tmp_path / "packed" / "mine" / "docs" / "stale.md").write_text("of an older form")
     with pytest.raises(InputError, match="exists; give --force true"):
         pack(str(bundle), str(tmp_path / "packed"), vendor=False)
     assert (tmp_path / "packed" / "mine" / "old").exists()
     pack(str(bundle), str(tmp_path / "packed"), vendor=False, force=True)
-    assert not (tmp_path / "packed" / "mine" / "old").exists()
+    assert (tmp_path / "packed" / "mine" / "old").exists()
+    assert (tmp_path / "packed" / "mine" / "models" / "trained.pt").read_text() == "the user's"
+    assert not (tmp_path / "packed" / "mine" / "docs" / "stale.md").exists()
+
+
+def test_neither_the_bundle_itself_nor_a_foreign_folder_is_packed_over(bundle, tmp_path):
+    with pytest.raises(InputError, match="over the bundle itself"):
+        pack(str(bundle), str(bundle.parent), vendor=False, force=True)
+    (tmp_path / "packed" / "mine").mkdir(parents=True)
+    (tmp_path / "packed" / "mine" / "thesis.doc").write_text("mine")
+    with pytest.raises(InputError, match="is not recognisable as a packed bundle"):
+        pack(str(bundle), str(tmp_path / "packed"), vendor=False, force=True)
+    assert (tmp_path / "packed" / "mine" / "thesis.doc").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,18 @@ def test_a_row_of_eight_pictures_a_pair(table, chosen, rows) -> None:
     assert height / width == pytest.approx(rows / 8, rel=0.5)
 
 
+def test_a_picture_that_is_there_is_kept_unless_told(table, tmp_path) -> None:
+    there = tmp_path / "saliency.png"
+    there.write_bytes(b"the user's")
+    with pytest.raises(InputError, match="exists already"):
+        SaliencyPictures(str(table), network(), prepare, str(there)).run()
+    assert there.read_bytes() == b"the user's"
+    with pytest.raises(InputError, match="is an input"):
+        SaliencyPictures(str(table), network(), prepare, str(table), overwrite="true").run()
+    SaliencyPictures(str(table), network(), prepare, str(there), number=1, overwrite="true").run()
+    assert there.read_bytes() != b"the user's"
+
+
 def test_unknown_pairs_and_networks_without_saliency_are_refused(table) -> None:
     with pytest.raises(InputError, match="has no pair 'd'"):
         SaliencyPictures(str(table), network(), prepare, "picture.png", ids=["d"]).run()
