@@ -74,9 +74,16 @@ def steps_of(size: int, extra: Sequence[Any] = (), volumes: bool = False) -> lis
     return [read, *extra, WorkingSized(KEYS, size), GreyScaled(KEYS), *onto, CommonPadd(KEYS, 4, 4)]
 
 
-def check_points(folder: Path, pair: Pair, truth: np.ndarray, shape: Sequence[int]) -> None:
+def marks(truth: np.ndarray, fixed: Sequence[int], moving: Sequence[int], seed: int) -> np.ndarray:
+    """(N, 2) row, col of the fixed image that both images show, 15 pixels or more within their borders."""
+    tried = np.random.default_rng(seed).uniform(15, np.array(fixed) - 16, (400, 2))
+    there = apply_matrix(truth, tried)
+    return np.asarray(tried[((there > 15) & (there < np.array(moving) - 16)).all(axis=1)][:12])
+
+
+def check_points(folder: Path, pair: Pair, truth: np.ndarray, shapes: tuple[Sequence[int], Sequence[int]]) -> None:
     """Landmarks, ``apply`` both ways, the stored fields and transform.h5 say where the pixels go."""
-    fixed = np.random.default_rng(1).uniform(0.2, 0.8, (12, 2)) * np.array(shape)
+    fixed = marks(truth, *shapes, seed=1)
     moving = apply_matrix(truth, fixed)
     write_points(folder / "mine.csv", fixed)
     field = str(folder / "displacement.mha")
@@ -117,14 +124,14 @@ def test_a_monai_transform_put_into_the_preprocessing_leaves_the_result_right(na
     for side, image in (("moving", moving), ("fixed", fixed)):
         files[side] = tmp_path / f"{side}{suffix}"
         write_image(files[side], image[None].round().astype(np.uint8), pixel_size=size)
-    marks = np.random.default_rng(2).uniform(30, 70, (9, 2))
-    for side, points in (("moving", apply_matrix(truth, marks)), ("fixed", marks)):
+    shown = marks(truth, fixed_shape, moving_shape, seed=2)
+    for side, points in (("moving", apply_matrix(truth, shown)), ("fixed", shown)):
         files[f"{side}_landmarks"] = tmp_path / f"{side}.csv"
         write_points(files[f"{side}_landmarks"], points)
     pair = select_pairs(**files, id="a")[0]
     registered(pair, steps_of(90, EXTRA[name]), truth, tmp_path / "out")
     folder = tmp_path / "out" / "a"
-    check_points(folder, pair, truth, fixed_shape)
+    check_points(folder, pair, truth, (fixed_shape, moving_shape))
     warped = read_image(next(folder.glob("warped.*")))[0].numpy()
     assert warped.shape == fixed_shape
     inside = np.s_[20:-20, 20:-20]
@@ -165,8 +172,8 @@ def test_any_size_pixel_and_level_gives_the_same_points_and_images(
         write_image(labels, ((array > 110) & shown).astype(np.uint8)[None])
         files[f"{side}_labels"] = labels
     least = min(shapes["fixed"])
-    marks = np.random.default_rng(2).uniform(0.3, 0.7, (9, 2)) * np.array(shapes["fixed"])
-    for side, points in (("moving", apply_matrix(truth, marks)), ("fixed", marks)):
+    placed = marks(truth, shapes["fixed"], shapes["moving"], seed=2)
+    for side, points in (("moving", apply_matrix(truth, placed)), ("fixed", placed)):
         files[f"{side}_landmarks"] = folder / f"{side}.csv"
         write_points(files[f"{side}_landmarks"], points)
     pair = select_pairs(**files, id="a")[0]
@@ -175,7 +182,7 @@ def test_any_size_pixel_and_level_gives_the_same_points_and_images(
             patch.setattr(slides, "LARGE", 100)
             patch.setattr(dictionary, "SHOWN", 64)
         metrics = registered(pair, steps_of(working), truth, folder / "out")
-        check_points(folder / "out" / "a", pair, truth, shapes["fixed"])
+        check_points(folder / "out" / "a", pair, truth, (shapes["fixed"], shapes["moving"]))
     assert metrics["unit"] == ("micrometre" if stated else "pixel")
     if least / max(metrics["warped_grid"]["shape"]) < 4:  # coarse maps of small blobs say nothing of geometry
         assert metrics["dice"][1] > 0.93

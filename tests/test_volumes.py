@@ -137,11 +137,26 @@ def test_label_maps_shrink_with_their_image(tmp_path) -> None:
     assert np.array_equal(found, classes[::2, ::2])
 
 
-def test_label_maps_of_another_size_are_refused(pair, tmp_path) -> None:
-    file = tmp_path / "small.nii.gz"
-    write_image(file, np.zeros((1, 40, 40, 40), np.uint8))
-    data = prepared(select_pairs(moving=pair.moving, fixed=pair.fixed, fixed_labels=file)[0])
-    with pytest.raises(InputError, match=r"small\.nii\.gz and their image have different sizes"):
+def test_label_maps_of_volumes_lie_where_their_own_header_says(pair, tmp_path) -> None:
+    """A map of a part of the volume, stored flipped: outside of it there is no label."""
+    grid = Grid.of(read_image(pair.fixed))
+    part = np.zeros((1, *grid.shape), np.uint8)
+    part[:, 10:20, 12:30, 8:40] = 5
+    cut = grid.cropped((10, 12, 8), (10, 18, 32))
+    flipped = Grid(cut.shape, cut.matrix @ np.array([[1, 0, 0, 0], [0, -1, 0, 17], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    file = tmp_path / "part.nii.gz"
+    write_image(file, np.full((1, *cut.shape), 5, np.uint8), flipped.matrix)
+    found = ReadLabels(KEYS)(prepared(select_pairs(moving=pair.moving, fixed=pair.fixed, fixed_labels=file)[0]))
+    assert np.array_equal(found["labels_fixed"][0].numpy()[4:44, 4:52, 4:60], part[0])
+
+
+def test_label_maps_of_sections_of_another_size_are_refused(tmp_path) -> None:
+    write_image(tmp_path / "image.png", np.random.default_rng(0).integers(0, 255, (1, 128, 192), np.uint8))
+    write_image(tmp_path / "small.png", np.zeros((1, 40, 40), np.uint8))
+    files = {"moving": "image.png", "fixed": "image.png", "moving_labels": "small.png"}
+    pair = select_pairs(**{side: tmp_path / name for side, name in files.items()})[0]
+    data = Compose([ReadPaird(), WorkingSized(KEYS, 96), GreyScaled(KEYS), CommonPadd(KEYS, 0, 4)])({"pair": pair})
+    with pytest.raises(InputError, match=r"small\.png"):
         ReadLabels(KEYS)(data)
 
 

@@ -9,6 +9,10 @@ import torch
 
 from tests.devices import pretended
 
+# Torch counts the devices at the first backward pass of a process, so another test's would come too early.
+if pretended.supported():
+    pretended.register()
+
 
 @pytest.fixture
 def device() -> Iterator[torch.device]:

@@ -170,8 +170,8 @@ def _taken(data: Any, dtype: Any = None, device: Any = None) -> torch.Tensor:
     return Elsewhere(made) if is_ours(device) else made
 
 
-def _register() -> None:
-    """Tell torch of the device, once in a process."""
+def register() -> None:
+    """Tell torch of the device, once in a process and before its first backward pass."""
     if OURS.registered:
         return
     backend_registration._setup_privateuseone_for_python_backend(NAME)
@@ -211,7 +211,7 @@ def _without_inference_mode() -> Iterator[None]:
 @contextlib.contextmanager
 def active(float64: bool = True) -> Iterator[torch.device]:
     """Within it the device works; what is to run on it is imported before."""
-    _register()
+    register()
     OURS.float64 = float64
     torch.tensor, torch.as_tensor = _made, _taken  # type: ignore[assignment]
     try:
