@@ -24,7 +24,7 @@ from benchmarks.compare import case_of
 from benchmarks.keypoint_precision import Found, evaluate
 from benchmarks.large_displacement import carry_bundle, carry_nowhere
 from benchmarks.paired import compare_paired
-from custom_components.bundle_config import read_bundle
+from custom_components.bundles import open_bundle
 from custom_components.engines import StagedTraining
 from custom_components.errors import InputError
 from custom_components.metrics.tre import PairTRE, aggregate, pair_metrics, rtre
@@ -134,14 +134,14 @@ def keypoint_ladder(
     cv2.setNumThreads(threads)
     torch.set_num_threads(threads)
     chosen = select_pairs(pairs=pairs, status=status)
-    trainer: StagedTraining = read_bundle(str(CONFIGS / "train.yaml"), {}).get_parsed_content("trainer")
+    trainer: StagedTraining = open_bundle(CONFIGS.parent, "train").parser().get_parsed_content("trainer")
     wanted = stages.split(",") if stages is not None else [s for s in trainer.stages if _file(training, s).is_file()]
     if not wanted:
         raise InputError(f"{training} has the weights of no stage; {', '.join(trainer.stages)} are looked for")
     rungs = [climb("initial", carry_nowhere, chosen), climb("dis", baseline("dis"), chosen)]
     for stage in wanted:
         settings = {"align": False, "margin": 0, "weights": str(_file(training, stage)), **(overrides or {})}
-        method = partial(carry_bundle, parser=read_bundle(str(CONFIGS / "inference.yaml"), settings))
+        method = partial(carry_bundle, parser=open_bundle(CONFIGS.parent, "inference", **settings).parser())
         found: list[Found] = []
         if matches:
             matcher = trainer.learned_matcher(with_weights(trainer.network, _file(training, stage)).eval())

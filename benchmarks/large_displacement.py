@@ -36,7 +36,7 @@ from torch import Tensor
 from benchmarks.baselines import NAMES, Baseline, Carried, baseline
 from benchmarks.xfeat_baseline import Floats
 from custom_components.annotations import carry_points
-from custom_components.bundle_config import read_bundle
+from custom_components.bundles import open_bundle
 from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import (
@@ -200,7 +200,7 @@ def method_of(text: str) -> tuple[str, Baseline]:
         return name, baseline(name)
     config, *pairs = re.split(r",(?=[\w:#]+=)", rest)  # commas within a list divide no keys
     overrides = dict(pair.split("=", 1) for pair in pairs)
-    parser = read_bundle(config, {key: yaml.safe_load(value) for key, value in overrides.items()})
+    parser = open_bundle(config, **{key: yaml.safe_load(value) for key, value in overrides.items()}).parser()
     return name, partial(carry_bundle, parser=parser)
 
 

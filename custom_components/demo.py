@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import fire
-from monai.bundle import run
 
+from custom_components.bundles import open_bundle
+from custom_components.bundles.places import DEFAULT
 from custom_components.errors import InputError
 from custom_components.outputs.identity import other_images
 from custom_components.outputs.pair_folder import read_pair_metrics
@@ -17,7 +18,6 @@ from custom_components.pairs import Pair
 from custom_components.pairs.demo import write_demo_pair
 from custom_components.stopping import stopped_by_signals
 
-CONFIG = "bundles/hybrid_matching/configs/inference.yaml"
 NOTE = (
     "Half real, half made: the fixed image is a real immunohistochemistry section; the moving one is its haematoxylin "
     "alone, by colour deconvolution, turned by 25 degrees and bent by a known smooth field. The landmarks are exact."
@@ -52,7 +52,7 @@ def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None =
     else:
         options |= {"moving": moving, "fixed": fixed}
     name = free_id(root, Pair("demo", Path(str(options["moving"])), Path(str(options["fixed"]))))
-    run(config_file=CONFIG, id=name, **options)
+    open_bundle(DEFAULT, id=name, **options).run()
     metrics = json.loads((root / name / "metrics.json").read_text())
     marks = metrics.get("landmarks")
     if marks:

@@ -5,7 +5,6 @@ monailabel start_server --app apps/warpzoo --studies FOLDER
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.utils.others.pathology import create_asap_annotations_xml, create_dsa_annotations_json
 
 from custom_components import switches
+from custom_components.bundles import root
 from custom_components.errors import InputError
 from custom_components.serving import RequestError, annotation_of, find_bundles
 
-ROOT = Path(__file__).resolve().parents[2]
 CONF = ("models", "fixed", "results", "follow_links", "device")
 # of MONAI Label's own sample apps: nothing is downloaded here, and nothing trained
 IGNORED = (
@@ -46,7 +45,6 @@ class WarpZoo(MONAILabelApp):  # type: ignore[misc]
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        os.chdir(ROOT)  # the configs' paths start there
         try:
             self.settings = _settings(conf)
             if studies.startswith(("http://", "https://")):
@@ -55,7 +53,7 @@ class WarpZoo(MONAILabelApp):  # type: ignore[misc]
             self.results = Path(self.settings["results"] or folder / "registrations").resolve()
             names = [name.strip() for name in self.settings["models"].split(",") if name.strip() not in ("", "all")]
             _check_device(self.settings["device"])
-            self.bundles = find_bundles(ROOT / "bundles", names)
+            self.bundles = find_bundles(root() / "bundles", names)
         except InputError as error:
             sys.exit(f"error: --conf: {error}")
         super().__init__(

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from custom_components.engines.bundle_config import config_being_built
+from custom_components.bundles.current import current_config
 from custom_components.engines.cluster_worker import Job, forget, register_and_write
 from custom_components.engines.pair_evaluator import PairOutcome
 from custom_components.errors import InputError
@@ -50,7 +50,7 @@ class Cluster:
                 raise InputError(MISSING)
         except InputError as error:
             sys.exit(f"error: {error}")
-        self.config = config_being_built() if self.wanted else None
+        self.config = current_config() if self.wanted else None
 
     @property
     def wanted(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import torch
 
-from custom_components.engines.bundle_config import build_arguments
+from custom_components.bundles.current import build_arguments
 from custom_components.engines.pair_evaluator import PairOutcome, register_pair
 from custom_components.errors import InputError
 from custom_components.outputs.pair_folder import read_failed_attempt, read_pair_metrics, stamp_of

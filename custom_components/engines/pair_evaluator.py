@@ -16,7 +16,7 @@ from monai.engines import Evaluator
 
 from custom_components import switches
 from custom_components.annotations import take_apart
-from custom_components.engines.bundle_config import config_being_built
+from custom_components.bundles.current import current_config
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import Grid
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
@@ -105,7 +105,7 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
             chosen = [name_apart(pair, root) for pair in chosen]
         check_targets(chosen, root, selection.get("pairs"))
         check_summaries(root)
-        todo = pairs_to_do(chosen, root, settings_of(config_being_built()), versions(), going_on)
+        todo = pairs_to_do(chosen, root, settings_of(current_config()), versions(), going_on)
     except InputError as error:
         sys.exit(f"error: {error}")
     if len(todo) < len(chosen):

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from custom_components.bundles.current import current_config
 from custom_components.distributed import gathered, is_distributed
-from custom_components.engines.bundle_config import config_being_built
 from custom_components.errors import InputError
 from custom_components.outputs.identity import file_record, settings_of
 from custom_components.pairs import Pair, select_pairs
@@ -61,7 +61,7 @@ def training_record(pairs: str | Path | None, status: str | None = None) -> dict
     """
     chosen = select_pairs(pairs=pairs, status=status) if pairs is not None else []
     rows = [[pair.id, *_files_of(pair)] for pair in chosen]
-    settings = settings_of(config_being_built(), APART)
+    settings = settings_of(current_config(), APART)
     return {
         "data": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
         "weights": dict(settings.weights), "options": dict(settings.options),

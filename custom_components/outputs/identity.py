@@ -60,7 +60,7 @@ def settings_of(config: Mapping[str, Any] | None, apart: frozenset[str] = APART)
         return RunSettings()
     chosen = {key: value for key, value in config.items() if key not in apart and not key.startswith("_")}
     weights = _weights_in(config, chosen)
-    root = Path(str(config.get("bundle_root", "")))
+    root = _bundle_root(config)
     options = {key: _plain(value) for key, value in chosen.items() if key not in weights}
     try:
         version = str(json.loads((root / "configs" / "metadata.json").read_text())["version"])
@@ -70,6 +70,14 @@ def settings_of(config: Mapping[str, Any] | None, apart: frozenset[str] = APART)
     return RunSettings(name, version, weights, options)
 
 
+def _bundle_root(config: Mapping[str, Any]) -> Path:
+    stated = str(config.get("bundle_root", ""))
+    if stated.startswith("$"):
+        part = {key: config[key] for key in ("imports", "bundle_root") if key in config}
+        stated = str(ConfigParser(deepcopy(part)).get_parsed_content("bundle_root"))
+    return Path(stated)
+
+
 def _weights_in(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files of weights that entries of the config name, however deep."""
     found = {key: text for key, text in _strings(chosen) if WEIGHTS.search(text) and not text.startswith(("%", "@"))}
@@ -77,6 +85,7 @@ def _weights_in(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[st
     if computed:
         # a config of its own: the one that is just being built is in use
         names = {reference for text in found.values() for reference in re.findall(r"@(\w+)", text)}
+        names.add("bundle_root")
         part = {key: config[key] for key in {*names, "imports", *(key.split("::")[0] for key in computed)} & {*config}}
         parser = ConfigParser(deepcopy(part))
         for key in computed:

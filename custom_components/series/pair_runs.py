@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from custom_components import switches
-from custom_components.bundle_config import read_bundle
+from custom_components.bundles import find_bundle, open_bundle
 from custom_components.engines import PairEvaluator
 from custom_components.engines.pair_evaluator import Data, PairDataset
 from custom_components.errors import InputError
@@ -41,7 +41,9 @@ OWN = (
 def config_file(bundle: str | Path) -> Path:
     """The config of a bundle's folder; a YAML file is taken as it is."""
     path = Path(bundle)
-    return path if path.suffix in (".yaml", ".yml", ".json") else path / "configs" / "inference.yaml"
+    if path.suffix in (".yaml", ".yml", ".json"):
+        return path
+    return find_bundle(path) / "configs" / "inference.yaml"
 
 
 def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImages], Registration]:
@@ -96,7 +98,7 @@ class PairRuns:
         own = [key for key in settings if key.split("::")[0] in OWN]
         if own:
             raise InputError(f"a series sets '{own[0]}' itself, for every pair")
-        self._parser = read_bundle(str(self.config), settings)
+        self._parser = open_bundle(self.config, **settings).parser()
         self.run_settings = settings_of(self._parser.config)
         self._check_folders(Path(output_dir))
         check_writable(self.folder)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser
 
+from custom_components.bundles import open_bundle
 from custom_components.engines import PairDataset
 from custom_components.errors import InputError
 from custom_components.outputs.identity import settings_of
@@ -24,8 +24,7 @@ from custom_components.serving.errors import UNREADABLE, RequestError
 def register(bundle: Bundle, pair: Pair, options: Mapping[str, Any], output_dir: Path) -> dict[str, Any]:
     """Register one pair into ``<output_dir>/<pair.id>``; returns its metrics, whose status may be "failed".
 
-    The current folder is the repository's root, which the configs' paths start from. A result that is there already is
-    replaced.
+    A result that is there already is replaced.
 
     Args:
         bundle: whose inference.yaml is run.
@@ -40,11 +39,9 @@ def register(bundle: Bundle, pair: Pair, options: Mapping[str, Any], output_dir:
     check_writable(output_dir)
     clear_leftovers(output_dir, {pair.id})
     check_targets([pair], output_dir)
-    parser = ConfigParser()
-    parser.read_config(str(bundle.config))
-    parser.update(dict(options))
-    (pair,) = pairs_to_do([pair], output_dir, settings_of(parser.config), versions(), resume=False)
-    parser.update({"output_dir": str(output_dir), "dataset": PairDataset([pair], [pair], output_dir)})
+    opened = open_bundle(bundle.config, **options)
+    (pair,) = pairs_to_do([pair], output_dir, settings_of(opened.config), versions(), resume=False)
+    parser = opened.parser(output_dir=str(output_dir), dataset=PairDataset([pair], [pair], output_dir))
     evaluator = parser.get_parsed_content("evaluator")
     causes: list[BaseException] = []
 

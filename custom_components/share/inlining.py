@@ -6,17 +6,13 @@ The text is edited, not dumped anew, so that comments, order and formatting stay
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser
 
+from custom_components.bundles.opening import reference, resolved
 from custom_components.errors import InputError
-
-MACRO = "%"
 
 
 @dataclass(frozen=True)
@@ -93,30 +89,9 @@ def inlined(text: str, root: Path, source: str = "config") -> str:
     return result
 
 
-def resolved(config: Any, root: Path) -> Any:
-    """The content of a config with the content of every ``%file::section`` in its place, however deep."""
-    if isinstance(config, dict):
-        return {key: resolved(value, root) for key, value in config.items()}
-    if isinstance(config, list):
-        return [resolved(value, root) for value in config]
-    path, ids = _reference(config)
-    if not path:
-        return config
-    parser = ConfigParser(config=ConfigParser.load_config_file(root / path))
-    return resolved(deepcopy(parser[ids]), root)
-
-
-def _reference(value: Any) -> tuple[str, str]:
-    """(file, section) of a ``%`` reference to a file; two empty strings for anything else."""
-    if not isinstance(value, str) or not value.startswith(MACRO):
-        return "", ""
-    path, ids = ConfigParser.split_path_id(value.removeprefix(MACRO))
-    return (path, ids) if path else ("", "")
-
-
 def _inlined(text: str, root: Path, source: str, above: tuple[str, ...]) -> str:
     for scalar in reversed(scalars(text)):
-        path, ids = _reference(scalar.value)
+        path, ids = reference(scalar.value)
         if not path:
             continue
         if scalar.value in above:

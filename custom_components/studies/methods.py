@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from custom_components.bundles import folder
 from custom_components.errors import InputError
 
-CONFIGS = Path("bundles/semantic_similarity/configs")  # from the root of the repository, as all of MONAI's references
+CONFIGS = Path(folder("semantic_similarity")) / "configs"
 
 
 @dataclass(frozen=True)

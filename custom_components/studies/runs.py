@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from monai.bundle import run
 
+from custom_components.bundles import open_bundle
 from custom_components.errors import InputError
 from custom_components.metrics import dice_per_label
 from custom_components.outputs.targets import has_result_of
@@ -74,7 +74,8 @@ def evaluate(
     if overlay is not None and all(has_result_of(out, pair) for pair in pairs):
         return
     files = [str(file) for file in (configs / "evaluate.yaml", overlay) if file is not None]
-    run(config_file=files, pairs=table, status=status, output_dir=str(out), report=False, resume=True, **options)
+    shared = {"pairs": table, "status": status, "output_dir": str(out), "report": False, "resume": True}
+    open_bundle(configs.parent, files, **shared, **options).run()
 
 
 def register(
@@ -86,8 +87,8 @@ def register(
 
 
 def known_to_evaluate(options: Mapping[str, Any], configs: Path = CONFIGS) -> dict[str, Any]:
-    """Those of the options that evaluate.yaml has; train.yaml has them all."""
-    keys = keys_of(configs / "evaluate.yaml")
+    """Those of the options that inference.yaml has; train.yaml has them all."""
+    keys = keys_of(configs / "inference.yaml")
     return {key: value for key, value in options.items() if key in keys}
 
 
@@ -104,7 +105,7 @@ def train(root: Path, seed: int, table: str, options: Mapping[str, Any], configs
     model = root / "models" / "model.pt"
     if not model.exists():
         overrides = {"status": "training", **options}
-        run(config_file=str(configs / "train.yaml"), pairs=table, bundle_root=str(root), seed=seed, **overrides)
+        open_bundle(configs.parent, "train", pairs=table, bundle_root=str(root), seed=seed, **overrides).run()
     return model
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from custom_components.engines.bundle_config import build_arguments, config_being_built
+from custom_components.bundles.current import build_arguments, current_config
 
 
 class Part:
@@ -16,7 +16,7 @@ class Part:
 
     def __init__(self, size: int, other: Any = None) -> None:
         self.size = size
-        self.config = config_being_built()
+        self.config = current_config()
 
 
 def refuse() -> None:
@@ -45,7 +45,7 @@ def test_the_config_has_overrides_and_stays_data_when_parts_of_it_are_made():
     assert part.config["size"] == 5
     assert part.config["part"]["other"] == "@net"  # not the network
     assert pickle.loads(pickle.dumps(part.config)) == part.config
-    assert config_being_built() is None
+    assert current_config() is None
     assert Part(1).config is None
 
 

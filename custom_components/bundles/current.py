@@ -1,0 +1,53 @@
+"""The config whose components are just being made.
+
+MONAI gives a component its arguments and nothing of the config that they stand in. A result's record of what it was made
+of, the check of keys and processes that build the same again need the whole, so from the import of this module on
+``ConfigParser.get_parsed_content`` notes its parser in a context variable while it works.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from copy import deepcopy
+from functools import wraps
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+_current: ContextVar[ConfigParser | None] = ContextVar("config being built", default=None)
+
+
+def current_config() -> dict[str, Any] | None:
+    """The raw config that is being built, overrides and included files in it; None outside a config."""
+    parser = _current.get()
+    return None if parser is None else parser.get()
+
+
+def _noting(get_parsed_content: Any) -> Any:
+    @wraps(get_parsed_content)
+    def noted(self: ConfigParser, *args: Any, **kwargs: Any) -> Any:
+        token = _current.set(self)
+        try:
+            return get_parsed_content(self, *args, **kwargs)
+        finally:
+            _current.reset(token)
+
+    return noted
+
+
+ConfigParser.get_parsed_content = _noting(ConfigParser.get_parsed_content)
+
+
+def build_arguments(config: dict[str, Any], component: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """The arguments ``names`` of a component, after the config's ``initialize``; nothing else of the config is made.
+
+    Args:
+        config: of a bundle, as ``current_config`` gives it.
+        component: its key in the config.
+        names: of the arguments.
+    """
+    parser = ConfigParser(deepcopy(config))
+    parser.parse()
+    if "initialize" in parser:
+        parser.get_parsed_content("initialize")
+    return {name: parser.get_parsed_content(f"{component}::{name}") for name in names}

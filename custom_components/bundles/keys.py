@@ -1,0 +1,122 @@
+"""Whether the keys of a config exist and their values are of the right kind, before anything is read or built."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from custom_components import switches
+from custom_components.errors import InputError
+
+REFERENCE = re.compile(r"[@%](\w+)")
+NUMBER_OR_NULL = frozenset({"micrometres_per_pixel", "level", "minimum_jacobian", "black", "enough", "stage"})
+FOLDERS = frozenset({"output_dir", "run_dir", "ckpt_dir", "bundle_root", "dataset_dir"})
+
+
+def check_keys(config: Mapping[str, Any], folder: Path, named: str = "") -> None:
+    """Raise ``InputError`` for a key that nothing reads, with the one that was perhaps meant.
+
+    Args:
+        config: raw, overrides in it.
+        folder: of the bundle; the keys of all its configs are known.
+        named: what a message calls the config.
+    """
+    known = known_keys(folder)
+    if not known:  # no bundle of this form
+        return
+    used = {name for text in _strings(config) for name in REFERENCE.findall(text)}
+    for key in config:
+        top = key.split("::")[0].split("#")[0]
+        if top not in known and top not in used and not top.startswith("_"):
+            raise InputError(f"{named or folder.name} has no key '{top}'{_hint(top, known)}")
+
+
+def _hint(key: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1, 0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def known_keys(folder: Path) -> set[str]:
+    """Top-level keys of all configs of a bundle."""
+    found: set[str] = set()
+    for file in folder.glob("configs/*.y*ml"):
+        found |= set(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    return {key.lstrip("+~").split("::")[0] for key in found}
+
+
+def checked_values(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of ``config`` that a command line has given in another form than meant, put right.
+
+    Args:
+        config: raw, overrides in it.
+        defaults: the values as the YAML has them.
+
+    Returns:
+        The entries that change.
+
+    Raises:
+        InputError: a value that can't be meant, with the key's name.
+    """
+    changed = {}
+    for key in defaults.keys() & config.keys():
+        value = _checked(key, config[key], defaults[key])
+        if value is not config[key]:
+            changed[key] = value
+    return changed
+
+
+def _checked(key: str, value: Any, default: Any) -> Any:
+    if value is None or value == default or (isinstance(value, str) and value[:1] in ("$", "@", "%")):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("none", "null", "~"):
+        return None
+    if isinstance(default, bool):
+        return switches.on(value, key)
+    if isinstance(default, int | float) or key in NUMBER_OR_NULL:
+        return _number(key, value, isinstance(default, int))
+    if isinstance(default, list):
+        if not isinstance(value, list | tuple):
+            raise InputError(f"--{key} is a list such as {default}, got '{value}'")
+        return value
+    if isinstance(value, bool | int | float) and isinstance(default, str) and key in FOLDERS:
+        # such as 2024_01, which reached us as 202401
+        raise InputError(f"--{key} was read as the number {value}; put a ./ before the folder's name")
+    if isinstance(value, int | float) and key in TEXT:
+        return str(value)
+    return value
+
+
+TEXT = frozenset({
+    "id", "note", "status", "moving", "fixed", "pairs", "output_ext", "moving_landmarks", "fixed_landmarks",
+    "moving_annotations", "moving_labels", "fixed_labels", "moving_mask", "fixed_mask",
+})  # fmt: skip
+
+
+def _number(key: str, value: Any, whole: bool) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise InputError(f"--{key} is a number, got '{value}'")
+    try:
+        number = float(value)
+    except ValueError:
+        raise InputError(f"--{key} is a number, got '{value}'") from None
+    if number != number:
+        raise InputError(f"--{key} is a number, got '{value}'")
+    if isinstance(value, str):
+        return int(number) if whole and number == int(number) else number
+    return value
+
+
+def _strings(config: Any) -> Iterator[str]:
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, Mapping):
+        for value in config.values():
+            yield from _strings(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from _strings(value)
