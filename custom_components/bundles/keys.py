@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,40 @@ def check_keys(config: Mapping[str, Any], folder: Path, named: str = "") -> None
         top = key.split("::")[0].split("#")[0]
         if top not in known and top not in used and not top.startswith("_"):
             raise InputError(f"{named or folder.name} has no key '{top}'{_hint(top, known)}")
+
+
+def check_current() -> None:
+    """Check keys and values of the config that is being built, if it is that of a bundle.
+
+    Raises:
+        SystemExit: with one line, as nothing else of MONAI's command line shows it alone.
+    """
+    from custom_components.bundles.current import current_config
+    from custom_components.bundles.documented import documented_keys
+
+    config = current_config()
+    if config is None or "bundle_root" not in config:
+        return
+    folder = bundle_root_of(config)
+    try:
+        check_keys(config, folder)
+        for file in ("inference.yaml", "train.yaml"):
+            if (folder / "configs" / file).is_file() and ("evaluator" in config) == (file == "inference.yaml"):
+                keys = documented_keys(folder / "configs" / file)
+                checked_values(config, {key.name: key.default for key in keys})
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+def bundle_root_of(config: Mapping[str, Any]) -> Path:
+    """The folder that ``bundle_root`` of a raw config names."""
+    stated = str(config.get("bundle_root", ""))
+    if stated.startswith("$"):
+        from monai.bundle import ConfigParser
+
+        part = {key: config[key] for key in ("imports", "bundle_root") if key in config}
+        stated = str(ConfigParser(deepcopy(part)).get_parsed_content("bundle_root"))
+    return Path(stated)
 
 
 def _hint(key: str, known: set[str]) -> str:

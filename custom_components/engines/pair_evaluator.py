@@ -17,6 +17,7 @@ from monai.engines import Evaluator
 from custom_components import switches
 from custom_components.annotations import take_apart
 from custom_components.bundles.current import current_config
+from custom_components.bundles.keys import check_current
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import Grid
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
@@ -94,6 +95,7 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
             are wrong, the output folder can't be written, or something else than an earlier result of a pair lies
             where its result would, which is better said before than after the work.
     """
+    check_current()
     if all(selection.get(key) is None for key in ("pairs", "moving", "fixed")):
         return PairDataset((), (), output_dir)
     root = Path(output_dir)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_components.bundles.current import current_config
+from custom_components.bundles.keys import check_current
 from custom_components.distributed import gathered, is_distributed
 from custom_components.errors import InputError
 from custom_components.outputs.identity import file_record, settings_of
@@ -36,6 +37,7 @@ def run_folder(bundle_root: str, runs: str = "runs") -> str:
     Raises:
         InputError: several processes train that have not met yet.
     """
+    check_current()
     root = Path(bundle_root)
     if not (root / "configs" / "metadata.json").is_file():
         return str(bundle_root)
@@ -49,17 +51,20 @@ def run_folder(bundle_root: str, runs: str = "runs") -> str:
     return gathered(str(taken))[0]
 
 
-def training_record(pairs: str | Path | None, status: str | None = None) -> dict[str, Any]:
+def training_record(
+    pairs: str | Path | None, status: str | None = None, dataset_dir: str | Path | None = None
+) -> dict[str, Any]:
     """What identifies a training: its data, bundle, options and the weights that it starts from.
 
     Args:
         pairs: pair table (CSV).
         status: of its rows; None takes all.
+        dataset_dir: folder that a relative path of the table starts from.
 
     Returns:
         A dictionary for JSON; a training is resumed only by one with the same.
     """
-    chosen = select_pairs(pairs=pairs, status=status) if pairs is not None else []
+    chosen = select_pairs(pairs=pairs, status=status, dataset_dir=dataset_dir) if pairs is not None else []
     rows = [[pair.id, *_files_of(pair)] for pair in chosen]
     settings = settings_of(current_config(), APART)
     return {

@@ -20,7 +20,11 @@ Record = dict[str, Tensor]
 
 
 def training_pairs(
-    pairs: str | Path | None, preprocessing: Callable[[Data], Data], status: str | None = None, workers: int = 2
+    pairs: str | Path | None,
+    preprocessing: Callable[[Data], Data],
+    status: str | None = None,
+    workers: int = 2,
+    dataset_dir: str | Path | None = None,
 ) -> Dataset:
     """The prepared pairs of a table in memory; those that can't be read are named and left out.
 
@@ -29,11 +33,14 @@ def training_pairs(
         preprocessing: from ``{"pair": Pair}`` to the keys of ``transforms.dictionary``.
         status: of the table, only rows with this status.
         workers: threads that read.
+        dataset_dir: folder that a relative path of the table starts from.
 
     Raises:
         InputError: the table is wrong, or none of its pairs can be read.
     """
-    chosen: Sequence[Pair] = select_pairs(pairs=pairs, status=status) if pairs is not None else ()
+    chosen: Sequence[Pair] = (
+        select_pairs(pairs=pairs, status=status, dataset_dir=dataset_dir) if pairs is not None else ()
+    )
 
     def prepare(pair: Pair) -> Data | None:
         try:

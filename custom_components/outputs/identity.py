@@ -17,6 +17,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from custom_components.bundles.keys import bundle_root_of
 from custom_components.pairs import Pair
 
 Record = Mapping[str, Any]
@@ -60,7 +61,7 @@ def settings_of(config: Mapping[str, Any] | None, apart: frozenset[str] = APART)
         return RunSettings()
     chosen = {key: value for key, value in config.items() if key not in apart and not key.startswith("_")}
     weights = _weights_in(config, chosen)
-    root = _bundle_root(config)
+    root = bundle_root_of(config)
     options = {key: _plain(value) for key, value in chosen.items() if key not in weights}
     try:
         version = str(json.loads((root / "configs" / "metadata.json").read_text())["version"])
@@ -68,14 +69,6 @@ def settings_of(config: Mapping[str, Any] | None, apart: frozenset[str] = APART)
         version = ""
     name = root.resolve().name if config.get("bundle_root") else ""
     return RunSettings(name, version, weights, options)
-
-
-def _bundle_root(config: Mapping[str, Any]) -> Path:
-    stated = str(config.get("bundle_root", ""))
-    if stated.startswith("$"):
-        part = {key: config[key] for key in ("imports", "bundle_root") if key in config}
-        stated = str(ConfigParser(deepcopy(part)).get_parsed_content("bundle_root"))
-    return Path(stated)
 
 
 def _weights_in(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, str]:

@@ -218,7 +218,10 @@ def write_registration(
         way = PointMap(backward, file_moving, file_fixed)
         landmarks = _carry_landmarks(pair, way, folder, metrics)
         if pair.moving_annotations is not None:
-            _carry_annotations(pair, way, folder, metrics)
+            _carry_annotations(pair.moving_annotations, way, folder, metrics, "annotations")
+        if pair.fixed_annotations is not None:
+            back = PointMap(forward, file_fixed, file_moving, "fixed", "moving")
+            _carry_annotations(pair.fixed_annotations, back, folder, metrics, "fixed_annotations")
         if pair.moving_labels is not None:
             _carry_labels(pair, forward, moving, fixed, folder, metrics)
         metrics["seconds"] = {"total": seconds}
@@ -312,12 +315,12 @@ def _carry_landmarks(
     return start, warped, truth
 
 
-def _carry_annotations(pair: Pair, way: PointMap, folder: Path, metrics: dict[str, Any]) -> None:
-    assert pair.moving_annotations is not None
+def _carry_annotations(file: Path, way: PointMap, folder: Path, metrics: dict[str, Any], key: str) -> None:
     level = Coordinates(corner=True)  # as QuPath writes GeoJSON
-    data, found = carry_geojson(read_geojson(pair.moving_annotations), way, level, level)
-    write_geojson(folder / f"warped_{geojson_stem(pair.moving_annotations)}.geojson", data)
-    metrics["annotations"] = {"objects": found.objects, "notes": found.notes(way)}
+    data, found = carry_geojson(read_geojson(file), way, level, level)
+    prefix = "warped_fixed_" if key.startswith("fixed") else "warped_"
+    write_geojson(folder / f"{prefix}{geojson_stem(file)}.geojson", data)
+    metrics[key] = {"objects": found.objects, "notes": found.notes(way)}
 
 
 def _carry_labels(

@@ -154,6 +154,7 @@ def select_pairs(
     *,
     id: str | None = None,
     status: str | None = None,
+    dataset_dir: str | Path | None = None,
     **optional: str | Path | None,
 ) -> list[Pair]:
     """What the command line asked for: a table, or one pair.
@@ -164,15 +165,17 @@ def select_pairs(
         fixed: and its fixed image.
         id: name of the single pair; default ``<moving>_to_<fixed>``.
         status: of a table, only the rows whose column ``status`` has this value.
+        dataset_dir: folder that relative paths of these arguments start from; the current one if None.
         optional: ``moving_landmarks`` and the like of the single pair.
 
     Raises:
         InputError: both forms, half a pair or neither are given.
     """
+    start = Path(dataset_dir or ".")
     if pairs is not None:
         if moving is not None or fixed is not None:
             raise InputError("give either --pairs or --moving and --fixed, not both")
-        found = read_pairs(pairs)
+        found = read_pairs(start / pairs)
         chosen = [p for p in found if status is None or p.extra.get("status") == status]
         if not chosen:
             raise InputError(f"pair table {pairs} has no row with status '{status}'")
@@ -184,5 +187,5 @@ def select_pairs(
         raise InputError(f"unknown argument '{unknown[0]}'; a pair has {', '.join(OPTIONAL)}")
     name = str(id) if id is not None and id != "" else derived_id(moving, fixed)
     check_ids([name], "command line")
-    given: dict[str, Any] = {key: Path(value) for key, value in optional.items() if value is not None}
-    return [Pair(name, Path(moving), Path(fixed), **given)]
+    given: dict[str, Any] = {key: start / value for key, value in optional.items() if value is not None}
+    return [Pair(name, start / moving, start / fixed, **given)]

@@ -9,6 +9,7 @@ from custom_components.transforms.defects import RandomDefect
 from custom_components.transforms.dense_sift import DenseSIFT, dense_sift
 from custom_components.transforms.dictionary import (
     CommonPadd,
+    GivenMaskd,
     GreyScaled,
     OntoFixedd,
     ReadLabels,
@@ -31,6 +32,7 @@ __all__ = [
     "CorrespondenceQueries",
     "DenseSIFT",
     "Disturbedd",
+    "GivenMaskd",
     "GreyScaled",
     "OntoFixedd",
     "RandKnownPaird",

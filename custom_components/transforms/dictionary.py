@@ -264,6 +264,40 @@ class ReadLabels(MapTransform):
         return result
 
 
+class GivenMaskd(MapTransform):
+    """Nothing outside of a pair's own masks (label maps, 0 outside) takes part: neither matches nor similarity.
+
+    Args:
+        keys: names of the images; the pair's ``<key>_mask``, where it has one, cuts ``mask_<key>`` and ``working_<key>``.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Zero what lies outside.
+
+        Raises:
+            InputError: a mask can't be read, has another size than its image, or leaves nothing of it.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            file = getattr(result["pair"], f"{key}_mask")
+            if file is None:
+                continue
+            given, grid = read_labels(file, result[key].meta["file_grid"])
+            working = result[f"working_{key}"]
+            target = Grid.of(working)
+            onto = affine_transform(
+                given[0] > 0, target.to(grid), output_shape=target.shape, order=0, output=np.float32
+            )
+            if not (onto * result[f"mask_{key}"][0].numpy()).any():
+                raise InputError(
+                    f"{file}: the mask leaves nothing of the tissue; it is 0 where nothing is to be matched"
+                )
+            for name in (f"working_{key}", f"mask_{key}"):
+                image = result[name]
+                result[name] = target.on(as_float(image) * torch.from_numpy(onto), image.meta)
+        return result
+
+
 class WorkingSized(MapTransform):
     """Shrink ``keys`` together to the working resolution, into ``working_<key>``; pixels of sections become square.
 

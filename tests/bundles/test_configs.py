@@ -21,15 +21,15 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in ROOT.glob("bundles/*/configs/metadata.json"))
 CONFIGS = sorted(path for path in ROOT.glob("bundles/*/configs/*") if path.suffix in {".yaml", ".yml"})
 OVERLAYS = {
-    "cotr.yaml": "evaluate.yaml",
-    "union.yaml": "evaluate.yaml",
+    "cotr.yaml": "inference.yaml",
+    "union.yaml": "inference.yaml",
     "finetune_cotr.yaml": "train_cotr.yaml",
-    "syn.yaml": "evaluate.yaml",
-    "demons.yaml": "evaluate.yaml",
-    "dis.yaml": "evaluate.yaml",
-    "refine.yaml": "evaluate.yaml",
+    "syn.yaml": "inference.yaml",
+    "demons.yaml": "inference.yaml",
+    "dis.yaml": "inference.yaml",
+    "refine.yaml": "inference.yaml",
     "train_refine.yaml": "train.yaml",
-    "disturbed.yaml": "evaluate.yaml",
+    "disturbed.yaml": "inference.yaml",
     "inference_ts.yaml": "inference.yaml",
     "inference_trt.yaml": "inference.yaml",
     "semantic_similarity/configs/sections.yaml": "train_autoencoder.yaml",
