@@ -1,7 +1,8 @@
 """How many matches a matcher keeps on roughly aligned pairs with landmarks, how many are right, and where they lie.
 
     python -m benchmarks.keypoint_precision --pairs pairs.csv --status training
-    python -m benchmarks.keypoint_precision --pairs pairs.csv --config configs/matchers.yaml --key fine_matcher \
+    python -m benchmarks.keypoint_precision --pairs pairs.csv \
+        --config bundles/hybrid_matching/configs/inference.yaml --key fine_matcher \
         --overrides "{'matcher_weights': None, 'device': 'cpu'}"
 
 Prints Markdown. The truth at a match is the thin-plate spline of the landmarks' displacements, so only matches within

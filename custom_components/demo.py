@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import fire
 
@@ -37,7 +38,7 @@ def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None =
     root = Path(output_dir)
     if (moving is None) != (fixed is None):
         sys.exit("error: give both --moving and --fixed, or neither")
-    options: dict[str, object] = {"output_dir": str(root), "resume": False}
+    options: dict[str, Any] = {"output_dir": str(root), "resume": False}
     if moving is None:
         try:
             pair = write_demo_pair(root / "demo_pair")

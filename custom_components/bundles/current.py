@@ -1,7 +1,7 @@
 """The config whose components are just being made.
 
-MONAI gives a component its arguments and nothing of the config that they stand in. A result's record of what it was made
-of, the check of keys and processes that build the same again need the whole, so from the import of this module on
+MONAI gives a component its arguments and nothing of the config that they stand in. A result's record of what it was
+made of, the check of keys and processes that build the same again need the whole, so from the import of this module on
 ``ConfigParser.get_parsed_content`` notes its parser in a context variable while it works.
 """
 

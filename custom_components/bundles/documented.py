@@ -42,6 +42,8 @@ def documented_keys(file: str | Path) -> list[Key]:
         title = SECTION.match(line)
         if title and (number == 0 or not lines[number - 1].strip()):
             section = title["title"]
+        elif not line.strip():
+            section = ""
         match = LINE.match(line)
         if match is None or isinstance(values.get(match["key"]), dict) or match["key"] in INTERNAL:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,23 @@ NUMBER_OR_NULL = frozenset({"micrometres_per_pixel", "level", "minimum_jacobian"
 FOLDERS = frozenset({"output_dir", "run_dir", "ckpt_dir", "bundle_root", "dataset_dir"})
 
 
-def check_keys(config: Mapping[str, Any], folder: Path, named: str = "") -> None:
+def check_keys(config: Mapping[str, Any], folder: Path, named: str = "", known: Collection[str] = ()) -> None:
     """Raise ``InputError`` for a key that nothing reads, with the one that was perhaps meant.
 
     Args:
         config: raw, overrides in it.
         folder: of the bundle; the keys of all its configs are known.
         named: what a message calls the config.
+        known: further keys.
     """
-    known = known_keys(folder)
-    if not known:  # no bundle of this form
+    found = {*known, *known_keys(folder)}
+    if not found:  # no bundle of this form
         return
     used = {name for text in _strings(config) for name in REFERENCE.findall(text)}
     for key in config:
         top = key.split("::")[0].split("#")[0]
-        if top not in known and top not in used and not top.startswith("_"):
-            raise InputError(f"{named or folder.name} has no key '{top}'{_hint(top, known)}")
+        if top not in found and top not in used and not top.startswith("_"):
+            raise InputError(f"{named or folder.name} has no key '{top}'{_hint(top, found)}")
 
 
 def check_current() -> None:
@@ -45,7 +46,6 @@ def check_current() -> None:
         SystemExit: with one line, as nothing else of MONAI's command line shows it alone.
     """
     from custom_components.bundles.current import current_config
-    from custom_components.bundles.documented import documented_keys
 
     config = current_config()
     if config is None or "bundle_root" not in config:
@@ -53,12 +53,21 @@ def check_current() -> None:
     folder = bundle_root_of(config)
     try:
         check_keys(config, folder)
-        for file in ("inference.yaml", "train.yaml"):
-            if (folder / "configs" / file).is_file() and ("evaluator" in config) == (file == "inference.yaml"):
-                keys = documented_keys(folder / "configs" / file)
-                checked_values(config, {key.name: key.default for key in keys})
+        checked_values(config, _common_defaults(folder))
     except InputError as error:
         sys.exit(f"error: {error}")
+
+
+def _common_defaults(folder: Path) -> dict[str, Any]:
+    """Defaults of the keys that are of one kind in all configs of a bundle; which of them is run is not known here."""
+    from custom_components.bundles.documented import documented_keys
+
+    found: dict[str, list[Any]] = {}
+    for file in folder.glob("configs/*.yaml"):
+        for key in documented_keys(file):
+            if key.default is not None:
+                found.setdefault(key.name, []).append(key.default)
+    return {name: values[0] for name, values in found.items() if len({type(value) for value in values}) == 1}
 
 
 def bundle_root_of(config: Mapping[str, Any]) -> Path:
@@ -81,7 +90,8 @@ def known_keys(folder: Path) -> set[str]:
     """Top-level keys of all configs of a bundle."""
     found: set[str] = set()
     for file in folder.glob("configs/*.y*ml"):
-        found |= set(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found |= set(content) if isinstance(content, dict) else set()
     return {key.lstrip("+~").split("::")[0] for key in found}
 
 

@@ -84,7 +84,7 @@ def open_bundle(
             raise InputError(f"{folder.name} has no key '{key}'") from error
     whole = resolved(parser.get(), base_of(folder))
     if strict:
-        check_keys(whole, folder, f"{folder.name} ({', '.join(file.name for file in files)})")
+        check_keys(whole, folder, f"{folder.name} ({', '.join(file.name for file in files)})", defaults)
     whole |= checked_values(whole, defaults)
     if isinstance(whole.get("bundle_root"), str) and whole["bundle_root"] in (".", defaults.get("bundle_root")):
         whole["bundle_root"] = str(folder)
@@ -104,7 +104,7 @@ def run_config(file: str) -> None:
 
 def base_of(folder: Path) -> Path:
     """The folder that ``%`` references of a bundle start from: two above it, or WarpZoo's own."""
-    above = folder.parents[1]
+    above = folder.parent.parent
     return above if (above / "configs").is_dir() and (above / "bundles").is_dir() else root()
 
 

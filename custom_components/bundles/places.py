@@ -35,7 +35,7 @@ def folder(name: str) -> str:
 
 
 def find_bundle(bundle: str | Path) -> Path:
-    """A bundle's folder, from its name or path or any file below its ``configs``.
+    """A bundle's folder, from its name or path or any file below its ``configs``; of another config, where it lies.
 
     Raises:
         InputError: there is no such bundle.
@@ -44,6 +44,10 @@ def find_bundle(bundle: str | Path) -> Path:
     for candidate in (path, *path.parents[:2]):
         if (candidate / "configs" / "inference.yaml").is_file():
             return candidate.resolve()
+    if path.suffix in (".yaml", ".yml", ".json"):
+        if not path.is_file():
+            raise InputError(f"config file {path} does not exist")
+        return path.resolve().parent
     # a path as in the documentation, which starts at the root of the repository
     known, wanted = names(), path.name
     if wanted in known and path.parent.as_posix() in (".", "bundles"):

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from custom_components.bundles.current import current_config
+from custom_components.console import say
 from custom_components.engines.cluster_worker import Job, forget, register_and_write
 from custom_components.engines.pair_evaluator import PairOutcome
 from custom_components.errors import InputError
@@ -92,12 +93,12 @@ class Cluster:
             with _connected(self.scheduler) as client:
                 found = len(client.scheduler_info(n_workers=-1)["workers"])
                 now = f"{found} workers" if found else "no workers yet"
-                print(f"{count} pairs go to {self.scheduler} ({now}); {_dashboard(client)}", flush=True)
+                say(f"{count} pairs go to {self.scheduler} ({now}); {_dashboard(client)}")
                 yield client
             return
         processes = min(self.workers, count)
         with _local_cluster(processes) as cluster, Client(cluster) as client:
-            print(f"{count} pairs go to {processes} processes; {_dashboard(client)}", flush=True)
+            say(f"{count} pairs go to {processes} processes; {_dashboard(client)}")
             yield client
 
 
@@ -191,7 +192,7 @@ def _as_they_end(client: Any, pairs: Sequence[Pair], job: Job) -> Iterator[PairO
         except KilledWorker:
             unlucky.append(by_name[name])
     for pair in unlucky:  # one of them kills its processes, and the others may have been their neighbours
-        print(f"{pair.id}: its process was killed twice; trying it alone", flush=True)
+        say(f"{pair.id}: its process was killed twice; trying it alone")
         start = perf_counter()
         try:
             yield _outcome(submit([pair], "alone")[0])

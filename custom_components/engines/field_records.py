@@ -8,6 +8,7 @@ import torch
 from monai.data import Dataset
 from tqdm import tqdm
 
+from custom_components.console import say
 from custom_components.engines.pair_evaluator import images_of, reason_of
 from custom_components.engines.training_pairs import Record, stacked
 from custom_components.inferers.result import PairImages, Registration
@@ -30,7 +31,7 @@ def field_records(
         try:
             field = inferer(images_of(data, torch.device(device))).cpu().ddf
         except Exception as error:  # one bad pair must not stop a training
-            print(f"left out: {data['pair'].id}: {reason_of(error, data['pair'])}")
+            say(f"left out: {data['pair'].id}: {reason_of(error, data['pair'])}")
             continue
         found.append({"image": stacked(data, "working"), "field": field[0].half()})
     return found

@@ -18,6 +18,7 @@ from custom_components import switches
 from custom_components.annotations import take_apart
 from custom_components.bundles.current import current_config
 from custom_components.bundles.keys import check_current
+from custom_components.console import begin, counted, say, stage
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import Grid
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
@@ -111,8 +112,9 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
     except InputError as error:
         sys.exit(f"error: {error}")
     if len(todo) < len(chosen):
-        print(
-            f"{len(chosen) - len(todo)} of {len(chosen)} pairs are in {output_dir} already; --resume false repeats them"
+        say(
+            f"{len(chosen) - len(todo)} of {counted(len(chosen), 'pair')} in {output_dir} already; "
+            "--resume false repeats them"
         )
     return PairDataset(todo, chosen, output_dir)
 
@@ -177,6 +179,7 @@ def register_pair(
     """
     start = perf_counter()
     try:
+        stage("reading")
         check_attached(pair)
         data = preprocessing({"pair": pair})
         registration = inferer(images_of(data, device)).cpu()
@@ -222,7 +225,9 @@ class PairEvaluator(Evaluator):
     def _register(self, engine: Engine, batch: list[Data] | PairOutcome) -> PairOutcome:
         if isinstance(batch, PairOutcome):
             return batch
-        return register_pair(batch[0]["pair"], self.preprocessing, self.inferer, torch.device(engine.state.device))
+        pair = batch[0]["pair"]
+        begin(engine.state.iteration, engine.state.epoch_length, pair.id)
+        return register_pair(pair, self.preprocessing, self.inferer, torch.device(engine.state.device))
 
     def _remember(self, engine: Engine) -> None:
         outcome: PairOutcome = engine.state.output

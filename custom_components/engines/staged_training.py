@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data.distributed import DistributedSampler
 
 from custom_components import switches
+from custom_components.console import say
 from custom_components.distributed import (
     gathered,
     is_follower,
@@ -317,7 +318,7 @@ class StagedTraining:
 def _say(text: str) -> None:
     """One line on the console, however many processes train."""
     if not is_follower():
-        print(text, flush=True)
+        say(text)
 
 
 def _of_all(mine: Mapping[K, V]) -> dict[K, V]:

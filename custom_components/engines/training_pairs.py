@@ -10,6 +10,7 @@ import torch
 from monai.data import Dataset
 from torch import Tensor
 
+from custom_components.console import say
 from custom_components.engines.pair_evaluator import Data, reason_of
 from custom_components.errors import InputError
 from custom_components.pairs import Pair, select_pairs
@@ -46,7 +47,7 @@ def training_pairs(
         try:
             prepared = preprocessing({"pair": pair})
         except Exception as error:  # one bad pair must not stop a training
-            print(f"left out: {pair.id}: {reason_of(error, pair)}")
+            say(f"left out: {pair.id}: {reason_of(error, pair)}")
             return None
         return {key: prepared[key] for key in KEPT if key in prepared}
 

@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
 from custom_components import switches
+from custom_components.console import say
 from custom_components.distributed import gathered, is_follower
 from custom_components.errors import InputError
 from custom_components.handlers.training_files import check_model_file, check_same_training
@@ -100,7 +101,7 @@ class TrainingCheckpoint:
         """
         if not self.file.exists():
             if not is_follower():
-                print(f"training in {self.file.parent}", flush=True)
+                say(f"training in {self.file.parent}")
             return
         state: dict[str, Any] = read_state(self.file, "checkpoint")
         foreign = f"{self.file} is no checkpoint of this training; move it away to start afresh"
@@ -118,7 +119,7 @@ class TrainingCheckpoint:
         if not is_follower():
             done, wanted = engine.state.epoch, engine.state.max_epochs
             how = "going on after" if wanted is None or done < wanted else "complete already, at"
-            print(f"{self.file}: {how} epoch {done} of {wanted}", flush=True)
+            say(f"{self.file}: {how} epoch {done} of {wanted}")
 
 
 class FinalModel:
@@ -158,7 +159,7 @@ class FinalModel:
         if is_follower() or (self.file.exists() and engine.state.epoch == self._begun_at > 0):
             return
         _save(self.network.state_dict(), self.file)
-        print(f"{self.file}: the final weights", flush=True)
+        say(f"{self.file}: the final weights")
 
 
 def _save(state: Mapping[str, Any], file: Path) -> None:
@@ -238,7 +239,7 @@ class TrainingCurve:
             writer = csv.DictWriter(stream, names)
             writer.writeheader()
             writer.writerows([*rows, row])
-        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+        say(", ".join(f"{name} {value}" for name, value in row.items()))
 
     def _rows(self) -> list[dict[str, Any]]:
         if not self.file.exists():

@@ -10,6 +10,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from custom_components import switches
+from custom_components.console import counted, say, stage
 from custom_components.engines.pair_evaluator import PairOutcome, reason_of
 from custom_components.errors import InputError
 from custom_components.outputs.submission import write_submission
@@ -46,12 +47,13 @@ class RegistrationWriter:
         if outcome.metrics is None:
             engine.state.output = outcome = self.write(outcome)
         assert outcome.metrics is not None
-        print(f"[{engine.state.iteration}/{engine.state.epoch_length}] {line_of(outcome.metrics)}", flush=True)
+        say(f"[{engine.state.iteration}/{engine.state.epoch_length}] {line_of(outcome.metrics)}")
         for note in outcome.metrics.get("annotations", {}).get("notes", []):
-            print(f"  annotations: {note}", flush=True)
+            say(f"  annotations: {note}")
 
     def write(self, outcome: PairOutcome) -> PairOutcome:
         """Write the pair's folder; returns the outcome with its metrics, failed where writing has."""
+        stage("writing")
         try:
             metrics = self._write(outcome)
         except Exception as error:  # a full disk, wrong landmarks, or a defect: the cohort goes on
@@ -135,14 +137,17 @@ class SummaryWriter:
 
     def _write(self, engine: Engine) -> None:
         summary = write_summary(self.output_dir)
-        print(f"{summary['pairs']} pairs: {summary['ok']} ok, {summary['poor']} poor, {summary['failed']} failed")
+        states = ", ".join(f"{summary[state]} {state}" for state in ("ok", "poor", "failed"))
+        say(f"{counted(summary['pairs'], 'pair')}: {states}")
         for name, reason in summary["failed_repeats"].items():
-            print(f"{name}: the last repeat failed, the result before it is kept: {reason}")
+            say(f"{name}: the last repeat failed, the result before it is kept: {reason}")
         if summary["scored"]:
-            print(
-                ", ".join(f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}" for k, v in summary["scored"].items())
-            )
+            say(", ".join(f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}" for k, v in summary["scored"].items()))
+        done = [outcome[0] for outcome in engine.outcomes]
+        page = self.output_dir / done[0] / "report.html" if len(done) == 1 else self.output_dir / "index.html"
+        if page.is_file():
+            say(f"look at {page}")
         if self.submission:
             check_submission(self.output_dir)
             # all pairs that were asked for: those of an earlier run as well
-            print(f"wrote {write_submission(engine.dataset.pairs, self.output_dir)}")
+            say(f"wrote {write_submission(engine.dataset.pairs, self.output_dir)}")

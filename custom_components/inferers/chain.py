@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from time import perf_counter
 
 import torch
 
+from custom_components.console import stage
 from custom_components.fields import invert
 from custom_components.inferers.result import Estimate, PairImages, Registration, Stage, Step
 
@@ -32,13 +34,20 @@ class Chain:
         """
         estimate = Estimate.identity(images.shape, images.fixed.device)
         for step in self.steps:
+            stage(name_of(step))
             estimate = step(images, estimate)
+        stage("inverse")
         start = perf_counter()
         inverse, residual = invert(estimate.ddf, iterations=self.inverse_iterations)
         tissue = residual[images.moving_mask > 0.5]
-        stage = Stage(
+        last = Stage(
             "inverse",
             perf_counter() - start,
             {"median_residual_voxels": float(tissue.median()) if len(tissue) else 0.0},
         )
-        return Registration(estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, stage))
+        return Registration(estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, last))
+
+
+def name_of(step: object) -> str:
+    """A step as a user reads it: ``FlowRefinement`` is "flow refinement"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(step).__name__).lower()

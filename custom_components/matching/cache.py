@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from custom_components import __version__
 from custom_components.errors import InputError
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.pairs.atomic import atomic_path
+from custom_components.version import VERSION
 
 NAMES = ("moving", "fixed", "score")
 
@@ -128,7 +128,7 @@ class CachedMatcher:
         """
         if self.folder is None:
             raise InputError("no folder was given to keep matches in")
-        return self.folder / f"{fingerprint(__version__, self.matcher, self.key, moving, fixed, masks)}.npz"
+        return self.folder / f"{fingerprint(VERSION, self.matcher, self.key, moving, fixed, masks)}.npz"
 
 
 def write_matches(file: Path, pairs: PointPairs) -> None:

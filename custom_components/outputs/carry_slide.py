@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from custom_components.console import say
 from custom_components.errors import InputError
 from custom_components.fields import Grid
 from custom_components.fields.blocks import FieldBlocks
@@ -91,9 +92,9 @@ def carry_slide(
         )  # fmt: skip
         done = len(writer.places) - len(writer.missing())
         if done:
-            print(f"{output}: going on after {done} of {len(writer.places)} blocks")
+            say(f"{output}: going on after {done} of {len(writer.places)} blocks")
         needed = estimate(warp, writer, workers)
-        print(f"{output}: {needed}")
+        say(f"{output}: {needed}")
         check_room(needed, output.parent)
         for _ in tqdm(warp_blocks(warp, writer, workers), total=needed.blocks, unit="block", desc=output.name):
             pass

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from custom_components.console import say
 from custom_components.errors import InputError
 from custom_components.outputs.identity import RunSettings, differences, inputs_of, other_images, run_record
 from custom_components.outputs.pair_folder import check_pair_folder, is_good, read_pair_metrics
@@ -92,7 +93,7 @@ def name_apart(pair: Pair, output_dir: Path) -> Pair:
         other = other_images(read_pair_metrics(output_dir, name) or {}, pair)
         if other is None:
             return replace(pair, id=name)
-        print(f"{output_dir / name} holds the result of {other[0]}, not of {other[1]}; this pair gets another name")
+        say(f"{output_dir / name} holds the result of {other[0]}, not of {other[1]}; this pair gets another name")
     raise InputError(f"{output_dir} holds results of other files under every name of this pair; give --id")
 
 
@@ -124,7 +125,7 @@ def pairs_to_do(
             if resume and not reasons:
                 continue
             why = "; ".join(reasons[:6]) or "the same again"
-            print(f"{pair.id}: done again in place of the result{_made(metrics)}: {why}", flush=True)
+            say(f"{pair.id}: done again in place of the result{_made(metrics)}: {why}")
         todo.append(replace(pair, run=run_record(pair, settings, versions)))
     return todo
 

@@ -16,7 +16,6 @@ from monai.data.meta_tensor import MetaTensor
 from scipy.ndimage import affine_transform
 from torch import Tensor
 
-import custom_components
 from custom_components.annotations import Coordinates, PointMap, carry_geojson
 from custom_components.fields import (
     Grid,
@@ -56,6 +55,7 @@ from custom_components.pairs import (
     write_image,
     write_points,
 )  # fmt: skip
+from custom_components.version import VERSION
 
 Matrix = npt.NDArray[np.float64]
 Points = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ POOR_MATCHES = 10
 
 def versions() -> dict[str, str]:
     """Of what computed the result."""
-    found = {"warpzoo": custom_components.__version__}
+    found = {"warpzoo": VERSION}
     for name in ("torch", "monai", "itk", "kornia", "opencv-python-headless"):
         try:
             found[name] = version(name)

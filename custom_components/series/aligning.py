@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from custom_components import switches
+from custom_components.console import say
 from custom_components.engines import reason_of
 from custom_components.engines.pair_evaluator import Data, check_attached
 from custom_components.errors import InputError
@@ -208,7 +209,7 @@ def align_series(
     sections = read_sections(images)
     runs = PairRuns(sections, bundle, root, settings, going_on)
     number, why = choose_reference(sections, reference, runs.setting("channel"))
-    print(f"{len(sections)} sections, reference {sections[number].id}: {why}", flush=True)
+    say(f"{len(sections)} sections, reference {sections[number].id}: {why}")
     outcomes = register_all(mode, len(sections), number, runs, reach)
     write_summary(runs.folder)
     both_ways = mode == "all_pairs"
@@ -218,7 +219,7 @@ def align_series(
     metrics = []
     for n in range(len(sections)):
         metrics.append(compose(n))
-        print(line_of(metrics[-1], [sections[step].id for step in paths[n]]), flush=True)
+        say(line_of(metrics[-1], [sections[step].id for step in paths[n]]))
     paths = [path if m["status"] != "failed" else () for path, m in zip(paths, metrics, strict=True)]
     run = Run(sections, number, why, mode, paths, metrics, outcomes, str(runs.config), settings)
     record = write_record(run, root)

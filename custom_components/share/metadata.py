@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import custom_components
 from custom_components.errors import InputError
+from custom_components.version import VERSION
 
 # Keys of their own in MONAI's schema; everything else stands under REQUIRED.
 VERSIONS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
@@ -62,10 +62,10 @@ def completed(
         elif name not in required:
             required[name] = _installed(name)
     if with_warpzoo:
-        required["warpzoo"] = custom_components.__version__
+        required["warpzoo"] = VERSION
     result[REQUIRED] = required
     result[OPTIONAL] = {**{name: _installed(name) for name in TOOLS if find_spec(name)}, **metadata.get(OPTIONAL, {})}
-    result["packed_by"] = f"warpzoo {custom_components.__version__}"
+    result["packed_by"] = f"warpzoo {VERSION}"
     return result
 
 

@@ -19,7 +19,6 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import torch
 import yaml
 
-import custom_components
 from custom_components import switches
 from custom_components.errors import InputError
 from custom_components.matching.weights import FILES, load, sha256
@@ -37,6 +36,7 @@ from custom_components.share.vendoring import (
     names_in,
     renamed,
 )
+from custom_components.version import VERSION
 
 LARGEST = 25 << 20  # bytes of a file that the model zoo accepts
 NEEDED = ("LICENSE", "configs/inference.yaml", "configs/logging.conf", "docs/README.md", "docs/data_license.txt")
@@ -214,7 +214,7 @@ def _localised(text: str, name: str, relative: str) -> str:
         "From this bundle's root, with the packages that `configs/metadata.json` names.",
     )
     note = f"""
-{MARK} {custom_components.__version__}. Commands run from this folder; what is said of
+{MARK} {VERSION}. Commands run from this folder; what is said of
 `benchmarks`, `make` and other bundles is about WarpZoo's repository.
 """
     return re.sub(r"\A(# .*\n)", rf"\1{note}", text)

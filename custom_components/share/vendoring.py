@@ -8,14 +8,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import custom_components
 from custom_components.errors import InputError
 
 PACKAGE = "custom_components"
 # The zoo's name for a bundle's own code. Another one than PACKAGE, so that an installed WarpZoo of another version is
 # never taken for it; MONAI Label forgets exactly this module when it goes from one bundle to the next.
 VENDORED = "scripts"
-ROOT = Path(custom_components.__file__).parent
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def names_in(text: str) -> set[str]:
@@ -35,7 +34,7 @@ def modules_of(names: Iterable[str]) -> set[Path]:
     while waiting:
         name = waiting.pop()
         files = set(_files(name))
-        if len(files) < 2 and name != PACKAGE and not hasattr(custom_components, name.split(".")[1]):
+        if not files and name != PACKAGE:
             raise InputError(f"{name} is in no module of {ROOT}")
         for file in files - found:
             waiting |= {imported for imported in imports(file) if imported.split(".")[0] == PACKAGE}
@@ -44,9 +43,8 @@ def modules_of(names: Iterable[str]) -> set[Path]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """The package's own file, then those of the name's packages and module, as deep as they go."""
+    """The files of the name's packages and module, as deep as they go."""
     folder = ROOT
-    yield folder / "__init__.py"
     for part in name.split(".")[1:]:
         if (folder / part / "__init__.py").is_file():
             folder = folder / part

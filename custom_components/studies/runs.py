@@ -74,7 +74,7 @@ def evaluate(
     if overlay is not None and all(has_result_of(out, pair) for pair in pairs):
         return
     files = [str(file) for file in (configs / "evaluate.yaml", overlay) if file is not None]
-    shared = {"pairs": table, "status": status, "output_dir": str(out), "report": False, "resume": True}
+    shared: dict[str, Any] = {"pairs": table, "status": status, "output_dir": str(out), "report": False, "resume": True}
     open_bundle(configs.parent, files, **shared, **options).run()
 
 

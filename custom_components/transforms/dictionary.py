@@ -268,7 +268,8 @@ class GivenMaskd(MapTransform):
     """Nothing outside of a pair's own masks (label maps, 0 outside) takes part: neither matches nor similarity.
 
     Args:
-        keys: names of the images; the pair's ``<key>_mask``, where it has one, cuts ``mask_<key>`` and ``working_<key>``.
+        keys: names of the images; the pair's ``<key>_mask``, where it has one, cuts ``mask_<key>`` and
+            ``working_<key>``.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
@@ -289,9 +290,7 @@ class GivenMaskd(MapTransform):
                 given[0] > 0, target.to(grid), output_shape=target.shape, order=0, output=np.float32
             )
             if not (onto * result[f"mask_{key}"][0].numpy()).any():
-                raise InputError(
-                    f"{file}: the mask leaves nothing of the tissue; it is 0 where nothing is to be matched"
-                )
+                raise InputError(f"{file}: the mask leaves nothing of the tissue; it is to be 0 where nothing counts")
             for name in (f"working_{key}", f"mask_{key}"):
                 image = result[name]
                 result[name] = target.on(as_float(image) * torch.from_numpy(onto), image.meta)

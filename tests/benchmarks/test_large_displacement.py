@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks import large_displacement as benchmark
 from benchmarks.large_displacement import large_displacement, method_of, unit_field, warp_moving
-from custom_components.bundle_config import read_bundle
+from custom_components.bundles import open_bundle
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import folding_share
 from custom_components.pairs import write_image, write_points
@@ -95,7 +95,7 @@ def test_refused_pair_counts_as_unregistered_and_is_told(cohort, monkeypatch):
 
 def test_method_overrides_keys_of_a_bundle(repository, monkeypatch):
     monkeypatch.chdir(repository)
-    parser = read_bundle(CONFIG, {"align": False, "scales": [0.5, 1.0]})
+    parser = open_bundle(CONFIG, align=False, scales=[0.5, 1.0]).parser()
     assert (parser.get_parsed_content("align"), parser.get_parsed_content("scales")) == (False, [0.5, 1.0])
     name, carry = method_of(f"patch={CONFIG},align=false,scales=[0.25,0.5],margin=0")
     parsed = carry.keywords["parser"]

@@ -21,14 +21,14 @@ from tests.devices.pretended import NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = {
-    "hybrid_matching": {"min_matches": 8},
-    "joint_saliency": {},
-    "keypoint_guided": {"min_matches": 8, "sizes": [128]},
-    "patch_nonrigid": {"min_matches": 8},
+    "hybrid_matching": {"rotation_step": 180.0, "min_matches": 8},
+    "joint_saliency": {"rotation_step": 180.0},
+    "keypoint_guided": {"rotation_step": 180.0, "min_matches": 8, "sizes": [128]},
+    "patch_nonrigid": {"rotation_step": 180.0, "min_matches": 8},
     "semantic_similarity": {},
 }
 EXTRACTOR = "bundles/semantic_similarity/models/sections_autoencoder.pt"
-SECTIONS = {"working_size": 160, "rotation_step": 180.0}
+SECTIONS = {"working_size": 160}
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_a_bundle_does_without_double_precision(single_precision_device, section
 
 @pytest.mark.slow
 def test_windows_are_refined_on_the_device(device, sections):
-    options = {**SECTIONS, "min_matches": 8}
+    options = {**SECTIONS, "rotation_step": 180.0, "min_matches": 8}
     registered(sections, "patch_nonrigid", "inference", **options)
     first = sections.parent / "out"
     first.rename(sections.parent / "first")

@@ -50,7 +50,7 @@ def config_of(output_dir: Path) -> dict[str, Any]:
     return {
         "device": f"{NAME}:0",
         "margin": 4, "channel": None, "working_size": 120, "micrometres_per_pixel": None, "report": False,
-        "preprocessing": "%configs/preparation.yaml::preprocessing",
+        "preprocessing": "%bundles/hybrid_matching/configs/inference.yaml::preprocessing",
         "inferer": {
             "_target_": f"{Chain.__module__}.Chain", "steps": [{"_target_": f"{__name__}.Moved"}],
         },

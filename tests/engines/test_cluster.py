@@ -114,8 +114,8 @@ CONFIG: dict[str, Any] = {
     **dict.fromkeys(["fixed_labels", "id", "pairs", "status", "output_dir", "output_ext", "scheduler"]),
     **{"resume": True, "workers": 0, "report": False, "submission": False, "note": ""},
     **{"channel": None, "working_size": 64, "micrometres_per_pixel": None, "margin": 0},
-    "dataset": "%configs/registration.yaml::dataset",
-    "rest": "%configs/preparation.yaml::preprocessing",
+    "dataset": "%bundles/hybrid_matching/configs/inference.yaml::dataset",
+    "rest": "%bundles/hybrid_matching/configs/inference.yaml::preprocessing",
     "preprocessing": {"_target_": "Compose", "transforms": [{"_target_": "stumbling.Note"}, "@rest"]},
     "inferer": {"_target_": "stumbling.Inferer"},
     "handlers": [
@@ -123,9 +123,9 @@ CONFIG: dict[str, Any] = {
             "_target_": "stumbling.Writer",
             **{key: f"@{key}" for key in ("output_dir", "output_ext", "report", "note")},
         },
-        "%configs/registration.yaml::handlers::1",
+        "%bundles/hybrid_matching/configs/inference.yaml::handlers::1",
     ],
-    "evaluator": "%configs/registration.yaml::evaluator",
+    "evaluator": "%bundles/hybrid_matching/configs/inference.yaml::evaluator",
     "run": ["$@evaluator.run()"],
 }
 

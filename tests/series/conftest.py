@@ -26,7 +26,7 @@ margin: 16
 report: false
 output_ext: null
 least_size: 256
-preprocessing: "%configs/preparation.yaml::preprocessing"
+preprocessing: "%bundles/hybrid_matching/configs/inference.yaml::preprocessing"
 inferer:
   _target_: custom_components.inferers.Chain
   steps:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-import custom_components
 from custom_components.errors import InputError
 from custom_components.share.metadata import completed, read_metadata
+from custom_components.version import VERSION
 
 MINE = {"version": "1.0", "changelog": {"1.0": "first"}, "required_packages_version": {"scipy": "1.0", "itk": "5.0"}}
 
@@ -26,7 +26,7 @@ def test_what_is_said_stays_and_what_is_missing_gets_the_installed_version():
 def test_packages_come_and_go_with_the_form():
     whole = completed(MINE, set(), without={"scipy"}, with_warpzoo=True)
     assert "scipy" not in whole["required_packages_version"]
-    assert whole["required_packages_version"]["warpzoo"] == custom_components.__version__
+    assert whole["required_packages_version"]["warpzoo"] == VERSION
     assert "scipy" in MINE["required_packages_version"]
 
 

@@ -13,11 +13,11 @@ import torch
 import yaml
 from monai.bundle import ConfigWorkflow
 
-import custom_components
 from custom_components.errors import InputError
 from custom_components.share import packing
 from custom_components.share.packing import pack
 from custom_components.states import read_state
+from custom_components.version import VERSION
 
 CONFIG = """\
 # bundles/mine/configs/inference.yaml --x 1
@@ -82,7 +82,7 @@ def test_what_lies_in_it(bundle, tmp_path):
     assert "python -m scripts.acrobat pairs" in readme
     assert "root of the repository" not in readme
     metadata = json.loads((folder / "configs" / "metadata.json").read_text())
-    assert metadata["packed_by"] == f"warpzoo {custom_components.__version__}"
+    assert metadata["packed_by"] == f"warpzoo {VERSION}"
     assert "scipy" in metadata["required_packages_version"]
     with zipfile.ZipFile(tmp_path / "packed" / "mine_v0.3.0.zip") as archive:
         assert {name.removeprefix("mine/") for name in archive.namelist()} == files
@@ -103,7 +103,7 @@ def test_the_installed_package_in_place_of_a_copy(bundle, tmp_path):
     pack(str(bundle), str(tmp_path / "packed"), vendor="false")  # type: ignore[arg-type]  # as Fire gives it
     folder = tmp_path / "packed" / "mine"
     metadata = json.loads((folder / "configs" / "metadata.json").read_text())
-    assert metadata["required_packages_version"]["warpzoo"] == custom_components.__version__
+    assert metadata["required_packages_version"]["warpzoo"] == VERSION
     assert not (folder / "scripts").exists()
     workflow = ConfigWorkflow(
         str(folder / "configs" / "inference.yaml"), logging_file=False, workflow_type=None, bundle_root=str(folder)

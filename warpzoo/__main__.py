@@ -1,0 +1,7 @@
+"""``python -m warpzoo`` is the command ``warpzoo``."""
+
+from __future__ import annotations
+
+from warpzoo.cli import main
+
+main()
