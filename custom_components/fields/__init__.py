@@ -17,6 +17,8 @@ from custom_components.fields.itk_bridge import (
     read_transform,
     resample,
     transform_points,
+    vector_image,
+    vectors_of,
     write_displacement,
     write_transform,
 )
@@ -62,6 +64,8 @@ __all__ = [
     "sample",
     "smooth",
     "transform_points",
+    "vector_image",
+    "vectors_of",
     "warp",
     "write_displacement",
     "write_transform",

@@ -6,12 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import itk
 import numpy as np
 import numpy.typing as npt
 
 from custom_components.errors import InputError
-from custom_components.fields.itk_bridge import matrix_of
+from custom_components.fields.itk_bridge import matrix_of, vectors_of
 
 Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -50,7 +49,7 @@ class FieldBlocks:
     """
 
     def __init__(self, displacement: Any, target_matrix: Matrix, source_matrix: Matrix) -> None:
-        vectors = np.asarray(itk.array_from_image(displacement)).astype(np.float32)
+        vectors = vectors_of(displacement).astype(np.float32)
         to_field = np.linalg.inv(matrix_of(displacement)) @ target_matrix
         to_source = np.linalg.inv(source_matrix)
         for matrix in (to_field, to_source @ target_matrix):

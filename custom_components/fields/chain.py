@@ -13,7 +13,6 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
-import itk
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor
 from custom_components.fields.affine import VOXELS_AT_ONCE, affine_residual
 from custom_components.fields.geometry import apply_matrix
 from custom_components.fields.invert import best_affine
-from custom_components.fields.itk_bridge import matrix_of
+from custom_components.fields.itk_bridge import matrix_of, vectors_of
 from custom_components.fields.lookup import lookup
 
 Matrix = npt.NDArray[np.float64]
@@ -46,7 +45,7 @@ class Link:
     def _parts(self) -> tuple[Matrix, Matrix, Tensor]:
         """The field's grid (index_to_physical), its best affine in voxels of that grid, and what it does beyond it."""
         grid = matrix_of(self.displacement)
-        vectors = np.asarray(itk.array_from_image(self.displacement), dtype=np.float64)
+        vectors = vectors_of(self.displacement).astype(np.float64)
         voxels = np.moveaxis(vectors @ np.linalg.inv(grid[:-1, :-1]).T, -1, 0)
         ddf = torch.from_numpy(np.ascontiguousarray(voxels))[None]
         affine = best_affine(ddf)

@@ -1,4 +1,6 @@
-"""Fields on disk: ITK vector images in physical LPS units, transforms, and resampling.
+"""Fields on disk: ITK vector images in physical LPS units, transforms, and resampling, by SimpleITK.
+
+ITK's own Python package takes nine seconds to load what SimpleITK has at once; tests hold both equal.
 
 A displacement image holds, for every voxel of the fixed grid, the vector from its physical position to the
 physical position in the moving image, components x, y[, z]. ITK's transform made of it maps fixed points to
@@ -11,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import itk
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor
@@ -32,21 +34,33 @@ def _indices(spatial: Sequence[int]) -> Matrix:
 
 
 def set_geometry(image: Any, matrix: Matrix) -> None:
-    """Give an ITK image the spacing, origin and direction of an ``index_to_physical`` matrix."""
+    """Give an image the spacing, origin and direction of an ``index_to_physical`` matrix."""
     spacing, origin, direction = geometry_of(matrix)
     image.SetSpacing([float(v) for v in spacing])
     image.SetOrigin([float(v) for v in origin])
-    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(direction)))
+    image.SetDirection([float(v) for v in np.ravel(direction)])
 
 
 def matrix_of(image: Any) -> Matrix:
-    """``index_to_physical`` of an ITK image."""
-    direction = np.asarray(itk.array_from_matrix(image.GetDirection()))
-    return index_to_physical(tuple(image.GetSpacing()), tuple(image.GetOrigin()), direction)
+    """``index_to_physical`` of an image."""
+    direction = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)
+    return index_to_physical(image.GetSpacing(), image.GetOrigin(), direction)
+
+
+def vectors_of(image: Any) -> Array:
+    """(*spatial, D) vectors of a displacement image, components x, y[, z]."""
+    return np.asarray(sitk.GetArrayViewFromImage(image))
+
+
+def vector_image(vectors: Array, matrix: Matrix) -> Any:
+    """Displacement image of (*spatial, D) vectors, components x, y[, z], on the grid of an ``index_to_physical``."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(vectors, dtype=np.float32), isVector=True)
+    set_geometry(image, matrix)
+    return image
 
 
 def displacement_image(ddf: Tensor, fixed_matrix: Matrix, moving_matrix: Matrix) -> Any:
-    """``itk.Image[Vector[float, D], D]`` of a field, physical units, on the fixed grid.
+    """SimpleITK's image of float vectors of a field, physical units, on the fixed grid.
 
     Args:
         ddf: (1, D, *spatial), voxels, fixed working grid -> moving working grid.
@@ -63,10 +77,7 @@ def displacement_image(ddf: Tensor, fixed_matrix: Matrix, moving_matrix: Matrix)
     index = _indices(field.shape[1:])
     target = apply_matrix(moving_matrix, index + field.reshape(dimensions, -1).T)
     vectors = (target - apply_matrix(fixed_matrix, index)).reshape(*field.shape[1:], dimensions)
-    pixel = itk.Vector[itk.F, dimensions]
-    image = itk.image_from_array(np.ascontiguousarray(vectors, dtype=np.float32), ttype=itk.Image[pixel, dimensions])
-    set_geometry(image, fixed_matrix)
-    return image
+    return vector_image(vectors, fixed_matrix)
 
 
 def image_to_ddf(image: Any, fixed_matrix: Matrix, moving_matrix: Matrix, spatial: Sequence[int]) -> Tensor:
@@ -95,7 +106,7 @@ def write_displacement(path: str | Path, image: Any) -> None:
         InputError: another suffix, or the folder can't be written.
     """
     try:
-        itk.imwrite(image, str(path), compression=True)
+        sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         raise InputError(
             f"displacement field {path} can't be written: give .mha, .nrrd or .nii.gz in a folder that exists"
@@ -112,36 +123,21 @@ def read_displacement(path: str | Path) -> Any:
     if not file.is_file():
         raise InputError(f"displacement field {file} does not exist")
     try:
-        image = _read_vectors(file)
+        image = sitk.ReadImage(str(file))
     except RuntimeError as error:
         raise InputError(f"displacement field {file} is not readable as .mha, .nrrd or .nii.gz") from error
-    components, dimensions = image.GetNumberOfComponentsPerPixel(), image.GetImageDimension()
+    components, dimensions = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
     if components != dimensions:
         raise InputError(f"{file} is no displacement field: {components} components in {dimensions}-D")
-    return image
-
-
-def _read_vectors(file: Path) -> Any:
-    try:
-        return itk.imread(str(file))
-    except TypeError:  # ITK's Python wraps no reader for double vectors, but the float reader converts them
-        header = itk.ImageIOFactory.CreateImageIO(str(file), itk.CommonEnums.IOFileMode_ReadMode)
-        header.SetFileName(str(file))
-        header.ReadImageInformation()
-        return itk.imread(str(file), pixel_type=itk.Vector[itk.F, header.GetNumberOfComponents()])
+    return sitk.Cast(image, sitk.sitkVectorFloat32)
 
 
 def displacement_transform(image: Any) -> Any:
-    """ITK's ``DisplacementFieldTransform`` (double) of a displacement image.
+    """``DisplacementFieldTransform`` (double) of a displacement image.
 
     Its ``TransformPoint`` maps fixed points to moving points; outside the field's buffer nothing moves.
     """
-    dimensions = int(image.GetImageDimension())
-    field = itk.image_from_array(np.asarray(itk.array_from_image(image)).astype(np.float64), is_vector=True)
-    set_geometry(field, matrix_of(image))
-    transform = itk.DisplacementFieldTransform[itk.D, dimensions].New()
-    transform.SetDisplacementField(field)
-    return transform
+    return sitk.DisplacementFieldTransform(sitk.Cast(image, sitk.sitkVectorFloat64))
 
 
 def write_transform(path: str | Path, image: Any) -> None:
@@ -151,13 +147,13 @@ def write_transform(path: str | Path, image: Any) -> None:
         InputError: another suffix, or the folder can't be written.
     """
     try:
-        itk.transformwrite([displacement_transform(image)], str(path))
+        sitk.WriteTransform(displacement_transform(image), str(path))
     except RuntimeError as error:
         raise InputError(f"transform {path} can't be written: give .h5 or .tfm in a folder that exists") from error
 
 
 def read_transform(path: str | Path) -> Any:
-    """Read an ITK transform file; its first transform.
+    """Read an ITK transform file.
 
     Raises:
         InputError: no such file, or not readable.
@@ -165,7 +161,7 @@ def read_transform(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise InputError(f"transform {path} does not exist")
     try:
-        return itk.transformread(str(path))[0]
+        return sitk.ReadTransform(str(path)).Downcast()
     except RuntimeError as error:
         raise InputError(f"transform {path} is not readable as .h5 or .tfm") from error
 
@@ -185,7 +181,7 @@ def transform_points(image: Any, points: Matrix) -> Matrix:
     if len(points) == 0:
         return np.asarray(points, dtype=np.float64).copy()
     index = apply_matrix(np.linalg.inv(matrix_of(image)), np.asarray(points, dtype=np.float64))
-    vectors = np.asarray(itk.array_from_image(image))
+    vectors = vectors_of(image)
     moved = [
         map_coordinates(vectors[..., k].astype(np.float64), index.T, order=1, mode="nearest")
         for k in range(vectors.shape[-1])
@@ -199,7 +195,7 @@ def continued(image: Any, spatial: Sequence[int], matrix: Matrix) -> Any:
     ITK takes the displacement outside the field's buffer for zero. Each side grows by the field's own size at
     most, so that a grid far away costs no memory.
     """
-    vectors = np.asarray(itk.array_from_image(image))
+    vectors = vectors_of(image)
     own = matrix_of(image)
     dimensions = vectors.ndim - 1
     size = np.array(vectors.shape[:-1])
@@ -210,9 +206,7 @@ def continued(image: Any, spatial: Sequence[int], matrix: Matrix) -> Any:
     padded = np.pad(vectors, [*zip(before, after, strict=True), (0, 0)], mode="edge")
     shift = np.eye(dimensions + 1)
     shift[:-1, -1] = -before
-    wider = itk.image_from_array(padded, ttype=itk.Image[itk.Vector[itk.F, dimensions], dimensions])
-    set_geometry(wider, own @ shift)
-    return wider
+    return vector_image(padded, own @ shift)
 
 
 def resample(
@@ -224,7 +218,7 @@ def resample(
     order: int = 1,
     default_value: Sequence[float] | float = 0.0,
 ) -> Array:
-    """Warp an image with ITK's ``ResampleImageFilter``; channels one by one.
+    """Warp an image with ITK's ``ResampleImageFilter``, channels one by one.
 
     Args:
         moving: (C, *spatial), any dtype.
@@ -241,11 +235,7 @@ def resample(
     Raises:
         InputError: another order, or ``moving`` has other dimensions than the fixed grid.
     """
-    interpolators = {
-        0: "NearestNeighborInterpolateImageFunction",
-        1: "LinearInterpolateImageFunction",
-        3: "BSplineInterpolateImageFunction",
-    }
+    interpolators = {0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline}
     if order not in interpolators:
         raise InputError(f"interpolation order is 0, 1 or 3, got {order}")
     if moving.ndim != len(fixed_spatial) + 1:
@@ -257,19 +247,14 @@ def resample(
     # float32 holds integers up to 2^24 only
     precision = np.float32 if np.can_cast(moving.dtype, np.float32) else np.float64
     for channel, values in enumerate(moving):
-        image = itk.image_from_array(np.ascontiguousarray(values, dtype=precision))
+        image = sitk.GetImageFromArray(np.ascontiguousarray(values, dtype=precision))
         set_geometry(image, moving_matrix)
-        interpolator = getattr(itk, interpolators[order])
-        # ITK wraps the B-spline only with coefficients of the image's own type
-        coefficients = (itk.F if precision is np.float32 else itk.D,) if order == 3 else ()
-        kind = interpolator[(type(image), itk.D, *coefficients)]
-        warped = itk.resample_image_filter(
-            image, transform=transform, interpolator=kind.New(), default_pixel_value=float(fill[channel]),
-            size=[int(n) for n in reversed(fixed_spatial)], output_spacing=[float(v) for v in spacing],
-            output_origin=[float(v) for v in origin],
-            output_direction=itk.matrix_from_array(np.ascontiguousarray(direction)),
+        warped = sitk.Resample(
+            image, [int(n) for n in reversed(fixed_spatial)], transform, interpolators[order],
+            [float(v) for v in origin], [float(v) for v in spacing], [float(v) for v in np.ravel(direction)],
+            float(fill[channel]),
         )  # fmt: skip
-        array = np.asarray(itk.array_from_image(warped))
+        array = sitk.GetArrayViewFromImage(warped)
         if np.issubdtype(moving.dtype, np.integer):
             limits = np.iinfo(moving.dtype)
             array = array.round().clip(limits.min, limits.max)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-import itk
 import numpy as np
 import torch
 from torch import Tensor
@@ -51,6 +50,8 @@ class DiffeomorphicDemons:
         self.smoothing = smoothing
         self.minimum_jacobian = minimum_jacobian
         self.name = name
+        import itk  # here: it takes seconds to load, and nothing else of the package needs it
+
         # ITK loads a filter when it is first named, which takes seconds that are not the first pair's
         self.filters: tuple[Any, Any] = (
             itk.DiffeomorphicDemonsRegistrationFilter,
@@ -70,6 +71,8 @@ class DiffeomorphicDemons:
 
     def _residual(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """(1, D, *spatial) float32, voxels, from two images (1, 1, *spatial)."""
+        import itk
+
         dimensions = fixed.ndim - 2
         scalar = itk.Image[itk.F, dimensions]
         types = (scalar, scalar, itk.Image[itk.Vector[itk.F, dimensions], dimensions])
@@ -89,5 +92,7 @@ class DiffeomorphicDemons:
 
 def _itk_image(image: Tensor, kind: Any) -> Any:
     """(1, 1, *spatial) in [0, 1] -> ITK's image of spacing 1, whose millimetres are voxels."""
+    import itk
+
     # to 0..255: grey values that differ by less than 0.001 count as equal for ITK
     return itk.image_from_array(np.ascontiguousarray(255 * image[0, 0].cpu().numpy(), np.float32), ttype=kind)

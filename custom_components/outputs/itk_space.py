@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import itk
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 
 from custom_components.fields import Grid, apply_matrix, index_to_physical, matrix_of
-from custom_components.fields.itk_bridge import continued, set_geometry
+from custom_components.fields.itk_bridge import continued, vector_image, vectors_of
 
 Matrix = npt.NDArray[np.float64]
 
@@ -28,25 +28,23 @@ def itk_matrix(path: str | Path, grid: Grid, pixel_size: tuple[float, float] | N
             pixels where the size is unknown.
     """
     dimensions = len(grid.shape)
-    size = (1.0,) * dimensions if pixel_size is None else tuple(step / 1000 for step in pixel_size)
+    steps = (1.0,) * dimensions if pixel_size is None else tuple(step / 1000 for step in pixel_size)
     if grid.unit == "millimetre":  # read by ITK already; a section of one slice lies in its plane
         return grid.matrix
-    fallback = index_to_physical(size[::-1])
-    header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-    if header is None:
-        return fallback
+    fallback = index_to_physical(steps[::-1])
+    header = sitk.ImageFileReader()
     try:
         header.SetFileName(str(path))
         header.ReadImageInformation()
     except RuntimeError:
         return fallback
-    if int(header.GetNumberOfDimensions()) < dimensions:
+    size = int(header.GetDimension())
+    if size < dimensions:
         return fallback
-    axes = range(dimensions)  # of pages that ITK takes for slices, those in the plane
-    spacing = [float(header.GetSpacing(axis)) or 1.0 for axis in axes]
-    origin = [float(header.GetOrigin(axis)) for axis in axes]
-    direction = np.array([[float(header.GetDirection(axis)[row]) for axis in axes] for row in axes])
-    return index_to_physical(spacing, origin, direction)
+    # of pages that ITK takes for slices, those in the plane
+    spacing = [float(step) or 1.0 for step in header.GetSpacing()[:dimensions]]
+    direction = np.reshape(header.GetDirection(), (size, size))[:dimensions, :dimensions]
+    return index_to_physical(spacing, header.GetOrigin()[:dimensions], direction)
 
 
 def in_itk_space(displacement: Any, fixed: tuple[Grid, Matrix], moving: tuple[Grid, Matrix]) -> Any:
@@ -61,14 +59,9 @@ def in_itk_space(displacement: Any, fixed: tuple[Grid, Matrix], moving: tuple[Gr
     """
     to_fixed, to_moving = (matrix @ np.linalg.inv(grid.matrix) for grid, matrix in (fixed, moving))
     whole = continued(displacement, fixed[0].shape, fixed[0].matrix)
-    own, vectors = matrix_of(whole), np.asarray(itk.array_from_image(whole), dtype=np.float64)
+    own, vectors = matrix_of(whole), vectors_of(whole).astype(np.float64)
     dimensions = vectors.ndim - 1
     index = np.stack([axis.ravel() for axis in np.indices(vectors.shape[:-1])], axis=1).astype(np.float64)
     start = apply_matrix(own, index)
     moved = apply_matrix(to_moving, start + vectors.reshape(-1, dimensions)) - apply_matrix(to_fixed, start)
-    image = itk.image_from_array(
-        np.ascontiguousarray(moved.reshape(vectors.shape), dtype=np.float32),
-        ttype=itk.Image[itk.Vector[itk.F, dimensions], dimensions],
-    )
-    set_geometry(image, to_fixed @ own)
-    return image
+    return vector_image(moved.reshape(vectors.shape), to_fixed @ own)

@@ -68,7 +68,7 @@ POOR_MATCHES = 10
 def versions() -> dict[str, str]:
     """Of what computed the result."""
     found = {"warpzoo": VERSION}
-    for name in ("torch", "monai", "itk", "kornia", "opencv-python-headless"):
+    for name in ("torch", "monai", "SimpleITK", "kornia", "opencv-python-headless"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import imagecodecs
-import itk
 import nibabel
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 import tifffile
 import torch
 from nibabel.filebasedimages import ImageFileError
@@ -51,7 +51,6 @@ SHEARED = (
     "image {file} has a sheared geometry: the axes of its header are not at right angles, which ITK's images can't be. "
     "Resample it onto a grid at right angles first, or correct the header's sform"
 )
-VECTOR_KINDS = ("UC", "US", "SS", "F", "D")  # of ITK's Python package, for images with components
 
 
 def read_image(path: str | Path, channel: int | None = None, longest: float | None = None) -> MetaTensor:
@@ -258,23 +257,6 @@ def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
     return (_blend_alpha(array) if alpha and len(array) in (2, 4) else array), size
 
 
-def _itk_image(file: Path) -> Any:
-    """itk.Image, or itk.VectorImage where the file has components, for which itk.imread finds no type."""
-    header = itk.ImageIOFactory.CreateImageIO(str(file), itk.CommonEnums.IOFileMode_ReadMode)
-    if header is None:
-        raise OSError("not a form that ITK knows")
-    header.SetFileName(str(file))
-    header.ReadImageInformation()
-    if header.GetNumberOfComponents() == 1:
-        return itk.imread(str(file))
-    names = ("UCHAR", "USHORT", "SHORT", "FLOAT", "DOUBLE")
-    kinds = {getattr(itk.CommonEnums, f"IOComponent_{n}"): k for n, k in zip(names, VECTOR_KINDS, strict=True)}
-    kind = getattr(itk, kinds.get(header.GetComponentType(), "F"))
-    reader = itk.ImageFileReader[itk.VectorImage[kind, header.GetNumberOfDimensions()]].New(FileName=str(file))
-    reader.Update()
-    return reader.GetOutput()
-
-
 def _check_nifti_whole(file: Path) -> None:
     """Raise ``EOFError`` for a file that ends early, which ITK fills up in silence."""
     # the class is that of the header found, always one with a proxy to the pixels
@@ -295,11 +277,11 @@ def _read_medical(file: Path) -> tuple[Array, Grid, dict[str, Any]]:
     """Pixels, their grid, and further meta entries."""
     if suffix_of(file).startswith(".nii"):
         _check_nifti_whole(file)
-    image = _itk_image(file)
-    array = np.asarray(itk.array_from_image(image))
+    image = sitk.ReadImage(str(file))
+    array = sitk.GetArrayFromImage(image)
     array = array[None] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(array, -1, 0)
-    direction = np.asarray(itk.array_from_matrix(image.GetDirection()))
-    matrix = geometry.index_to_physical(tuple(image.GetSpacing()), tuple(image.GetOrigin()), direction)
+    direction = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)
+    matrix = geometry.index_to_physical(image.GetSpacing(), image.GetOrigin(), direction)
     try:
         grid = Grid(array.shape[1:], matrix, "millimetre", known=_states_geometry(file))
     except InputError as error:
@@ -406,16 +388,15 @@ def _write_tiff(path: Path, array: Array, pixel_size: PixelSize | None) -> None:
 
 def _write_medical(path: Path, array: Array, matrix: npt.NDArray[np.float64] | None) -> None:
     vector = len(array) > 1
-    image = itk.image_from_array(
-        np.ascontiguousarray(np.moveaxis(array, 0, -1) if vector else array[0]), is_vector=vector
-    )
+    values = np.ascontiguousarray(np.moveaxis(array, 0, -1) if vector else array[0])
+    image = sitk.GetImageFromArray(values, isVector=vector)
     if matrix is not None:
         spacing, origin, direction = geometry.geometry_of(matrix)
         image.SetSpacing([float(v) for v in spacing])
         image.SetOrigin([float(v) for v in origin])
-        image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(direction)))
+        image.SetDirection([float(v) for v in np.ravel(direction)])
     # .mhd is a header that names a second file, so both are made under their own names and the header moves last
     with TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        itk.imwrite(image, str(Path(folder) / path.name))
+        sitk.WriteImage(image, str(Path(folder) / path.name))
         for part in sorted(Path(folder).iterdir(), key=lambda part: part.name == path.name):
             os.replace(part, path.with_name(part.name))

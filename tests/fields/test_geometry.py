@@ -3,11 +3,12 @@ from __future__ import annotations
 import itk
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_components.fields import apply_matrix, geometry_of, index_to_physical
-from custom_components.fields.itk_bridge import matrix_of
+from custom_components.fields.itk_bridge import matrix_of, set_geometry
 
 
 def test_2d_indices_are_row_col_and_physical_points_are_x_y() -> None:
@@ -51,7 +52,10 @@ def test_agrees_with_itk(dimensions: int, oblique) -> None:
     index = np.array([[2, 3, 1], [0, 0, 0], [4, 0, 5]])[:, :dimensions]
     wanted = [tuple(image.TransformIndexToPhysicalPoint([int(i) for i in reversed(row)])) for row in index]
     np.testing.assert_allclose(apply_matrix(matrix, index), wanted, atol=1e-12)
-    np.testing.assert_allclose(matrix_of(image), matrix, atol=1e-12)
+    same = sitk.Image([7, 6, 5][-dimensions:], sitk.sitkFloat32)
+    set_geometry(same, matrix)
+    np.testing.assert_allclose(matrix_of(same), matrix, atol=1e-12)
+    assert np.allclose(same.GetDirection(), itk.array_from_matrix(image.GetDirection()).ravel())
 
 
 def test_no_points_stay_no_points() -> None:
