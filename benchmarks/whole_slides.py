@@ -35,9 +35,9 @@ from custom_components.fields import (
     transform_points,
 )  # fmt: skip
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.outputs.pyramid import PyramidWriter
-from custom_components.outputs.warp_slide import SlideWarp, warp_blocks
 from custom_components.pairs import open_slide, read_points, write_points
+from custom_components.slides.pyramid import PyramidWriter
+from custom_components.slides.warp_slide import SlideWarp, warp_blocks
 
 Array = npt.NDArray[Any]
 PIXEL_SIZE = (0.25, 0.25)

@@ -22,10 +22,10 @@ from custom_components import switches
 from custom_components.annotations import Convention, PointMap, carry_geojson_file, carry_points_file
 from custom_components.errors import InputError
 from custom_components.fields import Grid, read_displacement, resample
-from custom_components.outputs.carry_slide import carried_slide, carry_slide, stem_of
-from custom_components.outputs.native import background_of, native_array, output_suffix
 from custom_components.pairs import is_large, read_image, write_image
 from custom_components.pairs.overwriting import check_output_file
+from custom_components.slides.carry_slide import carried_slide, carry_slide, stem_of
+from custom_components.slides.native import background_of, native_array, output_suffix
 from custom_components.stopping import stopped_by_signals
 
 DIRECTIONS = ("moving_to_fixed", "fixed_to_moving")

@@ -22,11 +22,11 @@ from typing import Any
 import fire
 
 from custom_components.errors import InputError
-from custom_components.outputs.carry_slide import carried_slide
-from custom_components.outputs.native import open_image
 from custom_components.outputs.tiles import Layer, estimate
 from custom_components.outputs.viewer import make_layers, outlines_of, write_viewer_page
 from custom_components.pairs import read_geojson
+from custom_components.slides.carry_slide import carried_slide
+from custom_components.slides.native import open_image
 from custom_components.stopping import stopped_by_signals
 
 

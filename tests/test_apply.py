@@ -15,8 +15,8 @@ import torch
 from custom_components.apply import carry, field_files, main
 from custom_components.errors import InputError
 from custom_components.fields import displacement_image, index_to_physical, write_displacement
-from custom_components.outputs.carry_slide import stem_of
 from custom_components.pairs import read_geojson, read_image, read_points, write_image, write_points
+from custom_components.slides.carry_slide import stem_of
 
 FIXED, MOVING = (96, 120), (104, 112)
 ANGLE, SCALE = np.deg2rad(7), 1.05

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from custom_components.errors import InputError
-from custom_components.outputs.pyramid import TILE, PyramidWriter
 from custom_components.outputs.report import VIEWER_LINK
 from custom_components.pairs import slides, write_image
 from custom_components.pairs.slides import averaged
+from custom_components.slides.pyramid import TILE, PyramidWriter
 from custom_components.view import write_viewer
 
 WIDTH, HEIGHT = 1500, 1100
@@ -198,9 +198,7 @@ def test_the_longest_side_is_bounded_unless_more_is_asked_for(slide_result, monk
 
 
 def test_no_slide_is_read_whole(slide_result, monkeypatch):
-    monkeypatch.setattr(
-        "custom_components.outputs.native.read_image", lambda *_: pytest.fail("an image was read whole")
-    )
+    monkeypatch.setattr("custom_components.slides.native.read_image", lambda *_: pytest.fail("an image was read whole"))
     write_pyramid(slide_result / "warped_IHC.ome.tif", spots(TALL, WIDE, WARPED))
     write_viewer(slide_result)
 
