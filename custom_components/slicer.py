@@ -9,7 +9,6 @@ opens the pair's own files, with nothing moved along z.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import fire
@@ -19,6 +18,7 @@ import numpy as np
 from custom_components.errors import InputError
 from custom_components.fields import read_transform, write_transform
 from custom_components.pairs import atomic_path
+from custom_components.results.folder import ResultFolder
 from custom_components.stopping import stopped_by_signals
 
 SLICES = 3  # at z -1, 0 and 1, so that a section at 0 lies inside and not on the border
@@ -50,18 +50,17 @@ def export(folder: str) -> str:
         folder: of one pair, such as out/IHC_to_HE.
 
     Raises:
-        InputError: it holds no field of a section.
+        InputError: it is no result, the pair failed, or it is one of volumes.
     """
-    root = Path(folder)
-    if (root / "displacement.nii.gz").is_file():
-        raise InputError(f"{root} is a registration of volumes; its transform.h5 is a 3-D transform already")
-    target = root / "slicer_transform.h5"
-    transform = read_transform(root / "transform.h5")
-    if transform.GetInputSpaceDimension() != 2:
-        raise InputError(f"{root / 'transform.h5'} is a 3-D transform already; give it to 3D Slicer as it is")
-    field = transform.GetDisplacementField()
+    stored = ResultFolder(str(folder))
+    if stored.dimensions != 2:
+        raise InputError(f"{stored.folder} is a registration of volumes; its transform.h5 is a 3-D transform already")
+    target = stored.folder / "slicer_transform.h5"
+    transform = read_transform(stored.folder / "transform.h5")
+    if transform.GetInputSpaceDimension() != 2:  # of sections that are stored as volumes of one slice
+        raise InputError(f"{stored.folder / 'transform.h5'} is a 3-D transform already; give it to 3D Slicer as it is")
     with atomic_path(target) as partial:
-        write_transform(partial, slab(field))
+        write_transform(partial, slab(transform.GetDisplacementField()))
     return str(target)
 
 

@@ -233,8 +233,8 @@ def test_the_folder_of_a_pair_is_taken_as_well_as_its_field(result, tmp_path):
         for number, field in enumerate((result, result / "displacement.mha"))
     ]
     assert Path(carried[0]).read_bytes() == Path(carried[1]).read_bytes()
+    shutil.copytree(result, tmp_path / "out" / "p")
     with pytest.raises(InputError, match=r"holds no metrics\.json but the results of the pair p; give .*/p$"):
-        shutil.copytree(result, tmp_path / "out" / "p")
         carry(str(tmp_path / "out"), points=str(tmp_path / "cells.csv"))
 
 

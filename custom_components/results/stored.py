@@ -128,7 +128,7 @@ class StoredRegistration(ResultFolder):
         start, end = self.grid(source), self.grid(target)
         meta = image.meta if hasattr(image, "meta") else {}
         own: Grid | None = Grid.of(image) if "file_grid" in meta else None
-        array = native_array(image) if "dtype" in meta else np.asarray(torch.as_tensor(image).detach().cpu())
+        array: Array = native_array(image) if "dtype" in meta else np.asarray(_on_cpu(image))
         shape = array.shape[1:]
         if own is not None and own.known and start.known and len(shape) == len(start.shape) and own.overlap(start) > 0:
             start = own
@@ -249,6 +249,10 @@ class StoredRegistration(ResultFolder):
     def _check_sections(self) -> None:
         if self.dimensions != 2:
             raise InputError(f"{self.folder} is a registration of volumes; tables and GeoJSON are of sections")
+
+
+def _on_cpu(image: Any) -> Any:
+    return image.detach().cpu() if isinstance(image, torch.Tensor) else image
 
 
 def _size(spatial: tuple[int, ...]) -> str:
