@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -302,6 +303,20 @@ def test_tables_and_geojson_of_volumes_are_refused(make_result, tmp_path):
     ):  # fmt: skip
         with pytest.raises(InputError, match="is a registration of volumes"):
             use()
+
+
+def test_the_program_of_the_docs_does_what_it_says(make_result, repository, tmp_path, monkeypatch):
+    known = make_result(2)
+    known.change(similarity=0.5)
+    write_image(tmp_path / "other.tif", np.zeros((1, *known.moving.shape), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    programs = re.findall(r"```python\n(.*?)```", (repository / "docs/outputs.md").read_text(), re.DOTALL)
+    (program,) = [program for program in programs if "open_result" in program]
+    found: dict[str, np.ndarray] = {}
+    exec(program, found)
+    np.testing.assert_allclose(found["fixed"], known.map(np.array([[60.0, 100.0]]), "moving_to_fixed"), atol=1e-3)
+    np.testing.assert_allclose(found["moving"], [[60, 100]], atol=2e-3)
+    assert (known.folder / "warped_other.tif").is_file()
 
 
 # what is wrong
