@@ -8,7 +8,6 @@ Prints Markdown. A pair without output counts as unregistered, as the challenge'
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from benchmarks.xfeat_baseline import Floats
 from custom_components.errors import InputError
 from custom_components.metrics.tre import PairTRE, aggregate, pair_metrics
 from custom_components.pairs import Pair, read_image, read_pairs, read_points
+from custom_components.results.record import read_metrics
 
 ROWS = ("AArTRE", "AMrTRE", "MArTRE", "MMrTRE", "AMxrTRE", "robustness")
 
@@ -71,10 +71,9 @@ def read_ours(folder: Path, moving: Floats) -> tuple[Floats, float, float]:
         moving: (N, 2) moving landmarks, (row, col), returned where the folder has none.
 
     Raises:
-        InputError: the file has another number of rows than the moving landmarks.
+        InputError: the file has another number of rows than the moving landmarks, or metrics.json is damaged.
     """
-    file, record = folder / "warped_landmarks.csv", folder / "metrics.json"
-    metrics = json.loads(record.read_text()) if record.is_file() else {}
+    file, metrics = folder / "warped_landmarks.csv", read_metrics(folder, missing_ok=True)
     folding = metrics.get("folding_share")
     seconds = metrics.get("seconds")
     total = seconds.get("total") if isinstance(seconds, dict) else seconds

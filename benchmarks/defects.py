@@ -16,7 +16,6 @@ defects.md and .csv.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,9 +30,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from benchmarks.defects_table import markdown
-from custom_components.annotations import carry_points
 from custom_components.errors import InputError
-from custom_components.fields import Grid, read_displacement
 from custom_components.pairs import (
     Pair,
     check_landmark_counts,
@@ -42,6 +39,8 @@ from custom_components.pairs import (
     read_points,
     select_pairs,
 )
+from custom_components.results.record import read_metrics
+from custom_components.results.stored import StoredRegistration
 from custom_components.studies import (
     evaluate,
     keys_of,
@@ -225,9 +224,7 @@ def landmark_errors(pair: Pair, table: Path, near: float, folder: Path | None = 
     check_landmark_counts(moving, fixed, (pair.moving_landmarks, pair.fixed_landmarks))
     carried = fixed
     if folder is not None:
-        metrics = json.loads((folder / "metrics.json").read_text())
-        grids = (Grid.from_json(metrics[f"{side}_grid"], metrics["unit"]) for side in ("fixed", "moving"))
-        carried = carry_points(fixed, read_displacement(folder / "displacement.mha"), *grids)
+        carried = StoredRegistration(folder).points(fixed, "fixed_to_moving")
     errors = np.linalg.norm(carried - moving, axis=1)
     found = {"tre": float(errors.mean()), "near": float("nan"), "far": float("nan")}
     distance = distance_to_defect(pair, table, fixed)
@@ -254,7 +251,7 @@ def rows_of(chosen: PairSet, near: float, folder: Path | None = None) -> pd.Data
         for pair in chosen.pairs:
             row: dict[str, Any] = {"pair": pair.id, "folding": 0.0, "deviation": 0.0, "seconds": 0.0}
             if folder is not None:
-                metrics = json.loads((folder / pair.id / "metrics.json").read_text())
+                metrics = read_metrics(folder / pair.id)
                 if metrics["status"] == "failed":
                     raise InputError(f"{folder / pair.id}: {metrics['reason']}")
                 row |= {

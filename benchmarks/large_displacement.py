@@ -52,8 +52,8 @@ from custom_components.fields import (
 )
 from custom_components.metrics import aggregate, pair_metrics
 from custom_components.metrics.tre import PairTRE
-from custom_components.outputs.native import background_of, native_array
 from custom_components.pairs import Pair, atomic_path, read_image, read_points, select_pairs, write_image
+from custom_components.slides.native import background_of, native_array
 
 AMPLITUDES = "0 1 2 4 6 8 10"
 SMOOTHNESS = 0.12  # standard deviation of the field's Gaussian, share of the longer side

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from custom_components.fields import index_to_physical, read_displacement
+from custom_components.fields import index_to_physical
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import open_slide
+from custom_components.results.folder import ResultFolder
 
 SCRIPT = Path(__file__).with_name("rival_engines.py")
 PACKAGES = {"deeperhistreg": "deeperhistreg", "valis": "valis", "valis_default": "valis"}
@@ -47,7 +48,7 @@ def rival_command(engine: str, python: str, field: str, slide: str, output: str)
         shape = source.levels[0]
         matrix = index_to_physical((source.pixel_size or (1.0, 1.0))[::-1])
     stored = Path(output).with_name(f"{engine}.npy")
-    np.save(stored, rival_field(engine, read_displacement(field), shape, matrix))
+    np.save(stored, rival_field(engine, ResultFolder(field).field(), shape, matrix))
     if PACKAGES[engine] == "valis":
         slide = str(unchained(Path(slide), Path(output).with_name("unchained.ome.tif")))
     return [python, "-I", str(SCRIPT), engine, str(stored), slide, output]

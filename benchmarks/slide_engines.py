@@ -49,8 +49,8 @@ def itk_blocks(field: str, slide: str, output: str) -> None:
     """ITK's resampling, block by block, into the writer of the product."""
     from custom_components.fields import index_to_physical, read_displacement, resample
     from custom_components.fields.blocks import FieldBlocks
-    from custom_components.outputs.pyramid import PyramidWriter
     from custom_components.pairs import open_slide
+    from custom_components.slides.pyramid import PyramidWriter
 
     with open_slide(slide) as source:
         matrix = index_to_physical((source.pixel_size or (1.0, 1.0))[::-1])

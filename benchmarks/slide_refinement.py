@@ -7,7 +7,6 @@ Slides are those of ``benchmarks.whole_slides make``, results those of its ``mea
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from custom_components.pairs import read_points
+from custom_components.results.folder import ResultFolder
 
 CONFIGS = "['bundles/patch_nonrigid/configs/inference.yaml','bundles/patch_nonrigid/configs/refine.yaml']"
 
@@ -41,7 +41,7 @@ def refine(slides: str, results: str, to: str, share: float = 0.4, **more: objec
         more: further keys of ``refine.yaml``, such as ``level``.
     """
     folder = Path(slides)
-    side = json.loads((Path(results) / "pair" / "metrics.json").read_text())["fixed_grid"]["shape"][0]
+    side = ResultFolder(Path(results) / "pair").grid("fixed").shape[0]
     start = int(side * (1 - share) / 2)
     region = (start, start, int(side * share), int(side * share))
     command = [
@@ -53,7 +53,7 @@ def refine(slides: str, results: str, to: str, share: float = 0.4, **more: objec
     begun = perf_counter()
     subprocess.run(command + [f"--{name}={value}" for name, value in more.items()], check=True, stdout=sys.stderr)
     seconds = perf_counter() - begun
-    details = json.loads((Path(to) / "pair" / "metrics.json").read_text())["stages"]["slide refinement"]
+    details = ResultFolder(Path(to) / "pair").metrics["stages"]["slide refinement"]
     rows = [f"| {side} | points | mean, px | median, px | largest, px | windows | seconds |", "| --- " * 7 + "|"]
     for name, run, work in (
         ("before", results, " | "),

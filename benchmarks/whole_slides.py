@@ -35,9 +35,10 @@ from custom_components.fields import (
     transform_points,
 )  # fmt: skip
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.outputs.pyramid import PyramidWriter
-from custom_components.outputs.warp_slide import SlideWarp, warp_blocks
 from custom_components.pairs import open_slide, read_points, write_points
+from custom_components.results.folder import ResultFolder
+from custom_components.slides.pyramid import PyramidWriter
+from custom_components.slides.warp_slide import SlideWarp, warp_blocks
 
 Array = npt.NDArray[Any]
 PIXEL_SIZE = (0.25, 0.25)
@@ -156,7 +157,7 @@ def commands(
     folder: Path, out: Path, threads: int, engines: list[str], rivals_python: str | None, config: str
 ) -> Iterator[tuple[str, list[str]]]:
     """Name and program of each step; to be run one by one, as later ones read what earlier ones wrote."""
-    moving, field = f"{folder}/moving.ome.tif", str(out / "pair" / "displacement.mha")
+    moving, result = f"{folder}/moving.ome.tif", ResultFolder(out / "pair")
     module = [sys.executable, "-m"]
     yield "register", [
         *module, "monai.bundle", "run", "--config_file", config, "--output_dir", str(out), "--id", "pair",
@@ -166,12 +167,12 @@ def commands(
     for name in ["warp", *engines]:
         output = str(out / f"{name}.ome.tif")
         if name == "warp":
-            arguments = ["--field", field, "--image", moving, "--output", output, "--threads", str(threads)]
-            yield name, [*module, "custom_components.apply", *arguments]
+            arguments = ["--image", moving, "--output", output, "--threads", str(threads)]
+            yield name, [*module, "custom_components.apply", "--field", str(result.folder), *arguments]
         elif name in PACKAGES:
-            yield name, rival_command(name, str(rivals_python), field, moving, output)
+            yield name, rival_command(name, str(rivals_python), str(result.field_file), moving, output)
         else:
-            yield name, [*module, "benchmarks.slide_engines", name, field, moving, output]
+            yield name, [*module, "benchmarks.slide_engines", name, str(result.field_file), moving, output]
 
 
 def measure(
@@ -206,7 +207,7 @@ def measure(
         out.mkdir(parents=True)
         for name, command in commands(folder, out, threads, wanted, rivals_python, config):
             seconds, processor, peak = measured(command, out / f"{name}.log", threads)
-            side = json.loads((out / "pair" / "metrics.json").read_text())["fixed_grid"]["shape"][0]
+            side = ResultFolder(out / "pair").grid("fixed").shape[0]
             speeds, error, apart = [f"{side**2 / spent / 1e6:.1f}" for spent in (seconds, processor)], "", ""
             if name == "register":
                 ends = [read_points(p) for p in (out / "pair" / "warped_landmarks.csv", folder / "fixed.csv")]

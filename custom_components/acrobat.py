@@ -11,11 +11,9 @@ what it prints is no result of the challenge.
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import fire
 import numpy as np
@@ -39,6 +37,7 @@ from custom_components.pairs import (
 from custom_components.pairs.acrobat import check_inside, slide_file, slide_header, to_micrometres, to_pixels
 from custom_components.pairs.marking import check_set_folder, mark_set
 from custom_components.pairs.overwriting import check_output_file
+from custom_components.results.record import read_metrics
 from custom_components.stopping import stopped_by_signals
 
 Points = npt.NDArray[np.float64]
@@ -132,8 +131,8 @@ def submit(points: str, results: str, to: str, own_pixel_size: bool = True, over
     names = np.concatenate([pair.point_ids for pair in found])[order].tolist()
     write_acrobat_submission(to, names, np.concatenate(warped)[order])
     text = f"wrote {to}: {len(names)} points of {len(found)} pairs"
-    reasons = [f"unregistered: {pair.id}: {_metrics(folder / pair.id).get('reason') or 'no result'}" for pair in lost]
-    return "\n".join([text, *reasons])
+    why = [read_metrics(folder / pair.id, missing_ok=True).get("reason") or "no result" for pair in lost]
+    return "\n".join([text, *(f"unregistered: {pair.id}: {reason}" for pair, reason in zip(lost, why, strict=True))])
 
 
 def score(submission: str, truth: str) -> str:
@@ -175,15 +174,6 @@ def _differs(stated: tuple[float, float] | None, mpp: npt.NDArray[np.float64]) -
     return stated is not None and not np.allclose(stated, mpp[0], rtol=0.01)
 
 
-def _metrics(folder: Path) -> dict[str, Any]:
-    """The record of a pair's result; empty where there is none."""
-    file = folder / "metrics.json"
-    try:
-        return dict(json.loads(file.read_text())) if file.is_file() else {}
-    except ValueError as error:
-        raise InputError(f"{file} is damaged; register the pair again") from error
-
-
 def _carried(pair: AcrobatPair, folder: Path, own: bool) -> Points | None:
     """(N, 2) row, col in the H&E image, micrometres; None where the pair has no result."""
     file = folder / "warped_landmarks.csv"
@@ -191,7 +181,7 @@ def _carried(pair: AcrobatPair, folder: Path, own: bool) -> Points | None:
         return None
     if tuple(read_index(file)) != pair.point_ids:
         raise InputError(f"{file} has other points than {pair.source}; run on the pair table made of it")
-    stated = _metrics(folder).get("fixed_pixel_size")
+    stated = read_metrics(folder, missing_ok=True).get("fixed_pixel_size")
     return to_micrometres(read_points(file), tuple(stated) if own and stated else pair.fixed_mpp)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from custom_components.bundles import open_bundle
 from custom_components.bundles.places import DEFAULT
 from custom_components.errors import InputError
 from custom_components.outputs.identity import other_images
-from custom_components.outputs.pair_folder import read_pair_metrics
 from custom_components.pairs import Pair
 from custom_components.pairs.demo import write_demo_pair
+from custom_components.results.record import find_metrics, read_metrics
 from custom_components.stopping import stopped_by_signals
 
 NOTE = (
@@ -54,7 +53,7 @@ def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None =
         options |= {"moving": moving, "fixed": fixed}
     name = free_id(root, Pair("demo", Path(str(options["moving"])), Path(str(options["fixed"]))))
     open_bundle(DEFAULT, id=name, **options).run()
-    metrics = json.loads((root / name / "metrics.json").read_text())
+    metrics = read_metrics(root / name)
     marks = metrics.get("landmarks")
     if marks:
         print(
@@ -69,7 +68,7 @@ def free_id(root: Path, pair: Pair) -> str:
     """The pair's id, numbered where that is another pair's result."""
     for number in itertools.count(1):
         name = pair.id if number == 1 else f"{pair.id}_{number}"
-        if other_images(read_pair_metrics(root, name) or {}, pair) is None:
+        if other_images(find_metrics(root / name) or {}, pair) is None:
             return name
     raise AssertionError
 

@@ -9,16 +9,15 @@ opens the pair's own files, with nothing moved along z.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import fire
-import itk
 import numpy as np
 
 from custom_components.errors import InputError
-from custom_components.fields import read_transform, write_transform
+from custom_components.fields import matrix_of, read_transform, vector_image, vectors_of, write_transform
 from custom_components.pairs import atomic_path
+from custom_components.results.folder import ResultFolder
 from custom_components.stopping import stopped_by_signals
 
 SLICES = 3  # at z -1, 0 and 1, so that a section at 0 lies inside and not on the border
@@ -30,17 +29,14 @@ def slab(image: Any) -> Any:
     Args:
         image: 2-D, components x, y.
     """
-    flat = np.asarray(itk.array_from_image(image))
+    flat = vectors_of(image)
     vectors = np.zeros((SLICES, *flat.shape[:2], 3), np.float32)
     vectors[..., :2] = flat
-    thick = itk.image_from_array(vectors, ttype=itk.Image[itk.Vector[itk.F, 3], 3])
-    spacing, origin = tuple(image.GetSpacing()), tuple(image.GetOrigin())
-    thick.SetSpacing([*map(float, spacing), 1.0])
-    thick.SetOrigin([*map(float, origin), -1.0])
-    direction = np.eye(3)
-    direction[:2, :2] = itk.array_from_matrix(image.GetDirection())
-    thick.SetDirection(itk.matrix_from_array(direction))
-    return thick
+    matrix, plane = np.eye(4), matrix_of(image)  # array axes slice, row, col to x, y, z
+    matrix[:2, 1:3], matrix[:2, 3] = plane[:2, :2], plane[:2, 2]
+    matrix[2] = [1, 0, 0, -1]
+    matrix[:2, 0] = 0
+    return vector_image(vectors, matrix)
 
 
 def export(folder: str) -> str:
@@ -50,18 +46,17 @@ def export(folder: str) -> str:
         folder: of one pair, such as out/IHC_to_HE.
 
     Raises:
-        InputError: it holds no field of a section.
+        InputError: it is no result, the pair failed, or it is one of volumes.
     """
-    root = Path(folder)
-    if (root / "displacement.nii.gz").is_file():
-        raise InputError(f"{root} is a registration of volumes; its transform.h5 is a 3-D transform already")
-    target = root / "slicer_transform.h5"
-    transform = read_transform(root / "transform.h5")
-    if transform.GetInputSpaceDimension() != 2:
-        raise InputError(f"{root / 'transform.h5'} is a 3-D transform already; give it to 3D Slicer as it is")
-    field = transform.GetDisplacementField()
+    stored = ResultFolder(str(folder))
+    if stored.dimensions != 2:
+        raise InputError(f"{stored.folder} is a registration of volumes; its transform.h5 is a 3-D transform already")
+    target = stored.folder / "slicer_transform.h5"
+    transform = read_transform(stored.folder / "transform.h5")
+    if transform.GetDimension() != 2:  # of sections that are stored as volumes of one slice
+        raise InputError(f"{stored.folder / 'transform.h5'} is a 3-D transform already; give it to 3D Slicer as it is")
     with atomic_path(target) as partial:
-        write_transform(partial, slab(field))
+        write_transform(partial, slab(transform.GetDisplacementField()))
     return str(target)
 
 

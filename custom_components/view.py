@@ -10,7 +10,6 @@ needs no network and no server. Large slides are read by regions.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -22,11 +21,12 @@ from typing import Any
 import fire
 
 from custom_components.errors import InputError
-from custom_components.outputs.carry_slide import carried_slide
-from custom_components.outputs.native import open_image
 from custom_components.outputs.tiles import Layer, estimate
 from custom_components.outputs.viewer import make_layers, outlines_of, write_viewer_page
 from custom_components.pairs import read_geojson
+from custom_components.results.folder import ResultFolder
+from custom_components.slides.carry_slide import carried_slide
+from custom_components.slides.native import open_image
 from custom_components.stopping import stopped_by_signals
 
 
@@ -45,22 +45,19 @@ def write_viewer(
         InputError: it holds no result of two sections, an image is not where it was or of another size, there is no
             such level, or no room for the tiles.
     """
-    root = Path(folder)
-    try:
-        metrics = json.loads((root / "metrics.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{root} holds no metrics.json of a registration; give the folder of one pair") from error
-    if metrics.get("status") == "failed":
-        raise InputError(f"{root} holds no aligned image: {metrics.get('reason', 'it is missing')}")
-    if len(metrics["fixed_grid"]["shape"]) != 2:
+    stored = ResultFolder(folder)
+    root, metrics = stored.folder, stored.metrics
+    if stored.status == "failed":
+        raise InputError(f"{root} holds no aligned image: {stored.reason or 'it is missing'}")
+    if stored.dimensions != 2:
         raise InputError(f"{root} is a registration of volumes; the viewer shows sections, 3D Slicer shows volumes")
     if threads is not None and (type(threads) is not int or threads < 1):
         raise InputError(f"--threads is a whole number from 1 on, got {threads}")
     aligned = Path(image) if image is not None else aligned_image(root, metrics)
     outlines = [line for file in sorted(root.glob("warped_*.geojson")) for line in outlines_of(read_geojson(file))]
     with ExitStack() as opened:
-        fixed, warped = (opened.enter_context(open_image(file)) for file in (metrics["fixed"], aligned))
-        registered = tuple(metrics["fixed_grid"]["shape"])
+        fixed, warped = (opened.enter_context(open_image(file)) for file in (stored.fixed, aligned))
+        registered = stored.grid("fixed").shape
         if fixed.levels[0] != registered:
             sizes = [" x ".join(str(side) for side in reversed(shape)) for shape in (fixed.levels[0], registered)]
             raise InputError(
@@ -68,7 +65,7 @@ def write_viewer(
                 "Register the pair again"
             )
         layers = make_layers(fixed, warped, level)
-        announce(root, layers, metrics, level)
+        announce(stored, layers, level)
         return write_viewer_page(root, layers, metrics, outlines, threads or min(os.cpu_count() or 1, 8))
 
 
@@ -85,12 +82,13 @@ def aligned_image(root: Path, metrics: Mapping[str, Any]) -> Path:
     return warped[0]
 
 
-def announce(root: Path, layers: tuple[Layer, Layer], metrics: Mapping[str, Any], level: int | None) -> None:
+def announce(stored: ResultFolder, layers: tuple[Layer, Layer], level: int | None) -> None:
     """Say what is shown and what it takes.
 
     Raises:
         InputError: the disk would not hold it.
     """
+    root = stored.folder
     cost, free = estimate(layers), shutil.disk_usage(root).free
     fixed, aligned = layers
     sizes = [f"{layer.shape[1]} x {layer.shape[0]}" for layer in layers]
@@ -106,7 +104,7 @@ def announce(root: Path, layers: tuple[Layer, Layer], metrics: Mapping[str, Any]
     if finest and max(aligned.scale) > 1 and aligned.slide.path.name.startswith("warped."):
         print(
             f"note: {aligned.slide.path.name} has 1/{max(aligned.scale):g} of the full resolution; for all of it first "
-            f"run python -m custom_components.apply --field {root / 'displacement.mha'} --image {metrics['moving']}",
+            f"run python -m custom_components.apply --field {root} --image {stored.moving}",
             file=sys.stderr,
         )
 

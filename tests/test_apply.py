@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from custom_components.apply import carry, field_files, main
+from custom_components.apply import carry, main
 from custom_components.errors import InputError
 from custom_components.fields import displacement_image, index_to_physical, write_displacement
-from custom_components.outputs.carry_slide import stem_of
 from custom_components.pairs import read_geojson, read_image, read_points, write_image, write_points
+from custom_components.slides.carry_slide import stem_of
 
 FIXED, MOVING = (96, 120), (104, 112)
 ANGLE, SCALE = np.deg2rad(7), 1.05
@@ -226,9 +226,16 @@ def test_neither_another_result_nor_an_input_is_written_over(result, tmp_path):
     assert carried.read_bytes() != before[carried]
 
 
-def test_both_files_are_found_from_either():
-    pair = (Path("r/displacement.mha"), Path("r/inverse_displacement.mha"))
-    assert field_files("r/displacement.mha") == field_files("r/inverse_displacement.mha") == pair
+def test_the_folder_of_a_pair_is_taken_as_well_as_its_field(result, tmp_path):
+    write_points(tmp_path / "cells.csv", to_moving(FIXED_POINTS))
+    carried = [
+        carry(str(field), points=str(tmp_path / "cells.csv"), output=str(tmp_path / f"{number}.csv"))
+        for number, field in enumerate((result, result / "displacement.mha"))
+    ]
+    assert Path(carried[0]).read_bytes() == Path(carried[1]).read_bytes()
+    shutil.copytree(result, tmp_path / "out" / "p")
+    with pytest.raises(InputError, match=r"holds no metrics\.json but the results of the pair p; give .*/p$"):
+        carry(str(tmp_path / "out"), points=str(tmp_path / "cells.csv"))
 
 
 def test_command_line_prints_what_it_wrote(result, tmp_path, monkeypatch, capsys):
@@ -299,7 +306,10 @@ def test_mistyped_folder_is_told_by_the_field_and_not_by_its_neighbour(tmp_path)
 
 def test_result_of_a_failed_pair_is_refused(result, tmp_path):
     folder = shutil.copytree(result, tmp_path / "copy")
-    (folder / "metrics.json").write_text('{"status": "failed"}')
+    (folder / "metrics.json").write_text('{"status": "failed", "reason": "too few matches"}')
+    with pytest.raises(InputError, match=r"the pair was not registered \(too few matches\); register it again"):
+        carry(str(folder / "displacement.mha"), points="cells.csv")
+    (folder / "metrics.json").write_text('{"status": "ok"}')
     with pytest.raises(InputError, match="holds no size of the moving image; register the pair again"):
         carry(str(folder / "displacement.mha"), points="cells.csv")
 

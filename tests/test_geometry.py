@@ -22,9 +22,9 @@ from custom_components.apply import carry
 from custom_components.fields import Grid, apply_matrix, read_displacement, read_transform, transform_points
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
-from custom_components.outputs.pyramid import PyramidWriter
 from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, read_image, read_points, select_pairs, slides, write_image, write_points
+from custom_components.slides.pyramid import PyramidWriter
 from custom_components.transforms import CommonPadd, GreyScaled, OntoFixedd, ReadPaird, WorkingSized, dictionary
 
 KEYS = ["moving", "fixed"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from custom_components.errors import InputError
-from custom_components.fields import displacement_image, index_to_physical, read_transform, write_transform
+from custom_components.fields import Grid, displacement_image, index_to_physical, read_transform, write_transform
 from custom_components.fields.itk_bridge import displacement_transform
 from custom_components.slicer import export
 
@@ -20,7 +22,14 @@ def field(tmp_path):
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
     image = displacement_image(ddf, index_to_physical([0.5, 2.0], [3.0, -4.0], turn), index_to_physical([1.0, 1.0]))
     write_transform(tmp_path / "transform.h5", image)
+    write_record(tmp_path, (40, 12))
     return image
+
+
+def write_record(folder, shape):
+    grid = Grid.of_pixels(shape).as_json()
+    metrics = {"id": "p", "status": "ok", "unit": "pixel", "moving_grid": grid, "fixed_grid": grid}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
 def test_points_of_the_section_go_where_the_flat_transform_sends_them(field, tmp_path):
@@ -33,8 +42,14 @@ def test_points_of_the_section_go_where_the_flat_transform_sends_them(field, tmp
 
 
 def test_other_folders_are_refused_with_the_reason(tmp_path):
+    with pytest.raises(InputError, match=r"holds no metrics\.json of a registration"):
+        export(str(tmp_path))
+    write_record(tmp_path, (40, 12))
     with pytest.raises(InputError, match=r"transform\.h5 does not exist"):
         export(str(tmp_path))
-    (tmp_path / "displacement.nii.gz").touch()
+    write_record(tmp_path, (9, 40, 12))
     with pytest.raises(InputError, match="volumes"):
+        export(str(tmp_path))
+    (tmp_path / "metrics.json").write_text('{"status": "failed", "reason": "too few matches"}')
+    with pytest.raises(InputError, match="too few matches"):
         export(str(tmp_path))

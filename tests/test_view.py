@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from custom_components.errors import InputError
-from custom_components.outputs.pyramid import TILE, PyramidWriter
+from custom_components.fields import Grid
 from custom_components.outputs.report import VIEWER_LINK
 from custom_components.pairs import slides, write_image
 from custom_components.pairs.slides import averaged
+from custom_components.slides.pyramid import TILE, PyramidWriter
 from custom_components.view import write_viewer
 
 WIDTH, HEIGHT = 1500, 1100
@@ -37,7 +38,7 @@ def result(tmp_path_factory) -> Path:
         write_image(folder / f"{name}.png", np.moveaxis(image, -1, 0))
     metrics = {
         "id": "a & b", "status": "ok", "reason": "", "fixed": str(folder / "fixed.png"), "moving": "moving.png",
-        "fixed_grid": {"shape": [HEIGHT, WIDTH]}, "fixed_pixel_size": [0.5, 0.5],
+        "unit": "pixel", "fixed_grid": Grid.of_pixels((HEIGHT, WIDTH)).as_json(), "fixed_pixel_size": [0.5, 0.5],
     }  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "warped_regions.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [RING]}))
@@ -70,9 +71,12 @@ def test_a_second_call_replaces_the_first(result):
     ("change", "reason"),
     [
         ({"status": "failed", "reason": "too few matches"}, "no aligned image: too few matches"),
-        ({"fixed_grid": {"shape": [9, 9, 9]}}, "volumes"),
+        ({"fixed_grid": Grid.of_pixels((9, 9, 9)).as_json()}, "volumes"),
         ({"fixed": "absent.png"}, r"absent\.png does not exist"),
-        ({"fixed_grid": {"shape": [HEIGHT, 64]}}, "has 1500 x 1100 pixels, the registered one 64 x 1100; was it"),
+        (
+            {"fixed_grid": Grid.of_pixels((HEIGHT, 64)).as_json()},
+            "has 1500 x 1100 pixels, the registered one 64 x 1100; was it",
+        ),
     ],
 )
 def test_what_can_not_be_shown_is_refused_with_the_reason(change, reason, result, tmp_path):
@@ -160,7 +164,8 @@ def slide_result(tmp_path, monkeypatch) -> Path:
     write_image(folder / "warped.ome.tif", np.moveaxis(averaged(spots(TALL, WIDE, WARPED), 4), -1, 0))
     metrics = {
         "id": "pair", "status": "ok", "reason": "", "fixed": str(tmp_path / "fixed.ome.tif"),
-        "moving": str(tmp_path / "IHC.svs"), "fixed_grid": {"shape": [TALL, WIDE]}, "fixed_pixel_size": [0.5, 0.5],
+        "moving": str(tmp_path / "IHC.svs"), "unit": "pixel", "fixed_grid": Grid.of_pixels((TALL, WIDE)).as_json(),
+        "fixed_pixel_size": [0.5, 0.5],
     }  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
@@ -173,7 +178,7 @@ def test_a_coarse_aligned_image_sets_the_level_and_names_the_way_out(slide_resul
     said = capsys.readouterr().err
     assert "fixed image 527 x 376, aligned image 527 x 376 pixels, 6 tiles" in said
     assert "warped.ome.tif has 1/4 of the full resolution" in said
-    assert re.search(r"custom_components\.apply --field \S+/displacement\.mha --image \S+/IHC\.svs", said)
+    assert re.search(r"custom_components\.apply --field \S+/run/pair --image \S+/IHC\.svs", said)
     assert "both images at 1/4 of the full resolution" in (slide_result / "viewer.html").read_text()
 
 
@@ -198,9 +203,7 @@ def test_the_longest_side_is_bounded_unless_more_is_asked_for(slide_result, monk
 
 
 def test_no_slide_is_read_whole(slide_result, monkeypatch):
-    monkeypatch.setattr(
-        "custom_components.outputs.native.read_image", lambda *_: pytest.fail("an image was read whole")
-    )
+    monkeypatch.setattr("custom_components.slides.native.read_image", lambda *_: pytest.fail("an image was read whole"))
     write_pyramid(slide_result / "warped_IHC.ome.tif", spots(TALL, WIDE, WARPED))
     write_viewer(slide_result)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,9 @@ import numpy.typing as npt
 
 from custom_components.bundles import open_bundle
 from custom_components.bundles.places import DEFAULT
+from custom_components.console import Quiet, listening
 from custom_components.errors import InputError, RegistrationError
-from custom_components.results import StoredRegistration
+from custom_components.results.stored import StoredRegistration, open_result
 from warpzoo.given import Spacing, as_file
 
 PAIR = "pair"
@@ -80,9 +79,8 @@ def run_pair(method: str, output_dir: Path, name: str | None, options: Mapping[s
 
     texts: dict[str, Any] = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     parser = open_bundle(method, output_dir=str(output_dir), id=name, resume=False, **texts).parser()
-    said = StringIO()
     try:
-        with redirect_stdout(said):
+        with listening(Quiet()):
             if "initialize" in parser:
                 parser.get_parsed_content("initialize")
             evaluator: PairEvaluator = parser.get_parsed_content("evaluator")
@@ -130,7 +128,7 @@ class Registration:
     def __init__(self, folder: Path, temporary: Path | None = None) -> None:
         import weakref
 
-        self.stored = StoredRegistration(folder)
+        self.stored = open_result(folder)
         self._temporary = temporary
         if temporary is not None:
             self._clear = weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
@@ -212,13 +210,17 @@ class Registration:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(self.folder, target)
         self.stored = StoredRegistration(target)
+        self._temporary = None
         return target
 
     def report(self) -> Path:
         """Path of the page with pictures and figures, written if it is not there."""
-        from custom_components.results.reporting import write_stored_report
+        file = self.folder / "report.html"
+        if not file.is_file():
+            from custom_components.outputs.report_again import write_report_again
 
-        return Path(write_stored_report(self.stored))
+            write_report_again(self.folder, dict(self.stored.metrics), self.stored.field())
+        return file
 
     def __repr__(self) -> str:
         shown = f", {self.reason}" if self.reason else ""

@@ -15,8 +15,9 @@ import torch
 from custom_components.bundles.current import build_arguments
 from custom_components.engines.pair_evaluator import PairOutcome, register_pair
 from custom_components.errors import InputError
-from custom_components.outputs.pair_folder import read_failed_attempt, read_pair_metrics, stamp_of
+from custom_components.outputs.pair_folder import read_failed_attempt, stamp_of
 from custom_components.pairs import Pair
+from custom_components.results.record import find_metrics
 
 ARGUMENTS = ("preprocessing", "inferer", "device", "handlers")  # of the evaluator, all that a pair needs
 
@@ -64,7 +65,7 @@ def register_and_write(pair: Pair, before: str | None, job: Job) -> PairOutcome:
     """
     with _turn, _in_folder(job.folder):
         if stamp_of(job.output_dir, pair.id) != before:
-            metrics = read_failed_attempt(job.output_dir, pair.id) or read_pair_metrics(job.output_dir, pair.id)
+            metrics = read_failed_attempt(job.output_dir, pair.id) or find_metrics(job.output_dir / pair.id)
             if metrics is not None:
                 reason = metrics["reason"] if metrics["status"] == "failed" else ""
                 return PairOutcome(pair, metrics["seconds"]["total"], reason=reason, metrics=metrics)

@@ -13,6 +13,7 @@ from typing import Any
 from custom_components.errors import InputError
 from custom_components.pairs import atomic_folder, atomic_path
 from custom_components.pairs.atomic import IsOurs, check_replaceable, clear_folder_leftovers
+from custom_components.results.record import METRICS, find_metrics, find_object
 
 FAILED_ATTEMPT = "failed_attempt.json"  # of a repeat, beside the good result that it would have replaced
 ALWAYS_OURS = re.compile(rf"metrics\.json|report\.html|preview\.jpg|{re.escape(FAILED_ATTEMPT)}")
@@ -28,7 +29,7 @@ def is_done(output_dir: Path, identifier: str) -> bool:
 
     Of what it was registered, ``outputs.identity`` tells.
     """
-    metrics = read_pair_metrics(output_dir, identifier)
+    metrics = find_metrics(output_dir / identifier)
     return metrics is not None and is_good(metrics)
 
 
@@ -59,14 +60,14 @@ def recognise_pair(identifier: str) -> Callable[[Path], IsOurs]:
     """
 
     def recognise(folder: Path) -> IsOurs:
-        metrics = _read(folder / "metrics.json")
+        metrics = find_metrics(folder)
         if metrics is not None and metrics.get("id") == identifier and "status" in metrics:
             written = (metrics.get("run") or {}).get("files")
             if isinstance(written, list):
                 return lambda name: name in written or ALWAYS_OURS.fullmatch(name) is not None
             return lambda name: OURS.fullmatch(name) is not None
         names = [file.name for file in folder.iterdir()]
-        if "metrics.json" in names and all(OURS.fullmatch(name) for name in names):  # damaged, nothing else is there
+        if METRICS in names and all(OURS.fullmatch(name) for name in names):  # damaged, nothing else is there
             return lambda name: OURS.fullmatch(name) is not None
         raise InputError(
             f"{folder} is not recognisable as an earlier result of the pair '{identifier}' and is not replaced; "
@@ -96,7 +97,7 @@ def stamp_of(output_dir: Path, identifier: str) -> str | None:
     """
     folder, stamp = output_dir / identifier, hashlib.sha256()
     try:
-        stamp.update((folder / "metrics.json").read_bytes())
+        stamp.update((folder / METRICS).read_bytes())
     except OSError:
         return None
     attempt = folder / FAILED_ATTEMPT
@@ -105,22 +106,9 @@ def stamp_of(output_dir: Path, identifier: str) -> str | None:
     return stamp.hexdigest()
 
 
-def read_pair_metrics(output_dir: Path, identifier: str) -> dict[str, Any] | None:
-    """metrics.json of a pair, None when there is none that can be read."""
-    return _read(output_dir / identifier / "metrics.json")
-
-
 def read_failed_attempt(output_dir: Path, identifier: str) -> dict[str, Any] | None:
     """What became of a repeat that failed, where the good result before it was kept; None where there was none."""
-    return _read(output_dir / identifier / FAILED_ATTEMPT)
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        metrics = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return None
-    return metrics if isinstance(metrics, dict) else None
+    return find_object(output_dir / identifier / FAILED_ATTEMPT)
 
 
 def publish(output_dir: Path, identifier: str, fill: Callable[[Path], None]) -> None:
@@ -144,7 +132,7 @@ def publish_failure(output_dir: Path, identifier: str, metrics: dict[str, Any], 
     Raises:
         InputError: as ``publish``.
     """
-    earlier = read_pair_metrics(output_dir, identifier)
+    earlier = find_metrics(output_dir / identifier)
     if earlier is None or earlier.get("id") != identifier or not is_good(earlier):
         publish(output_dir, identifier, fill)
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from custom_components.pairs import Pair, atomic_path, read_points, write_points
+from custom_components.results.record import read_metrics
 
 
 def write_submission(pairs: Sequence[Pair], output_dir: Path) -> Path:
@@ -38,7 +38,7 @@ def write_submission(pairs: Sequence[Pair], output_dir: Path) -> Path:
             "Target landmarks": _relative(pair.fixed_landmarks, root),
             "Source landmarks": _relative(pair.moving_landmarks, root),
             "status": pair.extra.get("status", ""), "Warped source landmarks": name,
-            "Execution time [minutes]": _seconds(output_dir / pair.id / "metrics.json") / 60,
+            "Execution time [minutes]": _seconds(output_dir / pair.id) / 60,
         })  # fmt: skip
     target = folder / "registration-results.csv"
     with atomic_path(target) as partial:
@@ -61,6 +61,6 @@ def _relative(path: Path | None, root: Path) -> str:
     return "" if path is None else Path(os.path.relpath(path, root)).as_posix()
 
 
-def _seconds(metrics: Path) -> float:
-    """Total time in a pair's metrics.json; NaN, an empty cell, when the pair was never run."""
-    return float(json.loads(metrics.read_text())["seconds"]["total"]) if metrics.is_file() else float("nan")
+def _seconds(folder: Path) -> float:
+    """Total time of a pair; NaN, an empty cell, when it was never run."""
+    return float((read_metrics(folder, missing_ok=True).get("seconds") or {}).get("total", "nan"))

@@ -13,29 +13,12 @@ from custom_components.metrics import PairTRE, aggregate
 from custom_components.outputs.pair_folder import read_failed_attempt
 from custom_components.outputs.report import environment
 from custom_components.pairs import atomic_path
+from custom_components.results.record import metrics_in
 
 COLUMNS = (
     "id", "status", "reason", "moving", "fixed", "matches", "folding_share", "similarity", "inverse_error_median",
     "rTRE_initial_mean", "rTRE_mean", "rTRE_median", "rTRE_max", "robustness", "seconds",
 )  # fmt: skip
-
-
-def read_metrics(output_dir: Path) -> list[dict[str, Any]]:
-    """metrics.json of every pair in the folder, by id; unfinished (hidden) folders and foreign files don't count."""
-    found = []
-    for file in sorted(output_dir.glob("*/metrics.json")):
-        if file.parent.name.startswith("."):
-            continue
-        try:
-            metrics = json.loads(file.read_text())
-        except (OSError, ValueError):
-            continue
-        if isinstance(metrics, dict) and metrics.get("id") == file.parent.name:
-            attempt = read_failed_attempt(output_dir, metrics["id"])
-            if attempt is not None:
-                metrics["failed_repeat"] = str(attempt.get("reason", ""))
-            found.append(metrics)
-    return found
 
 
 def reason_of(metrics: dict[str, Any]) -> str:
@@ -60,7 +43,11 @@ def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def write_summary(output_dir: Path) -> dict[str, Any]:
     """Write the three files; returns what summary.json holds."""
-    rows = read_metrics(output_dir)
+    rows = metrics_in(output_dir)
+    for m in rows:
+        attempt = read_failed_attempt(output_dir, m["id"])
+        if attempt is not None:
+            m["failed_repeat"] = str(attempt.get("reason", ""))
     scored = [PairTRE(**m["landmarks"]) for m in rows if m.get("landmarks")]
     counts = {status: sum(m["status"] == status for m in rows) for status in ("ok", "poor", "failed")}
     summary = {

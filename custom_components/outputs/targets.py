@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,11 @@ from pathlib import Path
 from custom_components.console import say
 from custom_components.errors import InputError
 from custom_components.outputs.identity import RunSettings, differences, inputs_of, other_images, run_record
-from custom_components.outputs.pair_folder import check_pair_folder, is_good, read_pair_metrics
+from custom_components.outputs.pair_folder import check_pair_folder, is_good
 from custom_components.pairs import Pair
 from custom_components.pairs.overwriting import same_file
 from custom_components.pairs.table import check_ids
+from custom_components.results.record import find_metrics
 
 SUMMARIES = ("summary.csv", "summary.json", "index.html")
 SUBMISSION = "submission"
@@ -90,7 +90,7 @@ def name_apart(pair: Pair, output_dir: Path) -> Pair:
     parent = pair.moving.resolve().parent.name
     digest = hashlib.sha256(f"{pair.moving.resolve()}\n{pair.fixed.resolve()}".encode()).hexdigest()[:8]
     for name in (pair.id, f"{parent}_{pair.id}", f"{pair.id}_{digest}"):
-        other = other_images(read_pair_metrics(output_dir, name) or {}, pair)
+        other = other_images(find_metrics(output_dir / name) or {}, pair)
         if other is None:
             return replace(pair, id=name)
         say(f"{output_dir / name} holds the result of {other[0]}, not of {other[1]}; this pair gets another name")
@@ -100,7 +100,7 @@ def name_apart(pair: Pair, output_dir: Path) -> Pair:
 def check_same_images(pairs: Sequence[Pair], output_dir: Path) -> None:
     """Raise ``InputError`` when a pair's folder holds the result of other images; the message has both paths."""
     for pair in pairs:
-        other = other_images(read_pair_metrics(output_dir, pair.id) or {}, pair)
+        other = other_images(find_metrics(output_dir / pair.id) or {}, pair)
         if other is not None:
             raise InputError(
                 f"{pair.source + ': ' if pair.source else ''}{output_dir / pair.id} holds the result of {other[0]}, "
@@ -119,7 +119,7 @@ def pairs_to_do(
     check_same_images(pairs, output_dir)
     todo = []
     for pair in pairs:
-        metrics = read_pair_metrics(output_dir, pair.id) or {}
+        metrics = find_metrics(output_dir / pair.id) or {}
         if is_good(metrics):
             reasons = differences(metrics.get("run"), pair, settings)
             if resume and not reasons:
@@ -137,7 +137,7 @@ def _made(metrics: dict[str, object]) -> str:
 
 def is_same_run(output_dir: Path, pair: Pair, settings: RunSettings) -> bool:
     """Whether an earlier run registered the pair, of the same files and in the same way."""
-    metrics = read_pair_metrics(output_dir, pair.id) or {}
+    metrics = find_metrics(output_dir / pair.id) or {}
     return is_good(metrics) and other_images(metrics, pair) is None and not differences(
         metrics.get("run"), pair, settings
     )  # fmt: skip
@@ -145,8 +145,5 @@ def is_same_run(output_dir: Path, pair: Pair, settings: RunSettings) -> bool:
 
 def has_result_of(output_dir: Path, pair: Pair) -> bool:
     """Whether an earlier run registered the pair's files, in whatever way."""
-    try:
-        run = json.loads((output_dir / pair.id / "metrics.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(run, dict) and is_good(run) and other_images(run, pair) is None
+    metrics = find_metrics(output_dir / pair.id) or {}
+    return is_good(metrics) and other_images(metrics, pair) is None

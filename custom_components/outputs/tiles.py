@@ -19,9 +19,9 @@ import numpy as np
 
 from custom_components.fields import Grid
 from custom_components.outputs.pictures import RGB, contrast, jpeg, to_rgb
-from custom_components.outputs.pyramid import TILE, level_shapes
 from custom_components.pairs import Slide
 from custom_components.pairs.slides import Shape, averaged, read_averaged, read_shrunk
+from custom_components.slides.pyramid import TILE, level_shapes
 
 DEEP = 2  # halvings of a block while it is in memory
 QUALITY = 88

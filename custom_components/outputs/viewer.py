@@ -11,13 +11,13 @@ from tqdm import tqdm
 
 from custom_components.errors import InputError
 from custom_components.fields import Grid
-from custom_components.outputs.pyramid import TILE
 from custom_components.outputs.report import VIEWER_LINK, environment
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.tiles import Layer, block_count, make_layer, write_tiles
 from custom_components.pairs import Slide, atomic_folder, atomic_path
 from custom_components.pairs.atomic import IsOurs, clear_folder_leftovers
 from custom_components.pairs.slides import Shape
+from custom_components.slides.pyramid import TILE
 
 TILES = "viewer_tiles"
 LAYERS = ("fixed", "warped")

@@ -38,7 +38,6 @@ from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label, pair_metrics
 from custom_components.outputs.identity import RunSettings, run_record
 from custom_components.outputs.itk_space import in_itk_space, itk_matrix
-from custom_components.outputs.native import background_of, native_array, output_suffix
 from custom_components.outputs.pair_folder import publish, publish_failure, written_in
 from custom_components.outputs.report import ReportData, write_report, write_thumbnail
 from custom_components.pairs import (
@@ -55,6 +54,7 @@ from custom_components.pairs import (
     write_image,
     write_points,
 )  # fmt: skip
+from custom_components.slides.native import background_of, native_array, output_suffix
 from custom_components.version import VERSION
 
 Matrix = npt.NDArray[np.float64]

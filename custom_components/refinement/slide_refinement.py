@@ -28,9 +28,9 @@ from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.patches import Patch, plan_patches
 from custom_components.inferers.residual import with_residual
 from custom_components.inferers.result import Estimate, PairImages, PairOrigin, Step
-from custom_components.outputs.native import open_image
 from custom_components.refinement.slide_windows import SlideWindows
 from custom_components.refinement.windows import BlendedField, Box, box_of, boxes_of, wanted
+from custom_components.slides.native import open_image
 
 Matrix = npt.NDArray[np.float64]
 FINER = 2  # how many times as many pixels a side as the working image has, where no level is asked for

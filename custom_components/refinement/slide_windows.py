@@ -10,11 +10,11 @@ from monai.data.meta_tensor import MetaTensor
 
 from custom_components.fields import Grid
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.outputs.carry_slide import source_level
-from custom_components.outputs.native import background_of, native_array
-from custom_components.outputs.warp_slide import SlideWarp
 from custom_components.pairs import Slide
 from custom_components.pairs.slides import averaged
+from custom_components.slides.carry_slide import source_level
+from custom_components.slides.native import background_of, native_array
+from custom_components.slides.warp_slide import SlideWarp
 from custom_components.transforms.grey import GreyRange, stain_independent_grey
 
 Array = npt.NDArray[Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -25,6 +24,7 @@ from custom_components.outputs.summary import write_summary
 from custom_components.outputs.targets import is_same_run
 from custom_components.outputs.writer import versions, write_failure
 from custom_components.pairs import Pair
+from custom_components.results.record import METRICS, read_metrics
 from custom_components.series.composing import grid_to_pixels, write_section
 from custom_components.series.pair_runs import PairRuns
 from custom_components.series.recording import Run, warped_file, write_preview, write_record
@@ -65,7 +65,7 @@ class Composer:
         made_of = self._made_of(pair, self.routes[number])
         pair = replace(pair, run=run_record(pair, self.runs.run_settings, versions()))
         if self.resume and self._is_done(pair, made_of):
-            return _read(self.output_dir / pair.id / "metrics.json")
+            return read_metrics(self.output_dir / pair.id)
         try:
             check_attached(pair)
             data = self.runs.prepare({"pair": pair})
@@ -143,12 +143,13 @@ class Composer:
 
     def _is_done(self, pair: Pair, made_of: dict[str, Any]) -> bool:
         """Whether the result is there, made of the same, and no older than the registrations on its way."""
-        file = self.output_dir / pair.id / "metrics.json"
+        folder = self.output_dir / pair.id
         same = is_same_run(self.output_dir, pair, self.runs.run_settings)
-        if not same or (_read(file).get("series") or {}).get("made_of") != made_of:
+        if not same or (read_metrics(folder).get("series") or {}).get("made_of") != made_of:
             return False
-        records = [self.runs.folder / name / "metrics.json" for name in made_of["pairs"]]
-        return all(record.stat().st_mtime <= file.stat().st_mtime for record in records)
+        folders = [folder, *(self.runs.folder / name for name in made_of["pairs"])]
+        times = [(place / METRICS).stat().st_mtime for place in folders]
+        return bool(times[0] >= max(times))
 
     def _why_not(self, number: int) -> str:
         tried = [o.reason.rstrip(".") for o in self.outcomes if number in (o.fixed, o.moving) and o.reason]
@@ -157,10 +158,6 @@ class Composer:
 
 def _steps(route: Route) -> list[tuple[int, int]]:
     return list(pairwise(route.path))
-
-
-def _read(file: Path) -> dict[str, Any]:
-    return dict(json.loads(file.read_text()))
 
 
 def line_of(metrics: dict[str, Any], path: Sequence[str]) -> str:

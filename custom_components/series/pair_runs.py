@@ -18,7 +18,7 @@ from custom_components.bundles import find_bundle, open_bundle
 from custom_components.engines import PairEvaluator
 from custom_components.engines.pair_evaluator import Data, PairDataset
 from custom_components.errors import InputError
-from custom_components.fields import Grid, Link, read_displacement
+from custom_components.fields import Link
 from custom_components.handlers import RegistrationWriter
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import PairImages, Registration, Stage
@@ -27,6 +27,8 @@ from custom_components.outputs.pair_folder import check_writable, clear_leftover
 from custom_components.outputs.targets import SUMMARIES, check_same_images, check_targets, is_same_run, pairs_to_do
 from custom_components.outputs.writer import versions
 from custom_components.pairs import atomic_path
+from custom_components.results.folder import ResultFolder
+from custom_components.results.record import read_metrics
 from custom_components.series.routes import Outcome
 from custom_components.series.sections import PAIRS, RESERVED, Section, pair_id, pair_of
 
@@ -172,11 +174,10 @@ class PairRuns:
         Raises:
             InputError: it was not written, or is damaged.
         """
-        file = self.folder_of(fixed, moving) / "metrics.json"
         try:
-            return dict(json.loads(file.read_text()))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file} can't be read; the output folder must stay writable during a run") from error
+            return read_metrics(self.folder_of(fixed, moving))
+        except InputError as error:
+            raise InputError(f"{error}; the output folder must stay writable during a run") from error
 
     def link(self, fixed: int, moving: int, backwards: bool = False) -> Link:
         """A registration as a step from one section's pixels to another's.
@@ -186,8 +187,6 @@ class PairRuns:
             moving: number of the section that was warped.
             backwards: from ``moving`` to ``fixed``, by the inverse field.
         """
-        metrics = self.metrics(fixed, moving)
-        sides = [Grid.from_json(metrics[f"{side}_grid"]).matrix for side in ("fixed", "moving")]
-        name = "inverse_displacement.mha" if backwards else "displacement.mha"
-        image = read_displacement(self.folder_of(fixed, moving) / name)
-        return Link(image, *(reversed(sides) if backwards else sides))
+        stored = ResultFolder(self.folder_of(fixed, moving))
+        sides = stored.grid("fixed").matrix, stored.grid("moving").matrix
+        return Link(stored.inverse(), *reversed(sides)) if backwards else Link(stored.field(), *sides)

@@ -13,11 +13,11 @@ import pandas as pd
 
 from custom_components.metrics import PairTRE, aggregate
 from custom_components.outputs import pictures as draw
-from custom_components.outputs.native import native_array
 from custom_components.outputs.report import environment, shrunk
 from custom_components.pairs import atomic_path, read_image
 from custom_components.series.routes import Outcome
 from custom_components.series.sections import PAIRS, Section, pair_id
+from custom_components.slides.native import native_array
 
 PREVIEW = 720  # pixels, longest side
 STATUSES = ("ok", "poor", "failed")

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import tifffile
 
 from custom_components.errors import InputError
-from custom_components.outputs.native import native_array
 from custom_components.pairs import atomic_path, read_image
+from custom_components.slides.native import native_array
 from custom_components.transforms.grey import to_luminance
 
 BIG = 3_000_000_000  # bytes, from which on TIFF needs its 64-bit form

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from custom_components.annotations import carry_points
-from custom_components.fields import Grid, read_displacement
 from custom_components.pairs import Pair, read_geojson, read_points
+from custom_components.results.stored import StoredRegistration
 
 # of metrics.json; the images' paths on the server are none of a client's business
 KEPT = (
@@ -42,8 +41,9 @@ def answer_of(metrics: Mapping[str, Any], pair: Pair, folder: Path, url: str) ->
     if metrics["status"] == "failed":
         return answer
     # figures of the affine are of 2-D pixels
-    if len(metrics["fixed_grid"]["shape"]) == 2:
-        answer["affine"] = pixel_affine(metrics, folder / "displacement.mha").tolist()
+    stored = StoredRegistration(folder)
+    if stored.dimensions == 2:
+        answer["affine"] = pixel_affine(stored).tolist()
     if pair.moving_landmarks is not None:
         answer["points"] = read_points(folder / "warped_landmarks.csv")[:, ::-1].tolist()
     if pair.moving_annotations is not None:
@@ -52,12 +52,11 @@ def answer_of(metrics: Mapping[str, Any], pair: Pair, folder: Path, url: str) ->
     return finite
 
 
-def pixel_affine(metrics: Mapping[str, Any], field: Path) -> np.ndarray[Any, Any]:
-    """(2, 3) fixed pixel (x, y, 1) -> moving pixel (x, y), the least-squares fit to a stored field."""
-    fixed, moving = (Grid.from_json(metrics[f"{side}_grid"], metrics["unit"]) for side in ("fixed", "moving"))
-    rows, columns = (np.linspace(0, side - 1, SAMPLES) for side in metrics["fixed_grid"]["shape"])
+def pixel_affine(stored: StoredRegistration) -> np.ndarray[Any, Any]:
+    """(2, 3) fixed pixel (x, y, 1) -> moving pixel (x, y), the least-squares fit to a stored field of sections."""
+    rows, columns = (np.linspace(0, side - 1, SAMPLES) for side in stored.grid("fixed").shape)
     places = np.stack([axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij")], axis=1)
-    ends = carry_points(places, read_displacement(field), fixed, moving)
+    ends = stored.points(places, "fixed_to_moving")
     known = np.column_stack([places[:, ::-1], np.ones(len(places))])
     solution: np.ndarray[Any, Any] = np.linalg.lstsq(known, ends[:, ::-1], rcond=None)[0].T
     return solution

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from custom_components.outputs.pair_folder import check_writable, clear_leftover
 from custom_components.outputs.targets import check_targets, pairs_to_do
 from custom_components.outputs.writer import versions
 from custom_components.pairs import Pair
+from custom_components.results.record import read_metrics
 from custom_components.serving.bundles import Bundle
 from custom_components.serving.errors import UNREADABLE, RequestError
 
@@ -57,8 +57,7 @@ def register(bundle: Bundle, pair: Pair, options: Mapping[str, Any], output_dir:
     wrong = next((error for error in causes if isinstance(error, InputError)), None)
     if wrong is not None:
         raise RequestError(_parameter(str(wrong), pair), str(wrong), UNREADABLE)
-    metrics: dict[str, Any] = json.loads((output_dir / pair.id / "metrics.json").read_text())
-    return metrics
+    return read_metrics(output_dir / pair.id)
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

@@ -15,11 +15,13 @@ from matplotlib.figure import Figure
 
 from custom_components.errors import InputError
 from custom_components.extractors import load_extractor
-from custom_components.fields import image_to_ddf, read_displacement
+from custom_components.outputs.pair_folder import is_good
 from custom_components.outputs.pictures import deformation_grid, to_rgb
 from custom_components.outputs.sections import in_plane, sections
 from custom_components.pairs import Pair, atomic_path, read_image, select_pairs
 from custom_components.pairs.marking import check_set_folder, mark_set
+from custom_components.results.folder import ResultFolder
+from custom_components.results.record import find_metrics
 from custom_components.studies import figures
 from custom_components.transforms import ReadPaird
 from custom_components.transforms.grey import stretch
@@ -125,20 +127,17 @@ class StudyFigures:
     def _samples(self, rows: pd.DataFrame, pair: Pair) -> Figure:
         """A column of fixed and moving image, then one for each method's first seed: warped image, grid, difference."""
         images = ReadPaird(volumes=True)({"pair": pair})
-        to_physical = [images[side].meta["read_grid"].matrix for side in ("fixed", "moving")]
+        grids = images["fixed"].meta["read_grid"], images["moving"].meta["read_grid"]
         fixed, moving = (_slice(np.asarray(images[side])) for side in ("fixed", "moving"))
         columns: list[list[Array]] = [[fixed, moving, np.abs(stretch(fixed) - stretch(moving))]]
         titles = [["fixed", "moving", "difference"]]
         scores = rows[rows["pair"] == pair.id].groupby("method")["dice"].mean()
         for method in dict.fromkeys(rows["method"]):
             folders = sorted(self.study.glob(f"{method}_*/{self.status}/{pair.id}"))
-            files = [file for folder in folders[:1] for file in folder.glob("displacement.*")]
-            if not files:
+            if not folders or not is_good(find_metrics(folders[0]) or {}):
                 continue
-            image = next(file for file in files[0].parent.glob("warped.*"))
-            warped = _slice(np.asarray(read_image(image)))
-            ddf = image_to_ddf(read_displacement(files[0]), to_physical[0], to_physical[1], images["fixed"].shape[1:])
-            field = ddf[0].double().numpy()
+            warped = _slice(np.asarray(read_image(next(iter(folders[0].glob("warped.*"))))))
+            field = ResultFolder(folders[0]).field(*grids)[0].double().numpy()
             grid = deformation_grid(to_rgb(fixed[None]), field if len(field) == 2 else in_plane(field)[0])
             columns.append([warped, grid, np.abs(stretch(fixed) - stretch(warped))])
             titles.append([f"{method} {scores.get(method, float('nan')):.3f}", "", ""])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from custom_components.errors import InputError
 from custom_components.metrics import dice_per_label
 from custom_components.outputs.targets import has_result_of
 from custom_components.pairs import Pair, read_image
+from custom_components.results.record import read_metrics
 from custom_components.studies.methods import CONFIGS, Method, keys_of
 
 
@@ -39,7 +39,7 @@ def registered(folder: Path, pairs: Sequence[Pair]) -> pd.DataFrame:
     """
     rows = []
     for pair in pairs:
-        metrics = json.loads((folder / pair.id / "metrics.json").read_text())
+        metrics = read_metrics(folder / pair.id)
         if "dice" not in metrics:
             raise InputError(f"{folder / pair.id}: no Dice; {metrics.get('reason') or 'label maps are missing'}")
         rows.append(

@@ -13,9 +13,9 @@ from benchmarks.rivals import missing_rival, rival_command, rival_field, unchain
 from benchmarks.whole_slides import PIXEL_SIZE, difference, known_field, make, measured
 from custom_components.fields import displacement_image, grid_change, index_to_physical, write_displacement
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.outputs.pyramid import PyramidWriter
-from custom_components.outputs.warp_slide import SlideWarp, warp_blocks
 from custom_components.pairs import open_slide
+from custom_components.slides.pyramid import PyramidWriter
+from custom_components.slides.warp_slide import SlideWarp, warp_blocks
 
 RIVALS = os.environ.get("RIVALS_PYTHON")
 MATRIX = index_to_physical(PIXEL_SIZE[::-1])

@@ -13,9 +13,9 @@ from skimage import data, transform
 from custom_components.apply import carry
 from custom_components.fields import displacement_image, grid_change, identity_grid, index_to_physical, transform_points
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.outputs.pyramid import PyramidWriter
-from custom_components.outputs.warp_slide import SlideWarp, warp_blocks
 from custom_components.pairs import ArraySlide, open_slide, read_points, slides, write_points
+from custom_components.slides.pyramid import PyramidWriter
+from custom_components.slides.warp_slide import SlideWarp, warp_blocks
 from custom_components.transforms import dictionary
 
 SIDE = 1200

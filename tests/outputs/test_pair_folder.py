@@ -10,7 +10,8 @@ from threading import Barrier
 import pytest
 
 from custom_components.errors import InputError
-from custom_components.outputs.pair_folder import clear_leftovers, publish, read_pair_metrics, stamp_of
+from custom_components.outputs.pair_folder import clear_leftovers, publish, stamp_of
+from custom_components.results.record import find_metrics
 
 
 def write(output_dir: Path, name: str, number: int = 0) -> None:
@@ -61,7 +62,7 @@ def test_a_failure_while_filling_leaves_what_was_there(tmp_path):
     with pytest.raises(InputError, match=r"can't be written \(no space left on device\); choose another output_dir"):
         publish(tmp_path, "a", stumble)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    assert read_pair_metrics(tmp_path, "a") == {"id": "a", "status": "ok", "number": 1}
+    assert find_metrics(tmp_path / "a") == {"id": "a", "status": "ok", "number": 1}
 
 
 def test_the_stamp_changes_with_the_content_and_not_with_a_copy(tmp_path):
@@ -72,10 +73,3 @@ def test_the_stamp_changes_with_the_content_and_not_with_a_copy(tmp_path):
     assert first == stamp_of(tmp_path / "there", "a")
     write(tmp_path / "here", "a", 2)
     assert stamp_of(tmp_path / "here", "a") not in (None, first)
-
-
-@pytest.mark.parametrize("text", ['{"status": "o', "[1]"])
-def test_a_damaged_or_foreign_metrics_file_is_as_none(tmp_path, text):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "metrics.json").write_text(text)
-    assert read_pair_metrics(tmp_path, "a") is None

@@ -8,9 +8,10 @@ import shutil
 
 import pytest
 
-from custom_components.outputs.summary import read_metrics, write_summary
+from custom_components.outputs.summary import write_summary
 from custom_components.outputs.writer import write_failure
 from custom_components.pairs import Pair
+from custom_components.results.record import metrics_in
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_unfinished_foreign_and_damaged_folders_do_not_count(run_folder):
                        ("copied", '{"id": "original", "status": "ok"}')):  # fmt: skip
         (run_folder / name).mkdir()
         (run_folder / name / "metrics.json").write_text(text)
-    assert [metrics["id"] for metrics in read_metrics(run_folder)] == ["a_to_b", "x & y"]
+    assert [metrics["id"] for metrics in metrics_in(run_folder)] == ["a_to_b", "x & y"]
 
 
 def test_summary_of_an_empty_folder_says_so(tmp_path):

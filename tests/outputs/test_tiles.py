@@ -22,7 +22,7 @@ SIDE = 32  # of the tiles in these tests
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
     """Tiles of 32 pixels without loss, so that images of some hundred pixels have many levels."""
-    from custom_components.outputs import pyramid
+    from custom_components.slides import pyramid
 
     def png(picture, quality):
         stream = io.BytesIO()

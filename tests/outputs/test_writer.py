@@ -12,10 +12,10 @@ import torch
 
 from custom_components.errors import InputError
 from custom_components.fields import read_displacement, read_transform, transform_points
-from custom_components.outputs.native import background_of, output_suffix
 from custom_components.outputs.pair_folder import is_done
 from custom_components.outputs.writer import write_failure
 from custom_components.pairs import read_geojson, read_image, read_points, write_image
+from custom_components.slides.native import background_of, output_suffix
 
 
 def test_warped_image_keeps_dtype_and_channels_and_fills_with_the_background(case):

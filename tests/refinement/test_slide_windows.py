@@ -8,11 +8,11 @@ import torch
 from skimage import data
 
 from custom_components.fields import Grid, displacement_image, grid_change, identity_grid, resample
-from custom_components.outputs.native import open_image
-from custom_components.outputs.pyramid import PyramidWriter
 from custom_components.pairs import ArraySlide, read_image, slides, write_image
 from custom_components.pairs.slides import TiffSlide
 from custom_components.refinement.slide_windows import SlideWindows
+from custom_components.slides.native import open_image
+from custom_components.slides.pyramid import PyramidWriter
 from custom_components.transforms.grey import stain_independent_grey
 
 STILL = displacement_image(torch.zeros(1, 2, 2, 2), np.eye(3), np.eye(3))

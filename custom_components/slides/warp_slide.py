@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from custom_components.errors import InputError
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.outputs.pyramid import BLOCK, PyramidWriter
 from custom_components.pairs import Slide
+from custom_components.slides.pyramid import BLOCK, PyramidWriter
 
 Array = npt.NDArray[Any]
 REMAPPED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV interpolates

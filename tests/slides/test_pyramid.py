@@ -11,9 +11,9 @@ import tiffslide
 from scipy.ndimage import gaussian_filter
 
 from custom_components.errors import InputError
-from custom_components.outputs.pyramid import BLOCK, TILE, PyramidWriter, level_shapes
 from custom_components.pairs import open_slide
 from custom_components.pairs.slides import averaged
+from custom_components.slides.pyramid import BLOCK, TILE, PyramidWriter, level_shapes
 
 
 def picture(height: int, width: int, channels: int, dtype: str) -> np.ndarray[Any, Any]:

@@ -13,12 +13,12 @@ from custom_components.console import say
 from custom_components.errors import InputError
 from custom_components.fields import Grid
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.outputs.native import background_of
-from custom_components.outputs.pyramid import PyramidWriter
-from custom_components.outputs.warp_slide import SlideWarp, check_room, estimate, warp_blocks
 from custom_components.pairs import Slide, open_slide
 from custom_components.pairs.formats import PixelSize, suffix_of
 from custom_components.pairs.slides import read_shrunk
+from custom_components.slides.native import background_of
+from custom_components.slides.pyramid import PyramidWriter
+from custom_components.slides.warp_slide import SlideWarp, check_room, estimate, warp_blocks
 
 THUMBNAIL = 1024
 

@@ -12,12 +12,12 @@ from scipy.ndimage import gaussian_filter
 from custom_components.errors import InputError
 from custom_components.fields import Grid, displacement_image, grid_change, resample, smooth
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.outputs import carry_slide as module
-from custom_components.outputs import warp_slide
-from custom_components.outputs.carry_slide import carry_slide, source_level
-from custom_components.outputs.pyramid import BLOCK, PyramidWriter
-from custom_components.outputs.warp_slide import SlideWarp, check_room, estimate, warp_blocks
 from custom_components.pairs import open_slide
+from custom_components.slides import carry_slide as module
+from custom_components.slides import warp_slide
+from custom_components.slides.carry_slide import carry_slide, source_level
+from custom_components.slides.pyramid import BLOCK, PyramidWriter
+from custom_components.slides.warp_slide import SlideWarp, check_room, estimate, warp_blocks
 
 SOURCE, TARGET, FIELD = (BLOCK + 200, BLOCK + 90), (BLOCK + 150, BLOCK + 260), (40, 45)
 OF_SOURCE, OF_TARGET = Grid.of_pixels(SOURCE), Grid.of_pixels(TARGET)
