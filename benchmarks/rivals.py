@@ -78,7 +78,7 @@ def rival_field(
         shape: (height, width) of the slide.
         matrix: (3, 3) index_to_physical of the slide.
     """
-    voxels = tuple(displacement.GetLargestPossibleRegion().GetSize())[::-1]
+    voxels = tuple(displacement.GetSize())[::-1]
     # VALIS has its first voxel on the first pixel's centre, libvips' resize half a voxel behind it
     first = 0.0 if PACKAGES[engine] == "valis" else 0.5
     factors = [whole / few for whole, few in zip(shape, voxels, strict=True)]

@@ -159,7 +159,7 @@ def test_a_second_run_passes_over_what_is_done(single, folder, capsys):
         moving_landmarks=str(folder / "slight.csv"), fixed_landmarks=str(folder / "fixed.csv"),
         moving_annotations=str(folder / "region.geojson"), report=False,
     )  # fmt: skip
-    assert "1 of 1 pairs are in" in capsys.readouterr().out
+    assert "1 of 1 pair is in" in capsys.readouterr().out
     assert (single / "metrics.json").stat().st_mtime_ns == before
     assert (single / "report.html").is_file()
 

@@ -48,7 +48,8 @@ def documented_keys(file: str | Path) -> list[Key]:
         if match is None or isinstance(values.get(match["key"]), dict) or match["key"] in INTERNAL:
             continue
         value = values[match["key"]]
-        if (isinstance(value, str) and value.startswith(("%", "@"))) or is_nested(value):
+        computed = isinstance(value, str) and (value.startswith(("%", "@")) or "switches.on(" in value)
+        if computed or is_nested(value):
             continue
         meaning = [match["comment"] or ""]
         for after in lines[number + 1 :]:

@@ -8,11 +8,12 @@ from custom_components.engines.field_records import field_records
 from custom_components.engines.keypoint_pairs import KeypointPairs
 from custom_components.engines.level_optimizers import level_optimizers, level_schedulers
 from custom_components.engines.matched_crops import MatchedCrops, annotated, pseudo_labels, sources_of
-from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, PairOutcome, pair_dataset, reason_of
+from custom_components.engines.pair_evaluator import PairDataset, PairEvaluator, pair_dataset
 from custom_components.engines.patch_trainer import GradientExchange, PatchTrainer
 from custom_components.engines.run_folder import run_folder, training_record
 from custom_components.engines.staged_training import StagedTraining, TrainingStage
 from custom_components.engines.training_pairs import records_of, single_images, stacked_pairs, training_pairs
+from custom_components.outputs.outcome import PairOutcome, reason_of
 
 __all__ = [
     "Cluster",

@@ -17,8 +17,8 @@ from typing import Any
 from custom_components.bundles.current import current_config
 from custom_components.console import say
 from custom_components.engines.cluster_worker import Job, forget, register_and_write
-from custom_components.engines.pair_evaluator import PairOutcome
 from custom_components.errors import InputError
+from custom_components.outputs.outcome import PairOutcome
 from custom_components.outputs.pair_folder import clear_leftovers, stamp_of
 from custom_components.pairs import Pair
 

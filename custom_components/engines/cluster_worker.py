@@ -13,8 +13,9 @@ import cv2
 import torch
 
 from custom_components.bundles.current import build_arguments
-from custom_components.engines.pair_evaluator import PairOutcome, register_pair
+from custom_components.engines.pair_evaluator import register_pair
 from custom_components.errors import InputError
+from custom_components.outputs.outcome import PairOutcome
 from custom_components.outputs.pair_folder import read_failed_attempt, stamp_of
 from custom_components.pairs import Pair
 from custom_components.results.record import find_metrics

@@ -9,9 +9,10 @@ from monai.data import Dataset
 from tqdm import tqdm
 
 from custom_components.console import say
-from custom_components.engines.pair_evaluator import images_of, reason_of
+from custom_components.engines.pair_evaluator import images_of
 from custom_components.engines.training_pairs import Record, stacked
 from custom_components.inferers.result import PairImages, Registration
+from custom_components.outputs.outcome import reason_of
 
 
 def field_records(

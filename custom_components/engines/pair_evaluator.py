@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,11 @@ from custom_components.annotations import take_apart
 from custom_components.bundles.current import current_config
 from custom_components.bundles.keys import check_current
 from custom_components.console import begin, counted, say, stage
-from custom_components.errors import InputError, RegistrationError
+from custom_components.errors import InputError
 from custom_components.fields import Grid
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
 from custom_components.outputs.identity import settings_of
+from custom_components.outputs.outcome import PairOutcome, reason_of
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers
 from custom_components.outputs.targets import check_summaries, check_targets, name_apart, pairs_to_do
 from custom_components.outputs.writer import versions
@@ -40,29 +40,6 @@ if TYPE_CHECKING:
     from custom_components.engines.cluster import Cluster
 
 Data = dict[Hashable, Any]
-
-
-@dataclass(frozen=True)
-class PairOutcome:
-    """What an iteration leaves in ``engine.state.output``.
-
-    Attributes:
-        pair: what was registered.
-        seconds: reading, preparing and registering.
-        data: the prepared dictionary; None when the pair failed, or was registered by another process.
-        registration: None likewise.
-        reason: why it failed, or "".
-        metrics: what was written as metrics.json; None before that.
-        error: what was raised when it failed.
-    """
-
-    pair: Pair
-    seconds: float
-    data: Data | None = None
-    registration: Registration | None = None
-    reason: str = ""
-    metrics: dict[str, Any] | None = None
-    error: Exception | None = None
 
 
 class PairDataset(Dataset):
@@ -111,10 +88,11 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
         todo = pairs_to_do(chosen, root, settings_of(current_config()), versions(), going_on)
     except InputError as error:
         sys.exit(f"error: {error}")
-    if len(todo) < len(chosen):
+    done = len(chosen) - len(todo)
+    if done:
         say(
-            f"{len(chosen) - len(todo)} of {counted(len(chosen), 'pair')} in {output_dir} already; "
-            "--resume false repeats them"
+            f"{done} of {counted(len(chosen), 'pair')} {'is' if done == 1 else 'are'} in {output_dir} already; "
+            "--resume false repeats what is done"
         )
     return PairDataset(todo, chosen, output_dir)
 
@@ -128,24 +106,6 @@ def check_attached(pair: Pair) -> None:
         check_landmark_counts(points[0], points[1], (files[0], files[1]))
     if pair.moving_annotations is not None:
         take_apart(read_geojson(pair.moving_annotations))
-
-
-def reason_of(error: BaseException, pair: Pair) -> str:
-    """Why a pair failed, in words that name what it was about.
-
-    MONAI's ``Compose`` wraps what a transform raises, so the cause is looked for along the chain of exceptions.
-    """
-    link: BaseException | None = error
-    while link is not None and not isinstance(link, InputError | RegistrationError):
-        link = link.__cause__
-    names = f"{pair.moving.name} onto {pair.fixed.name}"
-    if isinstance(link, InputError):  # names its file by itself
-        return str(link)
-    if link is not None:
-        return f"{names}: {link}"
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{names}: unexpected {type(error).__name__}: {error}"
 
 
 def images_of(data: Data, device: torch.device) -> PairImages:

@@ -11,8 +11,9 @@ from monai.data import Dataset
 from torch import Tensor
 
 from custom_components.console import say
-from custom_components.engines.pair_evaluator import Data, reason_of
+from custom_components.engines.pair_evaluator import Data
 from custom_components.errors import InputError
+from custom_components.outputs.outcome import reason_of
 from custom_components.pairs import Pair, select_pairs
 
 SIDES = ("moving", "fixed")

@@ -49,7 +49,7 @@ def matrix_of(image: Any) -> Matrix:
 
 def vectors_of(image: Any) -> Array:
     """(*spatial, D) vectors of a displacement image, components x, y[, z]."""
-    return np.asarray(sitk.GetArrayViewFromImage(image))
+    return np.asarray(sitk.GetArrayFromImage(image))  # a copy: a view would not keep the image alive
 
 
 def vector_image(vectors: Array, matrix: Matrix) -> Any:
@@ -254,7 +254,7 @@ def resample(
             [float(v) for v in origin], [float(v) for v in spacing], [float(v) for v in np.ravel(direction)],
             float(fill[channel]),
         )  # fmt: skip
-        array = sitk.GetArrayViewFromImage(warped)
+        array = sitk.GetArrayFromImage(warped)
         if np.issubdtype(moving.dtype, np.integer):
             limits = np.iinfo(moving.dtype)
             array = array.round().clip(limits.min, limits.max)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from sys import exit
+from traceback import format_exception
 from typing import Any
 
 from ignite.engine import Engine, Events
 
 from custom_components import switches
 from custom_components.console import counted, say, stage
-from custom_components.engines.pair_evaluator import PairOutcome, reason_of
-from custom_components.errors import InputError
+from custom_components.errors import InputError, RegistrationError
+from custom_components.outputs.outcome import PairOutcome, reason_of
 from custom_components.outputs.submission import write_submission
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.targets import check_submission
 from custom_components.outputs.writer import write_failure, write_registration
+
+LOG = "warpzoo.log"
 
 
 class RegistrationWriter:
@@ -59,7 +63,23 @@ class RegistrationWriter:
         except Exception as error:  # a full disk, wrong landmarks, or a defect: the cohort goes on
             outcome = replace(outcome, reason=reason_of(error, outcome.pair), error=error)
             metrics = self._write_failure(outcome)
+        if outcome.error is not None:
+            self._log(outcome.error, outcome.pair.id)
         return replace(outcome, metrics=metrics)
+
+    def _log(self, error: BaseException, pair_id: str) -> None:
+        """Keep the traceback of what nobody foresaw in ``warpzoo.log`` of the output folder."""
+        link: BaseException | None = error
+        while link is not None:
+            if isinstance(link, InputError | RegistrationError):
+                return
+            link = link.__cause__
+        try:
+            with (self.output_dir / LOG).open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {pair_id}\n{''.join(format_exception(error))}\n")
+            say(f"  the traceback of this is in {self.output_dir / LOG}")
+        except OSError:  # the folder can't be written, which is said elsewhere
+            pass
 
     def _write(self, outcome: PairOutcome) -> dict[str, Any]:
         if outcome.reason or outcome.data is None or outcome.registration is None:

@@ -150,6 +150,8 @@ def _fill(folder: Path, source: Path, metadata: Mapping[str, Any], vendored: boo
     modules = modules_of(names) if vendored else set()
     for module in sorted(modules | data_files(modules)):
         texts[f"{VENDORED}/{module.relative_to(ROOT).as_posix()}"] = module.read_text()
+    if vendored:
+        texts[f"{VENDORED}/__init__.py"] = f'"""Components of this bundle, from WarpZoo {VERSION}."""\n'
     for relative, text in texts.items():
         (folder / relative).parent.mkdir(parents=True, exist_ok=True)
         localised = _localised(text, source.name, relative)
@@ -188,10 +190,12 @@ def _own_weights(text: str, root: Path, name: str, folder: Path) -> str:
     """The config with the weights of other bundles copied beside its own."""
 
     def copied(scalar: Scalar) -> str | None:
-        found = re.fullmatch(r"bundles/(\w+)/models/([\w.-]+)", scalar.value)
+        found = re.fullmatch(r"bundles/(\w+)/models/([\w.-]+)", scalar.value) or re.fullmatch(
+            r"\$bundles\.folder\('(\w+)'\) \+ '/models/([\w.-]+)'", scalar.value
+        )
         if found is None or found[1] == name:
             return None
-        file = root / scalar.value
+        file = root / "bundles" / found[1] / "models" / found[2]
         if not file.is_file():
             raise InputError(f"{'::'.join(scalar.ids)} names {file}, which does not exist")
         own = f"models/{found[1]}_{found[2]}"
@@ -204,6 +208,8 @@ def _own_weights(text: str, root: Path, name: str, folder: Path) -> str:
 
 def _localised(text: str, name: str, relative: str) -> str:
     """A text with paths that start at the bundle's own root, and without links that lead out of it."""
+    text = re.sub(rf"\$bundles\.folder\('{name}'\)(?! \+)", ".", text)
+    text = re.sub(rf"\$bundles\.folder\('{name}'\) \+", "$@bundle_root +", text)
     text = re.sub(rf"\bbundles/{name}/", "", text)
     text = re.sub(rf"\bbundles/{name}\b", ".", text)
     if not relative.endswith(".md"):

@@ -59,7 +59,7 @@ def register(
     metrics: dict[str, Any] = json.loads((out / "01" / "metrics.json").read_text())
     assert metrics["status"] in ("ok", "poor")
     field = read_displacement(out / "01" / f"displacement{'.mha' if dimensions_of(table) == 2 else '.nii.gz'}")
-    assert field.GetImageDimension() == dimensions_of(table)
+    assert field.GetDimension() == dimensions_of(table)
     return metrics
 
 

@@ -70,7 +70,7 @@ def test_features_then_registration_then_inference(table, features):
     assert set(metrics["dice"]) == {"1", "2"}
     assert (out / "01" / "report.html").exists()
     field = read_displacement(out / "01" / f"displacement{'.mha' if chosen['spatial_dims'] == 2 else '.nii.gz'}")
-    assert field.GetImageDimension() == chosen["spatial_dims"]
+    assert field.GetDimension() == chosen["spatial_dims"]
 
 
 @pytest.mark.parametrize("name", ["mse", "ncc", "nmi", "mind"])

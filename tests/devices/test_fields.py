@@ -47,7 +47,7 @@ CALLS: dict[str, Callable[[int, Move], Any]] = {
     "compose": lambda d, to: fields.compose(to(ddf(d)), to(ddf(d, 1))),
     "compose_affine": lambda d, to: fields.compose_affine(matrix(d), to(ddf(d))),
     "displacement_image": lambda d, to: np.asarray(
-        fields.displacement_image(to(ddf(d)), np.eye(d + 1), np.eye(d + 1)).GetBufferedRegion().GetSize()
+        fields.displacement_image(to(ddf(d)), np.eye(d + 1), np.eye(d + 1)).GetSize()
     ),
     "folding_share": lambda d, to: fields.folding_share(to(4 * ddf(d)), to(image(d))),
     "invert": lambda d, to: fields.invert(to(ddf(d))),

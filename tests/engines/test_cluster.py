@@ -109,9 +109,24 @@ class Writer(RegistrationWriter):
 
 CONFIG: dict[str, Any] = {
     "imports": ["$import torch"],
+    "dataset_dir": ".",
     "device": "$torch.device('cpu')",
-    **dict.fromkeys(["moving", "fixed", "moving_landmarks", "fixed_landmarks", "moving_annotations", "moving_labels"]),
-    **dict.fromkeys(["fixed_labels", "id", "pairs", "status", "output_dir", "output_ext", "scheduler"]),
+    **dict.fromkeys(
+        ["moving", "fixed", "moving_landmarks", "fixed_landmarks", "moving_annotations", "moving_labels", "moving_mask"]
+    ),
+    **dict.fromkeys(
+        [
+            "fixed_labels",
+            "fixed_mask",
+            "fixed_annotations",
+            "id",
+            "pairs",
+            "status",
+            "output_dir",
+            "output_ext",
+            "scheduler",
+        ]
+    ),
     **{"resume": True, "workers": 0, "report": False, "submission": False, "note": ""},
     **{"channel": None, "working_size": 64, "micrometres_per_pixel": None, "margin": 0},
     "dataset": "%bundles/hybrid_matching/configs/inference.yaml::dataset",

@@ -140,7 +140,7 @@ def test_a_pair_named_by_its_files_gets_a_name_of_its_own_and_resumes_under_it(c
     for pair in pairs:
         run(case / "out", **pair)
     said = capsys.readouterr().out
-    assert said.count("1 of 1 pairs are in") == 2
+    assert said.count("1 of 1 pair is in") == 2
     stored = json.loads((case / "out" / "patientB_HE_to_PAS" / "metrics.json").read_text())
     assert stored["run"]["inputs"]["moving"]["path"] == str(case / "patientB" / "HE.png")
 
