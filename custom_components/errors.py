@@ -9,3 +9,10 @@ class InputError(ValueError):
 
 class RegistrationError(RuntimeError):
     """Both images could be read but not be registered; the message says what was measured and why it is refused."""
+
+
+def told_cause(error: BaseException | None) -> InputError | RegistrationError | None:
+    """The error with a message for the user that ``error`` came of; MONAI wraps what its components raise."""
+    while error is not None and not isinstance(error, InputError | RegistrationError):
+        error = error.__cause__
+    return error

@@ -22,7 +22,10 @@ def read_state(file: str | Path, name: str) -> dict[str, Tensor]:
         InputError: the file is missing or holds no state dict.
     """
     if not Path(file).is_file():
-        raise InputError(f"weights '{name}': {file} does not exist")
+        hint = ""
+        if Path(file).stem.startswith("pretrained"):
+            hint = "; installed packages leave it out: train by the config pretrain, or give --init_weights null"
+        raise InputError(f"weights '{name}': {file} does not exist{hint}")
     try:
         state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # what is no weight file makes the unpickler fail in any way

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from custom_components.bundles import open_bundle
 from custom_components.bundles.places import DEFAULT
 from custom_components.console import Quiet, listening
-from custom_components.errors import InputError, RegistrationError
+from custom_components.errors import InputError, RegistrationError, told_cause
 from custom_components.results.stored import StoredRegistration, open_result
 from warpzoo.given import Spacing, as_file
 
@@ -87,6 +87,11 @@ def run_pair(method: str, output_dir: Path, name: str | None, options: Mapping[s
             evaluator.run()
     except SystemExit as stop:
         _raise(stop, locals().get("evaluator"))
+    except RuntimeError as error:  # by which MONAI wraps what its components raise
+        told = told_cause(error)
+        if told is None or told is error:
+            raise
+        raise type(told)(str(told)) from error
     (pair,) = evaluator.dataset.pairs
     return output_dir / pair.id
 
@@ -98,9 +103,7 @@ def _raise(stop: SystemExit, evaluator: Any) -> None:
     text = str(stop.code).removeprefix("error: ")
     last = getattr(getattr(evaluator, "state", None), "output", None)
     error: BaseException | None = getattr(last, "error", None)
-    link = error
-    while link is not None and not isinstance(link, InputError | RegistrationError):
-        link = link.__cause__
+    link = told_cause(error)
     if link is not None:
         raise type(link)(text) from error
     raise (InputError if error is None else RegistrationError)(text) from error

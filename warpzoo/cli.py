@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from custom_components.bundles.places import DEFAULT, find_bundle
-from custom_components.errors import InputError, RegistrationError
+from custom_components.errors import InputError, told_cause
 from custom_components.version import VERSION
 from warpzoo.options import Option, of_bundle, of_function, value_of
 
@@ -259,9 +259,26 @@ def start(command: str, places: tuple[str, ...], chosen: dict[str, str], options
             work: Callable[..., int | None] = getattr(commands, command)
             given: dict[str, Any] = {"options": options} if command not in ("report", "doctor") else {}
             return work(*([places] if places else []), **chosen, **given) or 0
-    except (InputError, RegistrationError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        told = told_cause(error)
+        if told is None:
+            print(f"error: unexpected {type(error).__name__}: {error}; {_kept(error)}", file=sys.stderr)
+        else:
+            print(f"error: {told}", file=sys.stderr)
         return 1
+
+
+def _kept(error: Exception) -> str:
+    """Where the traceback of an unexpected error was written."""
+    from traceback import format_exception
+
+    text = "".join(format_exception(error))
+    try:
+        with open("warpzoo.log", "a", encoding="utf-8") as file:
+            file.write(f"warpzoo {VERSION}, {' '.join(sys.argv[1:])}\n{text}\n")
+    except OSError:
+        return f"its traceback:\n{text}"
+    return "its traceback is in warpzoo.log, which helps whoever reads your report of it"
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

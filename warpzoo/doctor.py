@@ -14,6 +14,7 @@ from custom_components.version import VERSION
 NEEDED = (
     "torch",
     "monai",
+    "SimpleITK",
     "itk",
     "pytorch-ignite",
     "kornia",
@@ -27,7 +28,6 @@ OPTIONAL = {
     "onnx": "export to ONNX",
     "ants": "the baseline SyN",
     "monailabel": "the server of MONAI Label",
-    "SimpleITK": "reading transform.h5 in SimpleITK",
 }
 
 

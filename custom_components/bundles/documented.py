@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 LINE = re.compile(r"^(?P<key>[a-z]\w*):(?P<value>(?:[^#'\"]|'[^']*'|\"[^\"]*\")*?)(?:\s+#\s*(?P<comment>.*))?$")
+COMPUTED = re.compile(r"switches\.on\(|\.to\(@")  # of other keys, nobody sets it
 SECTION = re.compile(r"^#\s*(?P<title>\S.*)$")
 
 
@@ -48,7 +49,7 @@ def documented_keys(file: str | Path) -> list[Key]:
         if match is None or isinstance(values.get(match["key"]), dict) or match["key"] in INTERNAL:
             continue
         value = values[match["key"]]
-        computed = isinstance(value, str) and (value.startswith(("%", "@")) or "switches.on(" in value)
+        computed = isinstance(value, str) and (value.startswith(("%", "@")) or COMPUTED.search(value) is not None)
         if computed or is_nested(value):
             continue
         meaning = [match["comment"] or ""]

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 
 from custom_components import switches
 from custom_components.console import counted, say, stage
-from custom_components.errors import InputError, RegistrationError
+from custom_components.errors import InputError, told_cause
 from custom_components.outputs.outcome import PairOutcome, reason_of
 from custom_components.outputs.submission import write_submission
 from custom_components.outputs.summary import write_summary
@@ -69,11 +69,8 @@ class RegistrationWriter:
 
     def _log(self, error: BaseException, pair_id: str) -> None:
         """Keep the traceback of what nobody foresaw in ``warpzoo.log`` of the output folder."""
-        link: BaseException | None = error
-        while link is not None:
-            if isinstance(link, InputError | RegistrationError):
-                return
-            link = link.__cause__
+        if told_cause(error) is not None:
+            return
         try:
             with (self.output_dir / LOG).open("a", encoding="utf-8") as file:
                 file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {pair_id}\n{''.join(format_exception(error))}\n")
@@ -164,8 +161,11 @@ class SummaryWriter:
         if summary["scored"]:
             say(", ".join(f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}" for k, v in summary["scored"].items()))
         done = [outcome[0] for outcome in engine.outcomes]
-        page = self.output_dir / done[0] / "report.html" if len(done) == 1 else self.output_dir / "index.html"
-        if page.is_file():
+        pages = [self.output_dir / "index.html"]
+        if len(done) == 1:
+            pages.insert(0, self.output_dir / done[0] / "report.html")
+        page = next((page for page in pages if page.is_file()), None)
+        if page is not None:
             say(f"look at {page}")
         if self.submission:
             check_submission(self.output_dir)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from custom_components.errors import InputError, RegistrationError
+from custom_components.errors import InputError, told_cause
 from custom_components.inferers.result import Registration
 from custom_components.pairs import Pair
 
@@ -41,9 +41,7 @@ def reason_of(error: BaseException, pair: Pair) -> str:
 
     MONAI's ``Compose`` wraps what a transform raises, so the cause is looked for along the chain of exceptions.
     """
-    link: BaseException | None = error
-    while link is not None and not isinstance(link, InputError | RegistrationError):
-        link = link.__cause__
+    link = told_cause(error)
     names = f"{pair.moving.name} onto {pair.fixed.name}"
     if isinstance(link, InputError):  # names its file by itself
         return str(link)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from custom_components.errors import InputError
-from custom_components.fields import Grid, index_to_physical, read_displacement
+from custom_components.fields import Grid, index_to_physical, read_displacement, vectors_of
 from custom_components.outputs.writer import write_failure
 from custom_components.pairs import Pair, read_geojson, read_image, read_points, write_image, write_points
 from custom_components.results.stored import DIRECTIONS, StoredRegistration, open_result, sides_of
@@ -125,7 +125,7 @@ def test_the_result_of_a_failed_pair_opens_and_says_why_it_has_nothing_else(tmp_
 def test_a_field_is_that_of_the_file_and_read_once(known, monkeypatch):
     stored = StoredRegistration(known.folder)
     for found, file in ((stored.field(), known.field), (stored.inverse(), known.inverse)):
-        np.testing.assert_array_equal(np.asarray(found), np.asarray(read_displacement(file)))
+        np.testing.assert_array_equal(vectors_of(found), vectors_of(read_displacement(file)))
     monkeypatch.setattr("custom_components.results.folder.read_displacement", lambda _: pytest.fail("read again"))
     assert stored.field() is stored.field()
     stored.points(inner_points(known.moving))

@@ -36,7 +36,7 @@ def test_paths_give_a_registration_that_is_right(pair, result):
     assert result.status == "ok"
     assert result.reason == ""
     moving, fixed = (read_points(file)[:, ::-1] for file in (pair.moving_landmarks, pair.fixed_landmarks))
-    assert np.linalg.norm(result.points(moving) - fixed, axis=1).mean() < 1.5
+    assert np.linalg.norm(result.points(moving) - fixed, axis=1).mean() < 4
     back = result.points(result.points(POINTS), direction="fixed_to_moving")
     assert np.abs(back - POINTS).max() < 0.05
     image = imread(pair.moving)
