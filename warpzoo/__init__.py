@@ -23,12 +23,13 @@ _beside = str(Path(__file__).resolve().parents[1] / "custom_components")
 if _beside not in custom_components.__path__:
     custom_components.__path__.append(_beside)
 
+from custom_components.errors import InputError, RegistrationError  # noqa: E402
 from custom_components.version import VERSION as __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from warpzoo.api import Registration, open, register
 
-__all__ = ["Registration", "__version__", "open", "register"]
+__all__ = ["InputError", "Registration", "RegistrationError", "__version__", "open", "register"]
 
 
 def __getattr__(name: str) -> Any:
