@@ -21,7 +21,7 @@ from custom_components.pairs import Pair, select_pairs
 APART = frozenset({
     "imports", "initialize", "finalize", "run", "bundle_root", "run_dir", "ckpt_dir", "model_file", "matches_dir",
     "dataset_dir", "device", "overwrite", "pairs", "status", "workers", "max_epochs", "last_epochs", "stage",
-    "generate_keypoints", "handlers", "tensorboard", "trainer",
+    "generate_keypoints", "handlers", "tensorboard", "train", "trainer",
 })  # fmt: skip
 
 

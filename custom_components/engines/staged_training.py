@@ -68,7 +68,7 @@ class TrainingStage:
         start: an earlier stage, or a file of weights.
         loss: with a weight for each source.
         sources: of correspondences: "fixed", or earlier stages whose encoders find them; each adds to those before.
-        max_epochs: at most so many; an epoch sees every pair in both directions.
+        max_epochs: at most so many, where they are others than the schedule's.
         learning_rate: of Adam.
         falling: it falls to a twentieth by the last epoch, along half a cosine.
         patience: the stage ends when the loss of so many epochs in a row was not better than the best by
@@ -84,7 +84,7 @@ class TrainingStage:
     start: str | Path
     loss: GuidedLoss
     sources: Sequence[str] = ()
-    max_epochs: int = 2
+    max_epochs: int | None = None
     learning_rate: float = 1e-4
     falling: bool = False
     patience: int = 3
@@ -114,6 +114,7 @@ class StagedTraining:
         half: compute in bfloat16 where that is safe.
         device: of the training.
         record: of its data and options, see ``engines.training_record``; a folder goes on only with the same.
+        max_epochs: of a stage, at most; an epoch sees every pair in both directions.
         overwrite: the model file is replaced even if it is the bundle's or another training's.
 
     Raises:
@@ -136,6 +137,7 @@ class StagedTraining:
         device: str | torch.device = "cpu",
         record: Mapping[str, Any] | None = None,
         overwrite: bool | str = False,
+        max_epochs: int = 2,
     ) -> None:
         self.network = network
         self.stages = {stage.name: stage for stage in stages}
@@ -158,6 +160,7 @@ class StagedTraining:
         self.device = torch.device(device)
         self.record = record
         self.overwrite = switches.on(overwrite, "overwrite")
+        self.max_epochs = max_epochs
 
     def run(self, stage: str | None = None, generate_keypoints: str | None = None) -> None:
         """Train all stages, or one, or only find the correspondences of one source.
@@ -255,9 +258,10 @@ class StagedTraining:
         network = self._network(start)
         fields = None if stage.view is None else self._first_pass(network, stage.smoothing)
         dataset = KeypointPairs(self.pairs, matches, self.points, view=stage.view, fields=fields, seed=self.seed)
+        epochs = self.max_epochs if stage.max_epochs is None else stage.max_epochs
         optimizer = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
         sampler: Any = DistributedSampler(dataset, process_count(), process_rank(), shuffle=False)
-        rate = partial(_half_cosine, total=stage.max_epochs * len(sampler)) if stage.falling else _constant
+        rate = partial(_half_cosine, total=epochs * len(sampler)) if stage.falling else _constant
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)  # keeps no total, so more epochs may be asked
         stop = StopWhenFlat(stage.patience, stage.improvement)
         folder = self.folder / stage.name
@@ -265,7 +269,7 @@ class StagedTraining:
         parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler, "stop": stop}
         trainer = SupervisedTrainer(
             device=self.device,
-            max_epochs=stage.max_epochs,
+            max_epochs=epochs,
             train_data_loader=DataLoader(dataset, batch_size=1, sampler=sampler),
             network=with_averaged_gradients(AllPredictions(network)),
             optimizer=optimizer,
