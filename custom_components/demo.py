@@ -15,6 +15,7 @@ from custom_components.errors import InputError
 from custom_components.outputs.identity import other_images
 from custom_components.pairs import Pair
 from custom_components.pairs.demo import write_demo_pair
+from custom_components.pairs.table import derived_id
 from custom_components.results.record import find_metrics, read_metrics
 from custom_components.stopping import stopped_by_signals
 
@@ -25,9 +26,9 @@ NOTE = (
 
 
 def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None = None) -> None:
-    """Register the demo pair, or ``moving`` onto ``fixed``, into ``<output_dir>/demo``.
+    """Register the demo pair into ``<output_dir>/demo``, or ``moving`` onto ``fixed`` into a folder of their names.
 
-    Where that is the result of other images the folder is ``demo_2`` and so on.
+    Where that is the result of other images it is numbered.
 
     Args:
         output_dir: made if absent.
@@ -51,7 +52,8 @@ def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None =
         }  # fmt: skip
     else:
         options |= {"moving": moving, "fixed": fixed}
-    name = free_id(root, Pair("demo", Path(str(options["moving"])), Path(str(options["fixed"]))))
+    files = Path(str(options["moving"])), Path(str(options["fixed"]))
+    name = free_id(root, Pair("demo" if moving is None else derived_id(*files), *files))
     open_bundle(DEFAULT, id=name, **options).run()
     metrics = read_metrics(root / name)
     marks = metrics.get("landmarks")
@@ -61,7 +63,6 @@ def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None =
             f"before mean {marks['initial_mean']:.5f}, after mean {marks['mean']:.5f}, median {marks['median']:.5f}, "
             f"largest {marks['max']:.5f}"
         )
-    print(f"report: {root / name / 'report.html'}")
 
 
 def free_id(root: Path, pair: Pair) -> str:

@@ -210,7 +210,7 @@ def test_demo_registers_the_built_in_pair_and_says_what_it_is(tmp_path, monkeypa
     demo("--output_dir", str(tmp_path), monkeypatch=monkeypatch)
     said = capsys.readouterr().out
     assert "rTRE (error of" in said
-    assert f"report: {tmp_path / 'demo' / 'report.html'}" in said
+    assert f"look at {tmp_path / 'demo' / 'report.html'}" in said
     marks = metrics_of(tmp_path / "demo")["landmarks"]
     assert marks["mean"] < 0.2 * marks["initial_mean"]
     page = (tmp_path / "demo" / "report.html").read_text()
@@ -223,7 +223,7 @@ def test_demo_takes_two_images_of_the_user(folder, tmp_path, monkeypatch, capsys
     images = ["--moving", str(folder / "slight.png"), "--fixed", str(folder / "fixed.png")]
     demo("--output_dir", str(tmp_path), *images, monkeypatch=monkeypatch)
     assert "rTRE" not in capsys.readouterr().out
-    assert metrics_of(tmp_path / "demo")["status"] == "ok"
+    assert metrics_of(tmp_path / "slight_to_fixed")["status"] == "ok"
     assert not (tmp_path / "demo_pair").exists()
 
 
