@@ -250,8 +250,10 @@ def start(command: str, places: tuple[str, ...], chosen: dict[str, str], options
 
             list_bundles()
             return 0
-        from warpzoo import quiet
+        from warpzoo import quiet, startup
 
+        if command != "pack":
+            startup.begin(sys.argv[1:])
         with stopped_by_signals("finished pairs are whole; the same command goes on with the others"):
             quiet.libraries(verbose)
             from warpzoo import commands

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.status import Status
 
 from custom_components.console import Listener, listening
+from warpzoo import startup
 from warpzoo.quiet import logged
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Shown(Listener):
 
     def pair(self, number: int, count: int, name: str) -> None:
         """A pair begins."""
+        startup.done()
         self.number, self.count, self.name = number, count, name
         self.stage("reading")
 
@@ -74,4 +76,5 @@ def showing(output_dir: Path, bundle: Bundle) -> Iterator[None]:
         try:
             yield
         finally:
+            startup.done()
             shown.stop()

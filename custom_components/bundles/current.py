@@ -7,6 +7,7 @@ made of, the check of keys and processes that build the same again need the whol
 
 from __future__ import annotations
 
+import inspect
 from contextvars import ContextVar
 from copy import deepcopy
 from functools import wraps
@@ -35,6 +36,21 @@ def _noting(get_parsed_content: Any) -> Any:
     return noted
 
 
+def _building() -> ConfigParser | None:
+    """The parser that is at work where the first component of a config is what imports this module.
+
+    Only then the callers are looked through, once in a process: that call has begun before it could be noted.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        parser = frame.f_locals.get("self")
+        if isinstance(parser, ConfigParser):
+            return parser
+        frame = frame.f_back
+    return None
+
+
+_current.set(_building())  # which is over when the same parser, or another, is asked again
 ConfigParser.get_parsed_content = _noting(ConfigParser.get_parsed_content)
 
 

@@ -13,7 +13,6 @@ from custom_components.engines.patch_trainer import GradientExchange, PatchTrain
 from custom_components.engines.run_folder import run_folder, training_record
 from custom_components.engines.staged_training import StagedTraining, TrainingStage
 from custom_components.engines.training_pairs import records_of, single_images, stacked_pairs, training_pairs
-from custom_components.outputs.outcome import PairOutcome, reason_of
 
 __all__ = [
     "Cluster",
@@ -22,7 +21,6 @@ __all__ = [
     "MatchedCrops",
     "PairDataset",
     "PairEvaluator",
-    "PairOutcome",
     "PatchTrainer",
     "StagedTraining",
     "TrainingStage",
@@ -33,7 +31,6 @@ __all__ = [
     "level_schedulers",
     "pair_dataset",
     "pseudo_labels",
-    "reason_of",
     "records_of",
     "run_folder",
     "single_images",

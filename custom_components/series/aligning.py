@@ -14,12 +14,12 @@ import torch
 
 from custom_components import switches
 from custom_components.console import say
-from custom_components.engines import reason_of
 from custom_components.engines.pair_evaluator import Data, check_attached
 from custom_components.errors import InputError
 from custom_components.fields import Link, chain_ddf
 from custom_components.inferers.result import Stage
 from custom_components.outputs.identity import run_record
+from custom_components.outputs.outcome import reason_of
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.targets import is_same_run
 from custom_components.outputs.writer import versions, write_failure

@@ -267,9 +267,7 @@ class ReadLabels(MapTransform):
 class GivenMaskd(MapTransform):
     """Nothing outside of a pair's own masks (label maps, 0 outside) takes part: neither matches nor similarity.
 
-    Args:
-        keys: names of the images; the pair's ``<key>_mask``, where it has one, cuts ``mask_<key>`` and
-            ``working_<key>``.
+    ``<key>_mask`` of the pair, where it has one, cuts ``mask_<key>`` and ``working_<key>``.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:

@@ -12,11 +12,12 @@ import torch
 from ignite.engine import Events
 from monai.transforms import Compose
 
-from custom_components.engines import PairEvaluator, pair_dataset, reason_of
+from custom_components.engines import PairEvaluator, pair_dataset
 from custom_components.errors import InputError, RegistrationError
 from custom_components.inferers.result import PairImages, Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.outputs.identity import RunSettings, run_record
+from custom_components.outputs.outcome import reason_of
 from custom_components.pairs import Pair, read_pairs, write_image
 from custom_components.transforms import CommonPadd, ReadPaird, StainGreyd, WorkingSized
 
