@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.status import Status
 
+from custom_components.bundles.documented import description
 from custom_components.console import Listener, listening
 from warpzoo import startup
 from warpzoo.quiet import logged
@@ -72,7 +73,10 @@ def _clock(seconds: float) -> str:
 def showing(output_dir: Path, bundle: Bundle) -> Iterator[None]:
     """Show a run of ``bundle`` and log what libraries say into ``output_dir``."""
     shown = Shown(Console(file=sys.stdout, highlight=False))
+    trained = description(bundle.folder).get("data_source", "not said").split(";")[0]
     with listening(shown), logged(output_dir):
+        own = f"its weights were trained on: {trained}" if not trained.startswith("none") else "weights as published"
+        shown.say(f"{bundle.name}; {own}")
         try:
             yield
         finally:

@@ -5,6 +5,7 @@ The meaning is the comment behind the value, and the lines after it that hold no
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,5 @@ INTERNAL = frozenset({"imports", "bundle_root", "initialize", "run", "finalize"}
 
 def description(folder: str | Path) -> dict[str, Any]:
     """``metadata.json`` of a bundle."""
-    import json
-
     found: dict[str, Any] = json.loads((Path(folder) / "configs" / "metadata.json").read_text(encoding="utf-8"))
     return found

@@ -20,6 +20,7 @@ from custom_components.bundles.keys import check_current
 from custom_components.console import begin, counted, say, stage
 from custom_components.errors import InputError
 from custom_components.fields import Grid
+from custom_components.inferers.evidence import scored
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
 from custom_components.outputs.identity import settings_of
 from custom_components.outputs.outcome import PairOutcome, reason_of
@@ -142,7 +143,7 @@ def register_pair(
         stage("reading")
         check_attached(pair)
         data = preprocessing({"pair": pair})
-        registration = inferer(images_of(data, device)).cpu()
+        registration = scored(inferer)(images_of(data, device)).cpu()
     except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
         return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair), error=error)
     return PairOutcome(pair, perf_counter() - start, data, registration)

@@ -34,7 +34,7 @@ def losses_of(output: Any) -> dict[str, float]:
     """
     item = output[0] if isinstance(output, list) else output
     return {
-        name: float(value)
+        name: float(value.detach() if isinstance(value, Tensor) else value)
         for name, value in item.items()
         if isinstance(value, int | float) or (isinstance(value, Tensor) and value.ndim == 0)
     }

@@ -97,7 +97,7 @@ class GuidedLoss(nn.Module):
     def figures_of(self, output: Any) -> dict[str, float]:
         """The loss and its terms, for the handlers of a trainer whose loss this is."""
         item = output[0] if isinstance(output, list) else output
-        return {"loss": float(item["loss"]), **self.figures}
+        return {"loss": float(item["loss"].detach()), **self.figures}
 
     def _similarity(self, ddf: Tensor, item: Mapping[str, Tensor]) -> Tensor:
         moving, fixed = item["image"].chunk(2, dim=1)

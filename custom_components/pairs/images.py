@@ -100,7 +100,7 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
     name = array.dtype.name
     # torch lacks most operations on unsigned 16 and 32 bit
     wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "bool": np.uint8}.get(name, array.dtype)
-    tensor = torch.from_numpy(np.ascontiguousarray(array.astype(wide, copy=False)))
+    tensor = torch.from_numpy(np.require(array.astype(wide, copy=False), requirements=["C", "W"]))
     grid = grid or whole
     meta = {
         "filename": str(file), "dtype": name, "pixel_size": size, "read_grid": grid, "file_grid": whole, **more

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -20,8 +18,7 @@ from custom_components.engines.pair_evaluator import Data, PairDataset
 from custom_components.errors import InputError
 from custom_components.fields import Link
 from custom_components.handlers import RegistrationWriter
-from custom_components.inferers.flow_refinement import similarity
-from custom_components.inferers.result import PairImages, Registration, Stage
+from custom_components.inferers.result import PairImages, Registration
 from custom_components.outputs.identity import settings_of
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers
 from custom_components.outputs.targets import SUMMARIES, check_same_images, check_targets, is_same_run, pairs_to_do
@@ -46,20 +43,6 @@ def config_file(bundle: str | Path) -> Path:
     if path.suffix in (".yaml", ".yml", ".json"):
         return path
     return find_bundle(path) / "configs" / "inference.yaml"
-
-
-def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImages], Registration]:
-    """The inferer, its result with a stage for the local similarity where it does not measure that itself."""
-
-    def register(images: PairImages) -> Registration:
-        result = inferer(images)
-        if any("similarity" in stage.details for stage in result.stages):
-            return result
-        start = perf_counter()
-        figures = {"similarity": similarity(images, result.ddf)}
-        return replace(result, stages=(*result.stages, Stage("similarity", perf_counter() - start, figures)))
-
-    return register
 
 
 def _read_or_none(file: Path) -> Any:
@@ -145,7 +128,8 @@ class PairRuns:
         return prepared
 
     def _inferer(self) -> Callable[[PairImages], Registration]:
-        return scored(self._parser.get_parsed_content("inferer"))
+        inferer: Callable[[PairImages], Registration] = self._parser.get_parsed_content("inferer")
+        return inferer
 
     def __call__(self, fixed: int, moving: int) -> Outcome:
         """Register one section onto another unless that is done; failures are recorded with their reason."""

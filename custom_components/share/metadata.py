@@ -14,7 +14,7 @@ from custom_components.version import VERSION
 
 # Keys of their own in MONAI's schema; everything else stands under REQUIRED.
 VERSIONS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
-REQUIRED, OPTIONAL = "required_packages_version", "optional_packages_version"
+REQUIRED = "required_packages_version"
 TOOLS = ("jsonschema", "onnx", "onnxscript")  # of MONAI's commands verify_metadata and onnx_export
 
 
@@ -63,8 +63,7 @@ def completed(
             required[name] = _installed(name)
     if with_warpzoo:
         required["warpzoo"] = VERSION
-    result[REQUIRED] = required
-    result[OPTIONAL] = {**{name: _installed(name) for name in TOOLS if find_spec(name)}, **metadata.get(OPTIONAL, {})}
+    result[REQUIRED] = {**{name: _installed(name) for name in TOOLS if find_spec(name)}, **required}
     result["packed_by"] = f"warpzoo {VERSION}"
     return result
 

@@ -57,7 +57,14 @@ def test_every_config_of_the_project_says_the_same_as_monai_reads(config, monkey
     monkeypatch.chdir(ROOT)
     text = inlined(config.read_text(), ROOT)
     assert not [scalar for scalar in scalars(text) if scalar.value.startswith(("%configs", "%bundles"))]
-    assert yaml.safe_load(text) == by_monai(config)
+    inside = yaml.safe_load(text)
+    if "train" in inside:  # a reference within the config, which stays
+        assert inside["train"].pop("handlers", "%handlers") == "%handlers"
+        found = by_monai(config)
+        assert found["train"].pop("handlers", None) == found.get("handlers")
+        assert inside == found
+        return
+    assert inside == by_monai(config)
 
 
 def test_comments_and_order_stay(root):

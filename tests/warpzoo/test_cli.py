@@ -115,7 +115,8 @@ def test_a_pair_is_registered_from_any_folder_and_the_console_says_where_to_look
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("[1/1] 7: ok")
+    assert lines[0] == "hybrid_matching; weights as published"
+    assert lines[1].startswith("[1/1] 7: ok")
     assert "1 pair: 1 ok, 0 poor, 0 failed" in lines
     assert lines[-1] == "look at 2024_01/7/report.html"
     assert (tmp_path / "2024_01" / "7" / "report.html").is_file()
