@@ -25,6 +25,7 @@ MANY = (
     "pairs", "moving", "fixed", "id", "moving_landmarks", "fixed_landmarks", "moving_annotations", "fixed_annotations",
     "moving_labels", "fixed_labels", "moving_mask", "fixed_mask",
 )  # fmt: skip
+RUNS = ("register", "cohort", "evaluate")
 SERIES = (*MANY, "status", "workers", "scheduler", "submission", "resume", "output_dir", "dataset_dir")
 
 
@@ -252,7 +253,7 @@ def start(command: str, places: tuple[str, ...], chosen: dict[str, str], options
             return 0
         from warpzoo import quiet, startup
 
-        if command != "pack":
+        if command in RUNS:  # whose first pair ends what begins here
             startup.begin(sys.argv[1:])
         with stopped_by_signals("finished pairs are whole; the same command goes on with the others"):
             quiet.libraries(verbose)

@@ -149,3 +149,15 @@ def test_bundles_say_what_they_are_for(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert all(name in said for name in names())
     assert "trained on: ANHIR" in said
+
+
+def test_garbage_is_collected_again_once_everything_is_imported(pair, tmp_path):
+    program = (
+        "import gc, sys, warpzoo.cli\n"
+        f"sys.argv = ['warpzoo', 'register', {str(pair.moving)!r}, {str(pair.fixed)!r}, '--report', 'false']\n"
+        "try: warpzoo.cli.main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "print(gc.isenabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "True", done.stderr
