@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from custom_components.bundles.keys import ALIASES
 from custom_components.bundles.places import DEFAULT, find_bundle
 from custom_components.errors import InputError, told_cause
 from custom_components.version import VERSION
@@ -203,6 +204,7 @@ def _several(value: Any) -> tuple[str, ...]:
 
 def _click_option(option: Option) -> click.Option:
     default = option.default
+    flags = [f"--{option.name}", *(f"--{alias}" for alias, key in ALIASES.items() if key == option.name)]
     shown = (
         ""
         if default is None or default == "" or (isinstance(default, str) and default[:1] in "$@")
@@ -211,10 +213,10 @@ def _click_option(option: Option) -> click.Option:
     if isinstance(default, bool):
         shown = f" [{str(default).lower()}]"
         return click.Option(
-            [f"--{option.name}"], is_flag=False, flag_value="true", default=None, metavar="[true|false]",
+            [option.name, *flags], is_flag=False, flag_value="true", default=None, metavar="[true|false]",
             help=f"{option.meaning}{shown}",
         )  # fmt: skip
-    return click.Option([f"--{option.name}"], default=None, metavar="VALUE", help=f"{option.meaning}{shown}")
+    return click.Option([option.name, *flags], default=None, metavar="VALUE", help=f"{option.meaning}{shown}")
 
 
 class Commands(click.Group):

@@ -16,6 +16,11 @@ from custom_components import switches
 from custom_components.errors import InputError
 
 REFERENCE = re.compile(r"[@%](\w+)")
+# the field's names for keys, taken as well
+ALIASES = {
+    "optimize": "optimise", "amp": "half", "torchscript": "exported", "stop_after_matches": "enough",
+    "background_value": "black", "regularization_weight": "smoothness", "field_sigma": "smoothing",
+}  # fmt: skip
 NUMBER_OR_NULL = frozenset({"micrometres_per_pixel", "level", "minimum_jacobian", "black", "enough", "stage"})
 FOLDERS = frozenset({"output_dir", "run_dir", "ckpt_dir", "bundle_root", "dataset_dir"})
 

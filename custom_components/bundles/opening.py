@@ -12,7 +12,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from custom_components.bundles.current import current_config
-from custom_components.bundles.keys import check_keys, checked_values
+from custom_components.bundles.keys import ALIASES, check_keys, checked_values
 from custom_components.bundles.places import find_bundle, root
 from custom_components.errors import InputError
 
@@ -77,11 +77,12 @@ def open_bundle(
         first = ConfigParser.load_config_files([str(folder / "configs" / "inference.yaml")])
         parser = ConfigParser({**first, **{k: v for k, v in raw.items() if k not in ("run", "initialize", "imports")}})
     defaults = dict(parser.get())
-    for key, value in overrides.items():
+    for named, value in overrides.items():
+        key = named if named in raw else ALIASES.get(named, named)
         try:
             parser.update({key: value})
         except (KeyError, IndexError, ValueError, TypeError) as error:
-            raise InputError(f"{folder.name} has no key '{key}'") from error
+            raise InputError(f"{folder.name} has no key '{named}'") from error
     whole = resolved(parser.get(), base_of(folder))
     if strict:
         check_keys(whole, folder, f"{folder.name} ({', '.join(file.name for file in files)})", defaults)

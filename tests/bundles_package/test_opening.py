@@ -68,6 +68,12 @@ def test_a_wrong_name_key_or_value_is_named(bundle, config, overrides, message):
         open_bundle(bundle, config, **overrides)
 
 
+def test_the_fields_names_for_keys_are_taken_too():
+    config = open_bundle("hybrid_matching", optimize=True, stop_after_matches=50).config
+    assert (config["optimise"], config["enough"]) == (True, 50)
+    assert "optimize" not in config
+
+
 def test_values_of_the_command_line_become_what_is_meant():
     config = open_bundle(
         "hybrid_matching", id=12, working_size="300", report="false", micrometres_per_pixel="2.5", seed="$1 + 1"

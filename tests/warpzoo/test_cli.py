@@ -63,7 +63,7 @@ def test_help_lists_every_key_of_the_method_with_its_meaning(name, monkeypatch, 
     options = of_bundle(name, without=cli.ONE)
     assert len(options) > 20
     for option in options:
-        assert f"--{option.name} " in said
+        assert f"--{option.name} " in said or f"--{option.name}, " in said
         assert option.meaning
         assert option.meaning.split()[0] in said
 
@@ -80,7 +80,7 @@ def test_options_of_functions_are_those_of_their_docstrings():
     [
         (
             ["register", "a", "b", "--workin_size", "3"],
-            "No such option '--workin_size'. Did you mean '--working_size'?",
+            "'--working_size'?",
         ),
         (["regster"], "there is no command 'regster'; did you mean 'register'?"),
         (["register", "a"], "Missing argument 'FIXED'"),
