@@ -22,6 +22,7 @@ from custom_components.apply import carry
 from custom_components.fields import Grid, apply_matrix, read_displacement, read_transform, transform_points
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
+from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, read_image, read_points, select_pairs, slides, write_image, write_points
 from custom_components.slides.pyramid import PyramidWriter
@@ -30,7 +31,6 @@ from custom_components.transforms import CommonPadd, GreyScaled, OntoFixedd, Rea
 KEYS = ["moving", "fixed"]
 CLOSE = 0.05  # pixels
 QUICK = (Phase.explicit, Phase.generate)  # an example takes a second: none is made smaller
-OUT = ("moving", "fixed", "working_moving", "working_fixed", "mask_moving", "mask_fixed", "unit")
 
 
 def smooth(shape: Sequence[int], seed: int = 0) -> np.ndarray:
@@ -62,10 +62,8 @@ def registered(pair: Pair, steps: Sequence[Callable[[Any], Any]], truth: np.ndar
     none = PointPairs.empty()
     forward = along(fixed, moving, truth, (files[1], files[0]))
     backward = along(moving, fixed, np.linalg.inv(truth), (files[0], files[1]))
-    return write_registration(
-        Registration(forward, backward, none, none, ()), pair=pair, output_dir=folder, report=False,
-        **{name: data[name] for name in OUT},
-    )  # fmt: skip
+    registration = Registration(forward, backward, none, none, ())
+    return write_registration(registration, PreparedPair.of(data), Output(folder, report=False))
 
 
 def steps_of(size: int, extra: Sequence[Any] = (), volumes: bool = False) -> list[Any]:

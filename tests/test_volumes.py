@@ -18,6 +18,7 @@ from custom_components.fields import Grid, index_to_physical, read_displacement,
 from custom_components.inferers import Chain
 from custom_components.inferers.residual import with_residual
 from custom_components.inferers.result import Estimate, PairImages
+from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.sections import in_plane, sections
 from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, read_image, select_pairs, write_image
@@ -72,8 +73,7 @@ def test_a_volume_is_registered_written_and_carried(pair, tmp_path) -> None:
     assert float(data["mask_fixed"].mean()) < 0.5
     images = images_of(data, torch.device("cpu"))
     result = Chain([known_shift])(images)
-    names = ("moving", "fixed", "working_moving", "working_fixed", "mask_moving", "mask_fixed", "unit")
-    metrics = write_registration(result, pair=pair, output_dir=tmp_path / "out", **{name: data[name] for name in names})
+    metrics = write_registration(result, PreparedPair.of(data), Output(tmp_path / "out"))
     folder = tmp_path / "out" / pair.id
     assert metrics["dice"][1] > 0.99
     assert metrics["folding_share"] == 0

@@ -15,6 +15,7 @@ from custom_components import switches
 from custom_components.console import counted, say, stage
 from custom_components.errors import InputError, told_cause
 from custom_components.outputs.outcome import PairOutcome, reason_of
+from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.submission import write_submission
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.targets import check_submission
@@ -81,15 +82,9 @@ class RegistrationWriter:
     def _write(self, outcome: PairOutcome) -> dict[str, Any]:
         if outcome.reason or outcome.data is None or outcome.registration is None:
             return write_failure(outcome.pair, outcome.reason, self.output_dir, outcome.seconds)
-        data = outcome.data
-        return write_registration(
-            outcome.registration, pair=outcome.pair,
-            moving=data["moving"], fixed=data["fixed"],
-            working_moving=data["working_moving"], working_fixed=data["working_fixed"],
-            mask_moving=data["mask_moving"], mask_fixed=data["mask_fixed"], unit=data["unit"],
-            output_dir=self.output_dir, output_ext=self.output_ext, report=self.report, note=self.note,
-            seconds=outcome.seconds,
-        )  # fmt: skip
+        prepared = PreparedPair.of(outcome.data, outcome.pair)
+        output = Output(self.output_dir, self.output_ext, self.report, self.note)
+        return write_registration(outcome.registration, prepared, output, outcome.seconds)
 
     def _write_failure(self, outcome: PairOutcome) -> dict[str, Any]:
         try:

@@ -39,6 +39,7 @@ from custom_components.metrics import dice_per_label, pair_metrics
 from custom_components.outputs.identity import RunSettings, run_record
 from custom_components.outputs.itk_space import in_itk_space, itk_matrix
 from custom_components.outputs.pair_folder import publish, publish_failure, written_in
+from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.report import ReportData, write_report, write_thumbnail
 from custom_components.pairs import (
     Pair,
@@ -130,19 +131,8 @@ def judge(
 
 def write_registration(
     result: Registration,
-    *,
-    pair: Pair,
-    moving: MetaTensor,
-    fixed: MetaTensor,
-    working_moving: MetaTensor,
-    working_fixed: MetaTensor,
-    mask_moving: Tensor,
-    mask_fixed: Tensor,
-    unit: str,
-    output_dir: Path,
-    output_ext: str | None = None,
-    report: bool = True,
-    note: str = "",
+    prepared: PreparedPair,
+    output: Output,
     seconds: float = 0.0,
     least_similarity: float = POOR_SIMILARITY,
     doubts: Sequence[str] = (),
@@ -152,18 +142,8 @@ def write_registration(
 
     Args:
         result: fields and matches on the working grids.
-        pair: where the files are.
-        moving: (C, *spatial) as read.
-        fixed: as read.
-        working_moving: (1, *spatial) working image; its ``affine`` places the field.
-        working_fixed: the same.
-        mask_moving: (1, *spatial) tissue.
-        mask_fixed: the same.
-        unit: "pixel", "micrometre" or "millimetre", of the fields on disk.
-        output_dir: the pair's folder is made in it.
-        output_ext: of the warped image; None keeps the moving image's.
-        report: write report.html.
-        note: a remark on the data, for the report and metrics.json.
+        prepared: the pair.
+        output: where to and in which form.
         seconds: spent so far on the pair.
         least_similarity: see ``judge``.
         doubts: see ``judge``.
@@ -172,7 +152,9 @@ def write_registration(
     Raises:
         InputError: an attached file (landmarks, annotations, labels) is wrong, or the folder can't be written.
     """
-    grid_moving, grid_fixed = Grid.of(working_moving), Grid.of(working_fixed)
+    pair, moving, fixed = prepared.pair, prepared.moving, prepared.fixed
+    mask_moving, mask_fixed = prepared.mask_moving, prepared.mask_fixed
+    grid_moving, grid_fixed = Grid.of(prepared.working_moving), Grid.of(prepared.working_fixed)
     # annotations and landmarks count the pixels of the files, of which large slides were read shrunk
     file_moving, file_fixed = (image.meta["file_grid"] for image in (moving, fixed))
     # what is written lies on the image as it was read, whatever a config's transforms have made of it since
@@ -181,7 +163,7 @@ def write_registration(
     bend = affine_residual(best_affine(result.ddf), result.ddf)
     backward = _displacement(result.inverse, grid_moving, grid_fixed, frame_moving)
     metrics: dict[str, Any] = {
-        "id": pair.id, "status": "ok", "reason": "", "note": note, "unit": unit,
+        "id": pair.id, "status": "ok", "reason": "", "note": output.note, "unit": prepared.unit,
         "moving": str(pair.moving), "fixed": str(pair.fixed),
         "moving_pixel_size": file_pixel_size(moving), "fixed_pixel_size": file_pixel_size(fixed),
         "moving_grid": file_moving.as_json(), "fixed_grid": file_fixed.as_json(), "warped_grid": frame.as_json(),
@@ -205,7 +187,7 @@ def write_registration(
         warped = resample(array, shown.matrix, forward, frame.shape, frame.matrix, 1, background)
         size, slice_of = fixed.meta["pixel_size"], fixed.meta.get("slice_of")
         write_image(
-            folder / f"warped{output_suffix(pair.moving, output_ext)}", warped, frame.matrix, size, slice_of
+            folder / f"warped{output_suffix(pair.moving, output.extension)}", warped, frame.matrix, size, slice_of
         )  # fmt: skip
         suffix = ".mha" if len(frame.shape) == 2 else ".nii.gz"
         write_displacement(folder / f"displacement{suffix}", forward)
@@ -225,7 +207,7 @@ def write_registration(
         if pair.moving_labels is not None:
             _carry_labels(pair, forward, moving, fixed, folder, metrics)
         metrics["seconds"] = {"total": seconds}
-        if report:
+        if output.report:
             kept, dropped = (
                 (
                     grid_moving.physical(p.moving.double().numpy()),
@@ -251,7 +233,7 @@ def write_registration(
         metrics["run"]["files"] = written_in(folder)
         _write_json(folder / "metrics.json", metrics)
 
-    publish(output_dir, pair.id, fill)
+    publish(output.folder, pair.id, fill)
     return metrics
 
 

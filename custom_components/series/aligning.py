@@ -20,6 +20,7 @@ from custom_components.fields import Link, chain_ddf
 from custom_components.inferers.result import Stage
 from custom_components.outputs.identity import run_record
 from custom_components.outputs.outcome import reason_of
+from custom_components.outputs.prepared import Output
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.targets import is_same_run
 from custom_components.outputs.writer import versions, write_failure
@@ -81,11 +82,11 @@ class Composer:
         details = {
             "made_of": made_of, "dtype": data["moving"].meta["dtype"], "disagreement": self._disagreement(data, number)
         }  # fmt: skip
+        report = switches.on(self.runs.setting("report", True), "report")
+        output = Output(self.output_dir, self.runs.setting("output_ext"), report, self._note(number))
         return write_section(
-            pair, data, self._links(route), self.output_dir,
-            steps=steps, doubts=route.doubts, details={"series": details},
-            output_ext=self.runs.setting("output_ext"), report=switches.on(self.runs.setting("report", True), "report"),
-            note=self._note(number), seconds=sum(step.seconds for step in steps) + perf_counter() - start,
+            pair, data, self._links(route), output, steps=steps, doubts=route.doubts, details={"series": details},
+            seconds=sum(step.seconds for step in steps) + perf_counter() - start,
         )  # fmt: skip
 
     def _links(self, route: Route) -> list[Link]:

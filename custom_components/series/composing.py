@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -15,6 +14,7 @@ from custom_components.fields.geometry import Matrix
 from custom_components.inferers.flow_refinement import similarity
 from custom_components.inferers.result import Registration, Stage
 from custom_components.matching.point_pairs import PointPairs
+from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.writer import POOR_SIMILARITY, write_registration
 from custom_components.pairs import Pair
 
@@ -55,14 +55,11 @@ def write_section(
     pair: Pair,
     data: Data,
     links: Sequence[Link],
-    output_dir: Path,
+    output: Output,
     *,
     steps: Sequence[Stage] = (),
     doubts: Sequence[str] = (),
     details: Mapping[str, Any] | None = None,
-    output_ext: str | None = None,
-    report: bool = True,
-    note: str = "",
     seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Compose and write one section's folder; returns its metrics.
@@ -71,13 +68,10 @@ def write_section(
         pair: reference (fixed) and section (moving).
         data: the same, prepared.
         links: see ``compose_registration``.
-        output_dir: the folder ``pair.id`` is made in it.
+        output: where to and in which form.
         steps: see ``compose_registration``.
         doubts: what speaks against the links.
         details: further entries of metrics.json.
-        output_ext: of the warped image; None keeps the section's.
-        report: write report.html.
-        note: a remark for report and metrics.
         seconds: spent so far on the section.
 
     Raises:
@@ -86,10 +80,6 @@ def write_section(
     start = perf_counter()
     result = compose_registration(data, links, steps)
     return write_registration(
-        result, pair=pair, moving=data["moving"], fixed=data["fixed"],
-        working_moving=data["working_moving"], working_fixed=data["working_fixed"],
-        mask_moving=data["mask_moving"], mask_fixed=data["mask_fixed"], unit=data["unit"],
-        output_dir=output_dir, output_ext=output_ext, report=report, note=note,
-        seconds=seconds + perf_counter() - start,
+        result, PreparedPair.of(data, pair), output, seconds + perf_counter() - start,
         least_similarity=POOR_SIMILARITY if len(links) < 2 else CHAINED_SIMILARITY, doubts=doubts, details=details,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from custom_components.fields import Grid
 from custom_components.inferers.result import Registration, Stage
 from custom_components.matching.point_pairs import PointPairs
+from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, read_image, write_image, write_points
 from custom_components.transforms.working import shrink
@@ -48,8 +49,13 @@ class Case:
     def write(self, **changes: Any) -> dict[str, Any]:
         """Call the writer; returns its metrics."""
         result = Registration(self.ddf, self.inverse, self.matches, self.dropped, self.stages)
-        options = {"pair": self.pair, "unit": "pixel", "output_dir": self.output_dir, "seconds": 1.5, **self.images}
-        return write_registration(result, **{**options, **changes})
+        given = {"pair": self.pair, "unit": "pixel", **self.images, **changes}
+        prepared = PreparedPair(**{name.name: given.pop(name.name) for name in fields(PreparedPair)})
+        names = {"output_dir": "folder", "output_ext": "extension", "report": "report", "note": "note"}
+        form = {own: given.pop(name) for name, own in names.items() if name in given}
+        return write_registration(
+            result, prepared, Output(**{"folder": self.output_dir, **form}), **{"seconds": 1.5, **given}
+        )
 
     @property
     def folder(self) -> Path:

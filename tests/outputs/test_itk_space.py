@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
+from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, read_image, select_pairs, write_image
 from custom_components.transforms import CommonPadd, GreyScaled, ReadPaird, WorkingSized
@@ -66,11 +67,8 @@ def registered(pair: Pair, folder: Path) -> Path:
     pixels = files[1].index(fixed.physical(index)) + SHIFT
     ddf = torch.from_numpy((moving.index(files[0].physical(pixels)) - index).T.reshape(1, 2, *fixed.shape)).float()
     none = PointPairs.empty()
-    names = ("moving", "fixed", "working_moving", "working_fixed", "mask_moving", "mask_fixed", "unit")
-    write_registration(
-        Registration(ddf, -ddf, none, none, ()), pair=pair, output_dir=folder, report=False,
-        **{name: data[name] for name in names},
-    )  # fmt: skip
+    registration = Registration(ddf, -ddf, none, none, ())
+    write_registration(registration, PreparedPair.of(data), Output(folder, report=False))
     return folder / pair.id
 
 

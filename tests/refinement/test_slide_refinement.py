@@ -15,6 +15,7 @@ from custom_components.engines.pair_evaluator import images_of
 from custom_components.errors import InputError, RegistrationError
 from custom_components.fields import Grid, displacement_image, identity_grid, resample, smooth, write_displacement
 from custom_components.inferers import Chain, Estimate, FlowRefinement
+from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.writer import write_registration
 from custom_components.pairs import Pair, write_image
 from custom_components.refinement import SlideRefinement, StoredField
@@ -153,10 +154,7 @@ def results(pair, prepared, tmp_path_factory):
             return replace(estimate, ddf=torch.stack([0.002 * grid[1], 0 * grid[0] + 0.5])[None])
 
     registration = Chain([Half()])(images_of(prepared, torch.device("cpu")))
-    write_registration(
-        registration, pair=pair, output_dir=folder, report=False,
-        **{str(key): value for key, value in prepared.items() if key != "pair"},
-    )  # fmt: skip
+    write_registration(registration, PreparedPair.of(prepared, pair), Output(folder, report=False))
     return folder
 
 

@@ -19,6 +19,7 @@ from custom_components.fields import (
     transform_points,
 )
 from custom_components.inferers.result import Stage
+from custom_components.outputs.prepared import Output
 from custom_components.outputs.writer import POOR_SIMILARITY
 from custom_components.pairs import read_image, read_points, write_image, write_points
 from custom_components.series.composing import compose_registration, grid_to_pixels, write_section
@@ -72,7 +73,7 @@ def written(known, sections, tmp_path_factory):
     root = tmp_path_factory.mktemp("written")
     pair = pair_of(sections["d"], sections["a"], "d")
     metrics = write_section(
-        pair, prepared(pair), chain(known, "a", "b", "c", "d"), root, report=False, note="over b and c",
+        pair, prepared(pair), chain(known, "a", "b", "c", "d"), Output(root, report=False, note="over b and c"),
         steps=[Stage("b onto a", 2.0, {"matches": 9})], details={"series": {"x": 1}}, seconds=2.0,
     )  # fmt: skip
     return root / "d", metrics
@@ -139,7 +140,7 @@ def test_anything_else_is_carried_by_the_command_for_results(written, known, tmp
 
 def test_the_reference_itself_does_not_change(known, sections, tmp_path):
     pair = pair_of(sections["a"], sections["a"], "a")
-    metrics = write_section(pair, prepared(pair), [], tmp_path, report=False)
+    metrics = write_section(pair, prepared(pair), [], Output(tmp_path, report=False))
     assert (metrics["status"], metrics["landmarks"]["max"]) == ("ok", pytest.approx(0, abs=1e-6))
     assert (read_image(tmp_path / "a" / "warped.png") == read_image(known.root / "a.png")).all()
     assert metrics["similarity"] > 0.95
@@ -159,9 +160,10 @@ def test_one_link_gives_the_field_of_that_link(known, sections):
 
 def test_doubts_and_a_wrong_chain_make_a_result_poor(known, sections, tmp_path):
     pair = pair_of(sections["d"], sections["a"], "d")
-    doubted = write_section(pair, prepared(pair), chain(known, "a", "d"), tmp_path, report=False, doubts=["it folds"])
+    output = Output(tmp_path, report=False)
+    doubted = write_section(pair, prepared(pair), chain(known, "a", "d"), output, doubts=["it folds"])
     assert (doubted["status"], doubted["reason"]) == ("poor", "it folds")
     lost = [Link(displacement_image(torch.full((1, 2, 9, 9), 70.0), PLAIN, PLAIN), PLAIN, PLAIN)]
-    wrong = write_section(pair, prepared(pair), lost, tmp_path, report=False)
+    wrong = write_section(pair, prepared(pair), lost, output)
     assert wrong["status"] == "poor"
     assert wrong["similarity"] < POOR_SIMILARITY
