@@ -149,7 +149,7 @@ CONFIG: dict[str, Any] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A bundle's config, four pairs with landmarks, and what the processes are to import."""
     tissue = np.full((3, 64, 80), 240, np.uint8)
-    noise = gaussian_filter(np.random.default_rng(0).random((44, 60)), 2)
+    noise = gaussian_filter(np.random.default_rng(0).random((44, 60)), 6)
     tissue[:, 10:54, 10:70] = (60 + 100 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
     for number, name in enumerate("abcd"):
         write_image(tmp_path / f"{name}.png", np.roll(tissue, number, axis=2))
