@@ -322,11 +322,16 @@ class WorkingSized(MapTransform):
         shapes = [image.meta["file_grid"].shape for image in images]
         sizes = [file_pixel_size(image) for image in images]
         scales = working_scale(shapes, sizes, self.working_size, self.micrometres_per_pixel)
-        for key, image, scale in zip(self.key_iterator(result), images, scales, strict=True):
+        squares = [_squaring(image) for image in images]
+        if all(size is not None for size in sizes) and min(square.min() for square in squares) < 1:
+            # squaring makes one image coarser, and two of different coarseness would not be found to agree
+            coarse = [max(size) / scale for size, scale in zip(sizes, scales, strict=True) if size is not None]
+            scales = [scale * step / max(coarse) for scale, step in zip(scales, coarse, strict=True)]
+        for key, image, scale, square in zip(self.key_iterator(result), images, scales, squares, strict=True):
             grid, file = Grid.of(image), image.meta["file_grid"]
             # by the volume of a pixel: rotations and crops that a config puts before this don't change it
             read = float(np.prod(grid.spacing / file.spacing)) ** (1 / len(grid.shape))
-            factors = min(1.0, scale * read) * _squaring(image)
+            factors = min(1.0, scale * read) * square
             result[f"working_{key}"] = grid.shrunk(factors).on(shrink(as_float(image), factors), image.meta)
         return result
 

@@ -94,3 +94,16 @@ def test_one_channel_can_be_chosen(tmp_path: Path) -> None:
     pair = select_pairs(moving=tmp_path / "a.tif", fixed=tmp_path / "b.tif")[0]
     read = ReadPaird(channel=2)({"pair": pair})
     np.testing.assert_array_equal(read["moving"].numpy(), stack[2:3])
+
+
+def test_an_image_of_other_pixels_is_as_coarse_as_its_partner_once_they_are_square(tmp_path: Path) -> None:
+    """Twice as tall as wide on one side: both end at the taller side's micrometres."""
+    image = np.moveaxis(data.immunohistochemistry()[:300, :400], -1, 0)
+    write_image(tmp_path / "moving.ome.tif", np.ascontiguousarray(image[:, ::2]), pixel_size=(1.0, 0.5))
+    write_image(tmp_path / "fixed.ome.tif", np.ascontiguousarray(image), pixel_size=(0.5, 0.5))
+    pair = select_pairs(moving=tmp_path / "moving.ome.tif", fixed=tmp_path / "fixed.ome.tif")[0]
+    ready = Compose([ReadPaird(), WorkingSized(KEYS, working_size=1024)])({"pair": pair})
+    for key in KEYS:
+        working = ready[f"working_{key}"]
+        assert working.shape == (3, 150, 200)
+        np.testing.assert_allclose(Grid.of(working).spacing, [1.0, 1.0], rtol=1e-6)
