@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+LOG = "warpzoo.log"  # of an output folder: tracebacks of what nobody foresaw, what libraries say
+
 
 class Listener:
     """Hears what a run says; this one prints lines and leaves stages out."""

@@ -15,6 +15,7 @@ import click
 
 from custom_components.bundles.keys import ALIASES
 from custom_components.bundles.places import DEFAULT, find_bundle
+from custom_components.console import LOG
 from custom_components.errors import InputError, told_cause
 from custom_components.version import VERSION
 from warpzoo.options import Option, of_bundle, of_function, value_of
@@ -279,11 +280,11 @@ def _kept(error: Exception) -> str:
 
     text = "".join(format_exception(error))
     try:
-        with open("warpzoo.log", "a", encoding="utf-8") as file:
+        with open(LOG, "a", encoding="utf-8") as file:
             file.write(f"warpzoo {VERSION}, {' '.join(sys.argv[1:])}\n{text}\n")
     except OSError:
         return f"its traceback:\n{text}"
-    return "its traceback is in warpzoo.log, which helps whoever reads your report of it"
+    return f"its traceback is in {LOG}, which helps whoever reads your report of it"
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LOG = "warpzoo.log"
+from custom_components.console import LOG
 
 
 def libraries(verbose: bool = False) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from custom_components import switches
-from custom_components.console import counted, say, stage
+from custom_components.console import LOG, counted, say, stage
 from custom_components.errors import InputError, told_cause
 from custom_components.outputs.outcome import PairOutcome, reason_of
 from custom_components.outputs.prepared import Output, PreparedPair
@@ -20,8 +20,6 @@ from custom_components.outputs.submission import write_submission
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.targets import check_submission
 from custom_components.outputs.writer import write_failure, write_registration
-
-LOG = "warpzoo.log"
 
 
 class RegistrationWriter:

@@ -257,11 +257,15 @@ class ReadLabels(MapTransform):
             found = labels[0]
             if self.values is not None:
                 found = sum(index * (found == value) for index, value in enumerate(self.values))
-            working = result[f"working_{key}"]
-            target = Grid.of(working)
-            onto = affine_transform(found, target.to(grid), output_shape=target.shape, order=0, output=np.float32)
-            result[f"labels_{key}"] = target.on(_tensor(onto), working.meta)
+            result[f"labels_{key}"] = _onto_working(found, grid, result[f"working_{key}"])
         return result
+
+
+def _onto_working(labels: np.ndarray[Any, Any], grid: Grid, working: MetaTensor) -> MetaTensor:
+    """(1, *spatial) labels of a file by the nearest pixel on the working image's grid; 0 beyond them."""
+    target = Grid.of(working)
+    onto = affine_transform(labels, target.to(grid), output_shape=target.shape, order=0, output=np.float32)
+    return target.on(_tensor(onto), working.meta)
 
 
 class GivenMaskd(MapTransform):
@@ -282,16 +286,12 @@ class GivenMaskd(MapTransform):
             if file is None:
                 continue
             given, grid = read_labels(file, result[key].meta["file_grid"])
-            working = result[f"working_{key}"]
-            target = Grid.of(working)
-            onto = affine_transform(
-                given[0] > 0, target.to(grid), output_shape=target.shape, order=0, output=np.float32
-            )
-            if not (onto * result[f"mask_{key}"][0].numpy()).any():
+            onto = _onto_working(given[0] > 0, grid, result[f"working_{key}"])
+            if not bool((onto * result[f"mask_{key}"]).any()):
                 raise InputError(f"{file}: the mask leaves nothing of the tissue; it is to be 0 where nothing counts")
             for name in (f"working_{key}", f"mask_{key}"):
                 image = result[name]
-                result[name] = target.on(as_float(image) * torch.from_numpy(onto), image.meta)
+                result[name] = Grid.of(image).on(as_float(image) * as_float(onto), image.meta)
         return result
 
 
