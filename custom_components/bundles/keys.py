@@ -37,7 +37,7 @@ def check_keys(config: Mapping[str, Any], folder: Path, named: str = "", known: 
     found = {*known, *known_keys(folder)}
     if not found:  # no bundle of this form
         return
-    used = {name for text in _strings(config) for name in REFERENCE.findall(text)}
+    used = {name for _, text in strings_in(config) for name in REFERENCE.findall(text)}
     for key in config:
         top = key.split("::")[0].split("#")[0]
         if top not in found and top not in used and not top.startswith("_"):
@@ -162,12 +162,11 @@ def _number(key: str, value: Any, whole: bool) -> Any:
     return value
 
 
-def _strings(config: Any) -> Iterator[str]:
+def strings_in(config: Any, inside: str = "") -> Iterator[tuple[str, str]]:
+    """(key, text) of every text in a config, however deep; the key is ``a::b::0``."""
     if isinstance(config, str):
-        yield config
-    elif isinstance(config, Mapping):
-        for value in config.values():
-            yield from _strings(value)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            yield from _strings(value)
+        yield inside, config
+    elif isinstance(config, Mapping | list | tuple):
+        items = config.items() if isinstance(config, Mapping) else enumerate(config)
+        for key, value in items:
+            yield from strings_in(value, f"{inside}::{key}" if inside else str(key))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from custom_components.bundles.keys import bundle_root_of
+from custom_components.bundles.keys import bundle_root_of, strings_in
 from custom_components.pairs import Pair
 
 Record = Mapping[str, Any]
@@ -73,7 +73,7 @@ def settings_of(config: Mapping[str, Any] | None, apart: frozenset[str] = APART)
 
 def _weights_in(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files of weights that entries of the config name, however deep."""
-    found = {key: text for key, text in _strings(chosen) if WEIGHTS.search(text) and not text.startswith(("%", "@"))}
+    found = {key: text for key, text in strings_in(chosen) if WEIGHTS.search(text) and not text.startswith(("%", "@"))}
     computed = [key for key, text in found.items() if text.startswith("$")]
     if computed:
         # a config of its own: the one that is just being built is in use
@@ -87,15 +87,6 @@ def _weights_in(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[st
             except Exception:  # it needs more than that: the expression stays among the options
                 del found[key]
     return {key: digest for key, text in found.items() if (digest := _digest(Path(text))) is not None}
-
-
-def _strings(config: Any, inside: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(config, str):
-        yield inside, config
-    elif isinstance(config, Mapping | list | tuple):
-        items = config.items() if isinstance(config, Mapping) else enumerate(config)
-        for key, value in items:
-            yield from _strings(value, f"{inside}::{key}" if inside else str(key))
 
 
 def _plain(value: Any) -> Any:

@@ -99,10 +99,10 @@ def test_no_key_of_a_config_is_without_effect(name):
     }  # fmt: skip
     import re
 
-    from custom_components.bundles.keys import _strings
+    from custom_components.bundles.keys import strings_in
 
     config = open_bundle(name).config
-    used = {found for text in _strings(config) for found in re.findall(r"[@%](\w+)", text)}
+    used = {found for _, text in strings_in(config) for found in re.findall(r"[@%](\w+)", text)}
     assert set(config) - used - by_name == set()
 
 
