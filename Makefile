@@ -44,7 +44,7 @@ $(LABEL_STAMP): pyproject.toml constraints.txt apps/warpzoo/requirements.txt
 label: $(LABEL_STAMP)  ## make .venv-label with the server of MONAI Label: docs/serving.md
 
 demo: $(STAMP)  ## register a real tissue pair into out/demo (or MOVING=a FIXED=b into out/a_to_b)
-	$(BIN)/python -m custom_components.demo $(DEMO_ARGS)
+	$(BIN)/python -m custom_components.commands.demo $(DEMO_ARGS)
 
 # The variable silences mkdocs-material's notice that it ends in May 2027; the versions are pinned.
 docs: $(STAMP)  ## build the documentation site into out/site; any warning is an error

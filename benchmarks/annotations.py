@@ -28,9 +28,9 @@ from custom_components.annotations import (
     Convention,
     Coordinates,
     PointMap,
-    carry_geojson,
-    carry_geojson_file,
-    follow_bends,
+    densify,
+    warp_geojson,
+    warp_geojson_file,
 )
 from custom_components.fields import Grid, displacement_image, index_to_physical, invert
 from custom_components.pairs import write_geojson
@@ -181,7 +181,7 @@ def trueness(
         starts, joined = np.array([0, len(ring)]), np.array([tolerance is not None])
         given = ring if step is None else dense(ring, step)
         starts[1] = len(given)
-        carried.append(follow_bends(given, starts, joined, way, way.step, tolerance or 1.0).points)
+        carried.append(densify(given, starts, joined, way, way.step, tolerance or 1.0).points)
     found = [shapely.Polygon(ring) for ring in carried]
     return Trueness(
         sum(map(len, carried)),
@@ -249,11 +249,11 @@ def cells_table(slide: KnownSlide, number: int) -> str:
         write_geojson(given, {"type": "FeatureCollection", "features": features})
         size = given.stat().st_size / 2**20
         start = time.process_time()
-        _, found = carry_geojson(features, way, level, level)
+        _, found = warp_geojson(features, way, level, level)
         inside = time.process_time() - start
         del features, _
         clock, start = time.perf_counter(), time.process_time()
-        carry_geojson_file(given, path, way, Convention())
+        warp_geojson_file(given, path, way, Convention())
         whole, elapsed = time.process_time() - start, time.perf_counter() - clock
     return (
         "| cells | vertices | file, MiB | carrying, CPU s | file to file, CPU s | by the clock, s | points added |\n"

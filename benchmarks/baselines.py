@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from benchmarks.dis_baseline import dis_ddf, grey
 from benchmarks.xfeat_baseline import Floats, apply_affine, load_xfeat, warp_to_fixed, xfeat_affine
-from custom_components.fields import folding_share, lookup
+from custom_components.fields import folding_share, sample_at
 
 
 @dataclass(frozen=True)
-class Carried:
+class TransformReport:
     """Moving points in the fixed image.
 
     Attributes:
@@ -32,21 +32,21 @@ class Carried:
 
 
 # Takes moving image (C, H, W), fixed image (C, H', W') and moving points (N, 2), (row, col).
-Baseline = Callable[[NDArray[np.generic], NDArray[np.generic], Floats], Carried]
+Baseline = Callable[[NDArray[np.generic], NDArray[np.generic], Floats], TransformReport]
 
 
 def _move(flow: torch.Tensor, points: Floats) -> Floats:
-    moved: Floats = points + lookup(flow.double(), torch.from_numpy(points)).numpy()
+    moved: Floats = points + sample_at(flow.double(), torch.from_numpy(points)).numpy()
     return moved
 
 
-def carry_dis(moving: NDArray[np.generic], fixed: NDArray[np.generic], points: Floats) -> Carried:
+def carry_dis(moving: NDArray[np.generic], fixed: NDArray[np.generic], points: Floats) -> TransformReport:
     """DIS optical flow alone, for images of one size that are aligned by an affine already."""
     start = time.perf_counter()
     moving_grey, fixed_grey = grey(moving), grey(fixed)
     to_fixed = dis_ddf(moving_grey=fixed_grey, fixed_grey=moving_grey)  # on the moving grid
     seconds = time.perf_counter() - start
-    return Carried(_move(to_fixed, points), float(folding_share(dis_ddf(moving_grey, fixed_grey))), seconds)
+    return TransformReport(_move(to_fixed, points), float(folding_share(dis_ddf(moving_grey, fixed_grey))), seconds)
 
 
 def carry_xfeat(
@@ -56,23 +56,23 @@ def carry_xfeat(
     *,
     align: Callable[[NDArray[np.generic], NDArray[np.generic]], Floats],
     flow: bool,
-) -> Carried:
+) -> TransformReport:
     """XFeat affine, and DIS after it when `flow`; without an affine the points stay where they are."""
     start = time.perf_counter()
     try:
         matrix = align(moving, fixed)
     except ValueError:
-        return Carried(points, 0.0, time.perf_counter() - start)
+        return TransformReport(points, 0.0, time.perf_counter() - start)
     aligned = apply_affine(matrix, points)
     if not flow:
-        return Carried(aligned, 0.0, time.perf_counter() - start)
+        return TransformReport(aligned, 0.0, time.perf_counter() - start)
     fixed_grey = grey(fixed)
     moving_grey = warp_to_fixed(grey(moving), matrix, (fixed_grey.shape[0], fixed_grey.shape[1]))
     to_fixed = dis_ddf(moving_grey=fixed_grey, fixed_grey=moving_grey)
     seconds = time.perf_counter() - start
     # The affine does not fold, so the whole field folds where the flow does.
     folding = float(folding_share(dis_ddf(moving_grey, fixed_grey)))
-    return Carried(_move(to_fixed, aligned), folding, seconds)
+    return TransformReport(_move(to_fixed, aligned), folding, seconds)
 
 
 NAMES = ("dis", "xfeat", "xfeat+dis")

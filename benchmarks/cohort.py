@@ -38,14 +38,14 @@ class Run:
         output_dir: what it left.
     """
 
-    workers: int
+    processes: int
     seconds: float
     cpu: float
     load: float
     output_dir: Path
 
 
-def part_of(pairs: Path, status: str | None, limit: int, to: Path) -> Path:
+def table_part(pairs: Path, status: str | None, limit: int, to: Path) -> Path:
     """A pair table ``to`` of the first ``limit`` pairs with that status, absolute paths and landmarks in it."""
     chosen = [pair for pair in read_pairs(pairs) if status is None or pair.extra.get("status") == status]
     columns = ("moving", "fixed", "moving_landmarks", "fixed_landmarks")
@@ -58,7 +58,7 @@ def part_of(pairs: Path, status: str | None, limit: int, to: Path) -> Path:
     return to
 
 
-def timed(bundle: str, table: Path, workers: int, output_dir: Path, more: Sequence[str] = ()) -> Run:
+def timed(bundle: str, table: Path, processes: int, output_dir: Path, more: Sequence[str] = ()) -> Run:
     """Run a bundle's inference.yaml over the table.
 
     Raises:
@@ -66,14 +66,15 @@ def timed(bundle: str, table: Path, workers: int, output_dir: Path, more: Sequen
     """
     command = [
         sys.executable, "-m", "monai.bundle", "run", "--config_file", f"bundles/{bundle}/configs/inference.yaml",
-        "--pairs", str(table), "--output_dir", str(output_dir), "--workers", str(workers), "--report", "false", *more,
+        "--pairs", str(table), "--output_dir", str(output_dir), "--processes", str(processes),
+        "--report", "false", *more,
     ]  # fmt: skip
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1")
     start, spent = time.perf_counter(), cpu_of_children()
     with (output_dir.parent / f"{output_dir.name}.log").open("w") as log:
         subprocess.run(command, cwd=ROOT, env={**os.environ, **threads}, stdout=log, stderr=log, check=True)
     seconds = time.perf_counter() - start
-    return Run(workers, seconds, cpu_of_children() - spent, os.getloadavg()[0], output_dir)
+    return Run(processes, seconds, cpu_of_children() - spent, os.getloadavg()[0], output_dir)
 
 
 def cpu_of_children() -> float:
@@ -82,7 +83,7 @@ def cpu_of_children() -> float:
     return times.children_user + times.children_system
 
 
-def rows_of(output_dir: Path) -> list[dict[str, str]]:
+def table_rows(output_dir: Path) -> list[dict[str, str]]:
     """summary.csv without its seconds."""
     with (output_dir / "summary.csv").open(newline="") as stream:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(stream)]
@@ -92,17 +93,17 @@ def same(first: Path, second: Path) -> bool:
     """Whether two runs left the same summary and, byte for byte, the same fields."""
     names = [[str(file.relative_to(root)) for name in FIELDS for file in sorted(root.glob(f"*/{name}"))]
              for root in (first, second)]  # fmt: skip
-    if rows_of(first) != rows_of(second) or names[0] != names[1]:
+    if table_rows(first) != table_rows(second) or names[0] != names[1]:
         return False
     return all((first / name).read_bytes() == (second / name).read_bytes() for name in names[0])
 
 
-def table_of(runs: Sequence[Run], count: int) -> str:
+def markdown_table(runs: Sequence[Run], count: int) -> str:
     """Markdown; times and results are compared with those of the first run."""
     lines = ["| run | seconds | pairs a minute | speed-up | CPU seconds | load | results |", "| --- |" + 6 * " --- |"]
     first = runs[0]
     for run in runs:
-        name = f"`--workers {run.workers}`" if run.workers else "serial"
+        name = f"`--processes {run.processes}`" if run.processes else "serial"
         equal = "the same" if same(first.output_dir, run.output_dir) else "differ"
         lines.append(
             f"| {name} | {run.seconds:.0f} | {60 * count / run.seconds:.1f} | {first.seconds / run.seconds:.2f} | "
@@ -117,21 +118,21 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="pair table")
     parser.add_argument("--status", help="only the rows with this status")
     parser.add_argument("--limit", type=int, default=50, help="first so many of them")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="runs beside the serial one")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="runs beside the serial one")
     parser.add_argument("--bundle", default="hybrid_matching")
     parser.add_argument("--output_dir", type=Path, help="keep what the runs leave; default a temporary folder")
     arguments, more = parser.parse_known_args()
     with TemporaryDirectory() as temporary:
         folder: Path = arguments.output_dir or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        table = part_of(arguments.pairs, arguments.status, arguments.limit, folder.resolve() / "pairs.csv")
+        table = table_part(arguments.pairs, arguments.status, arguments.limit, folder.resolve() / "pairs.csv")
         runs = [
-            timed(arguments.bundle, table, workers, folder.resolve() / f"workers_{workers}", more)
-            for workers in (0, *arguments.workers)
+            timed(arguments.bundle, table, processes, folder.resolve() / f"workers_{processes}", more)
+            for processes in (0, *arguments.processes)
         ]
-        count = len(rows_of(runs[0].output_dir))
+        count = len(table_rows(runs[0].output_dir))
         print(f"{count} pairs, `{arguments.bundle}`, one thread a process, {os.cpu_count()} cores\n")
-        print(table_of(runs, count))
+        print(markdown_table(runs, count))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.baselines import baseline as baseline_named
 from benchmarks.paired import Paired, compare_paired
 from benchmarks.xfeat_baseline import Floats
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.metrics.tre import PairTRE, aggregate, pair_metrics
 from custom_components.pairs import Pair, read_image, read_pairs, read_points
 from custom_components.results.record import read_metrics
@@ -51,7 +51,7 @@ class Landmarks:
         return pair_metrics(self.moving[:rows], warped[:rows], self.fixed[:rows], self.diagonal)
 
 
-def landmarks_of(pair: Pair, fixed_shape: Sequence[int]) -> Landmarks:
+def pair_landmarks(pair: Pair, fixed_shape: Sequence[int]) -> Landmarks:
     """Both landmark files of a pair.
 
     Raises:
@@ -87,7 +87,7 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else float("nan")
 
 
-def case_of(pair: Pair) -> str:
+def tissue_case(pair: Pair) -> str:
     """Tissue case: columns `tissue` and `block` of the table, or the pair itself where it has neither."""
     return " ".join(filter(None, (pair.extra.get("tissue"), pair.extra.get("block")))) or f"pair {pair.id}"
 
@@ -98,7 +98,7 @@ def score(pairs: Sequence[Pair], outputs: Path | None, baseline: str) -> list[Sc
     rows: dict[str, list[tuple[PairTRE, float, float]]] = {"ours": [], baseline: []}
     for pair in pairs:
         moving, fixed = np.asarray(read_image(pair.moving)), np.asarray(read_image(pair.fixed))
-        marks = landmarks_of(pair, fixed.shape[1:])
+        marks = pair_landmarks(pair, fixed.shape[1:])
         carried = carry(moving, fixed, marks.moving)
         rows[baseline].append((marks.score(carried.points), carried.folding, carried.seconds))
         if outputs is not None:
@@ -124,7 +124,7 @@ def markdown_scores(scores: Sequence[Scores]) -> str:
         initial = f"{totals[0].initial_AArTRE:.5f}" if row == "AArTRE" else ""
         cells = " | ".join(f"{getattr(total, row):.5f}" for total in totals)
         lines.append(f"| {row} | {initial} | {cells} |")
-    folding = " | ".join(_mean([100 * share for share in method.folding]) for method in scores)
+    folding = " | ".join(_mean([100 * fraction for fraction in method.folding]) for method in scores)
     seconds = " | ".join(_mean(method.seconds) for method in scores)
     return "\n".join([*lines, f"| folded, % | | {folding} |", f"| seconds a pair | | {seconds} |"])
 
@@ -173,7 +173,7 @@ def compare(
     if not chosen:
         raise InputError(f"{pairs}: no pair has status {status!r}")
     scores = score(chosen, Path(outputs) if outputs is not None else None, baseline)
-    cases = [case_of(pair) for pair in chosen]
+    cases = [tissue_case(pair) for pair in chosen]
     parts = [f"{len(chosen)} pairs of {len(set(cases))} cases", markdown_scores(scores)]
     if not any(pair.extra.get("tissue") or pair.extra.get("block") for pair in chosen):
         parts[0] += " (no column tissue or block: pairs count as independent, intervals are too narrow)"

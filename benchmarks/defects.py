@@ -30,7 +30,17 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from benchmarks.defects_table import markdown
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.experiments import (
+    evaluate,
+    known_to_evaluate,
+    parse_options,
+    read_keys,
+    registered,
+    train,
+    unregistered,
+    write_tables,
+)
 from custom_components.pairs import (
     Pair,
     check_landmark_counts,
@@ -41,16 +51,6 @@ from custom_components.pairs import (
 )
 from custom_components.results.record import read_metrics
 from custom_components.results.stored import StoredRegistration
-from custom_components.studies import (
-    evaluate,
-    keys_of,
-    known_to_evaluate,
-    options_of,
-    registered,
-    train,
-    unregistered,
-    write_tables,
-)
 
 CONFIGS = Path("bundles/joint_saliency/configs")  # of train.yaml and evaluate.yaml
 # the trained ones, by what they override in train.yaml and evaluate.yaml
@@ -101,7 +101,7 @@ class PairSet:
 # what was asked for
 
 
-def method_of(text: str) -> Method:
+def parse_method(text: str) -> Method:
     """A method as the command line gives it, see the module.
 
     Raises:
@@ -116,16 +116,16 @@ def method_of(text: str) -> Method:
         raise InputError(f"method '{text}' has overrides, so it needs a name of its own: NAME={text}")
     if name and (not re.fullmatch(r"\w[\w.+-]*", name) or name in (*known, NONE)):
         raise InputError(f"method '{text}': '{name}' can't be its name; take letters and digits, and no method's name")
-    return Method(name or base, base, {**NETWORKS.get(base, {}), **options_of(" ".join(words))})
+    return Method(name or base, base, {**NETWORKS.get(base, {}), **parse_options(" ".join(words))})
 
 
 def methods_of(text: str) -> list[Method]:
     """Methods divided by spaces.
 
     Raises:
-        InputError: as ``method_of``, or two of one name.
+        InputError: as ``parse_method``, or two of one name.
     """
-    methods = [method_of(word) for word in text.split()]
+    methods = [parse_method(word) for word in text.split()]
     names = [method.name for method in methods]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
@@ -174,7 +174,7 @@ def check_options(methods: Sequence[Method], options: Mapping[str, Any]) -> None
         (method.overrides, shared if method.trained else [shared[0], OVERLAYS[method.base]]) for method in methods
     ]
     for given, files in asked:
-        unknown = set(given).difference(*map(keys_of, files))
+        unknown = set(given).difference(*map(read_keys, files))
         if unknown:
             raise InputError(f"neither {' nor '.join(map(str, files))} has the key '{sorted(unknown)[0]}'")
 
@@ -238,7 +238,7 @@ def landmark_errors(pair: Pair, table: Path, near: float, folder: Path | None = 
 # one set
 
 
-def rows_of(chosen: PairSet, near: float, folder: Path | None = None) -> pd.DataFrame:
+def table_rows(chosen: PairSet, near: float, folder: Path | None = None) -> pd.DataFrame:
     """A row a pair, of the registrations in ``folder`` or of none.
 
     Raises:
@@ -280,7 +280,7 @@ def run_method(
     for chosen in sets:
         out = root / chosen.name
         evaluate(str(chosen.table), status, out, known, chosen.pairs, OVERLAYS.get(method.base), CONFIGS)
-        parts.append(rows_of(chosen, near, out))
+        parts.append(table_rows(chosen, near, out))
     return pd.concat(parts).assign(method=method.name, seed=seed)
 
 
@@ -307,15 +307,15 @@ def defects(
     Raises:
         InputError: a method, option, table or file is wrong, or a pair failed.
     """
-    chosen, given, folder = methods_of(methods), options_of(options), Path(to)
+    chosen, given, folder = methods_of(methods), parse_options(options), Path(to)
     against = reference_of(chosen, reference)
     check_options(chosen, given)
     if train is None and any(method.trained for method in chosen):
         raise InputError("give --train TABLE.csv, whose rows of status training the networks learn from")
-    judged = [set_of(name, str(table), status) for name, table in options_of(sets).items()]
+    judged = [set_of(name, str(table), status) for name, table in parse_options(sets).items()]
     if not judged:
         raise InputError("sets names the pair tables to judge by, such as spoiled=data/pairs.csv")
-    tables = [rows_of(part, near).assign(method=NONE, seed=0) for part in judged]
+    tables = [table_rows(part, near).assign(method=NONE, seed=0) for part in judged]
     for method in chosen:
         for seed in range(seeds if method.trained else 1):
             tables.append(run_method(method, seed, judged, folder, train, status, given, near))

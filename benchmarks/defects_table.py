@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from custom_components.studies import holm
+from custom_components.experiments import holm
 
 ERRORS = ("tre", "near", "far")
 

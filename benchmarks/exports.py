@@ -26,9 +26,9 @@ from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from benchmarks.known_pair import tissue_pair
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.weights import load_state, read_state
 from custom_components.matching.weights import load
-from custom_components.states import fill, read_state
 
 Run = Callable[[Tensor], Tensor]
 AMPLITUDE = 0.012  # of the known field, share of the size
@@ -63,20 +63,20 @@ CASES = {
 }
 
 
-def network_of(case: Case, bundles: Path = Path("bundles")) -> nn.Module:
+def benchmark_network(case: Case, bundles: Path = Path("bundles")) -> nn.Module:
     """The network with its weights, in evaluation mode."""
     parser = ConfigParser()
     parser.read_config(str(bundles / case.bundle / "configs" / "inference.yaml"))
     network: nn.Module = parser.get_parsed_content(case.key)
     if case.weights is None:
-        fill(network, "xfeat", {f"net.{key}": value for key, value in load("xfeat").items()})
+        load_state(network, "xfeat", {f"net.{key}": value for key, value in load("xfeat").items()})
     else:
         file = bundles / case.bundle / "models" / case.weights
-        fill(network, str(file), read_state(file, str(file)))
+        load_state(network, str(file), read_state(file, str(file)))
     return network.eval()
 
 
-def image_of(case: Case, size: int) -> Tensor:
+def benchmark_image(case: Case, size: int) -> Tensor:
     """(1, channels, size, size): moving and fixed, or the fixed image alone."""
     pair = tissue_pair(size, AMPLITUDE)
     return torch.cat([pair.moving, pair.fixed], dim=1)[:, -case.channels :]
@@ -167,8 +167,8 @@ def seconds(run: Run, image: Tensor, repeats: int) -> float:
 def measured(name: str, forms: Sequence[str], sizes: Sequence[int], repeats: int, folder: Path) -> list[str]:
     """Rows of the table of one network."""
     case = CASES[name]
-    network = network_of(case)
-    images = {size: image_of(case, size) for size in sizes}
+    network = benchmark_network(case)
+    images = {size: benchmark_image(case, size) for size in sizes}
     rows = []
     with torch.no_grad():
         truth = {size: network(image) for size, image in images.items()}

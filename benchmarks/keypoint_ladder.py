@@ -20,16 +20,16 @@ import numpy as np
 import torch
 
 from benchmarks.baselines import Baseline, baseline
-from benchmarks.compare import case_of
+from benchmarks.compare import tissue_case
 from benchmarks.keypoint_precision import Found, evaluate
 from benchmarks.large_displacement import carry_bundle, carry_nowhere
 from benchmarks.paired import compare_paired
 from custom_components.bundles import open_bundle
+from custom_components.common.errors import InputError
+from custom_components.common.weights import load_pretrained
 from custom_components.engines import StagedTraining
-from custom_components.errors import InputError
 from custom_components.metrics.tre import PairTRE, aggregate, pair_metrics, rtre
 from custom_components.pairs import Pair, read_image, read_points, select_pairs
-from custom_components.states import with_weights
 
 CONFIGS = Path("bundles/keypoint_guided/configs")
 PERCENTILES = (75, 90, 95)
@@ -100,7 +100,7 @@ def _matches(found: Sequence[Found]) -> str:
     if not any(one.judged for one in found):
         return " | | "
     right = np.nanmean([one.right for one in found], axis=0)
-    return f"{np.mean([one.kept for one in found]):.0f} | " + " | ".join(f"{share:.3f}" for share in right)
+    return f"{np.mean([one.kept for one in found]):.0f} | " + " | ".join(f"{fraction:.3f}" for fraction in right)
 
 
 def keypoint_ladder(
@@ -144,10 +144,10 @@ def keypoint_ladder(
         method = partial(carry_bundle, parser=open_bundle(CONFIGS.parent, "inference", **settings).parser())
         found: list[Found] = []
         if matches:
-            matcher = trainer.learned_matcher(with_weights(trainer.network, _file(training, stage)).eval())
+            matcher = trainer.learned_matcher(load_pretrained(trainer.network, _file(training, stage)).eval())
             found = [evaluate(matcher, pair, 512) for pair in chosen]
         rungs.append(climb(stage, method, chosen, found))
-    cases = [case_of(pair) for pair in chosen]
+    cases = [tissue_case(pair) for pair in chosen]
     return f"{len(chosen)} pairs of {len(set(cases))} cases\n\n" + markdown(rungs, cases, against)
 
 

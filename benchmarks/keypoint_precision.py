@@ -27,7 +27,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import Delaunay, QhullError, cKDTree
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid, apply_matrix
 from custom_components.matching import DeepKeypointMatcher, Matcher, PointPairs, XFeatDescriptor
 from custom_components.pairs import Pair, read_pairs, read_points

@@ -33,12 +33,12 @@ from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.baselines import NAMES, Baseline, Carried, baseline
+from benchmarks.baselines import NAMES, Baseline, TransformReport, baseline
 from benchmarks.xfeat_baseline import Floats
-from custom_components.annotations import carry_points
+from custom_components.annotations import warp_points
 from custom_components.bundles import open_bundle
-from custom_components.engines.pair_evaluator import images_of
-from custom_components.errors import InputError, RegistrationError
+from custom_components.common.errors import InputError, RegistrationError
+from custom_components.engines.pair_evaluator import to_pair_images
 from custom_components.fields import (
     Grid,
     displacement_image,
@@ -46,14 +46,14 @@ from custom_components.fields import (
     index_to_physical,
     invert,
     jacobian_determinant,
-    lookup,
     resample,
+    sample_at,
     smooth,
 )
 from custom_components.metrics import aggregate, pair_metrics
 from custom_components.metrics.tre import PairTRE
 from custom_components.pairs import Pair, atomic_path, read_image, read_points, select_pairs, write_image
-from custom_components.slides.native import background_of, native_array
+from custom_components.slides.native import native_array, rim_median
 
 AMPLITUDES = "0 1 2 4 6 8 10"
 SMOOTHNESS = 0.12  # standard deviation of the field's Gaussian, share of the longer side
@@ -142,11 +142,11 @@ def warp_moving(image: Image, points: Floats, ddf: Tensor) -> tuple[Image, Float
     if not ddf.any():
         return image, points
     shape, pixels = (image.shape[1], image.shape[2]), index_to_physical([1.0, 1.0])
-    bent = resample(image, pixels, displacement_image(ddf, pixels, pixels), shape, pixels, 1, background_of(image))
+    bent = resample(image, pixels, displacement_image(ddf, pixels, pixels), shape, pixels, 1, rim_median(image))
     inverse, _ = invert(ddf, iterations=300, tolerance=1e-6)
     place = torch.from_numpy(points)
-    carried = place + lookup(inverse, place)
-    missed = (carried + lookup(ddf, carried) - place).norm(dim=1)
+    carried = place + sample_at(inverse, place)
+    missed = (carried + sample_at(ddf, carried) - place).norm(dim=1)
     inside = ((carried >= 0) & (carried <= torch.tensor(shape) - 1)).all(dim=1)
     if inside.any() and float(missed[inside].max()) > EXACT:
         raise InputError(f"the warp misses a landmark by {float(missed[inside].max()):.2f} px: give smaller amplitudes")
@@ -157,12 +157,12 @@ def warp_moving(image: Image, points: Floats, ddf: Tensor) -> tuple[Image, Float
 # the methods
 
 
-def carry_nowhere(moving: Image, fixed: Image, points: Floats) -> Carried:
+def carry_nowhere(moving: Image, fixed: Image, points: Floats) -> TransformReport:
     """No registration."""
-    return Carried(points, 0.0, 0.0)
+    return TransformReport(points, 0.0, 0.0)
 
 
-def carry_bundle(moving: Image, fixed: Image, points: Floats, *, parser: ConfigParser) -> Carried:
+def carry_bundle(moving: Image, fixed: Image, points: Floats, *, parser: ConfigParser) -> TransformReport:
     """A bundle's preparation and inferer; the pixel size of the files is not known to them.
 
     Raises:
@@ -174,17 +174,17 @@ def carry_bundle(moving: Image, fixed: Image, points: Floats, *, parser: ConfigP
             write_image(file, image)
         data = parser.get_parsed_content("preprocessing")({"pair": Pair("pair", *files)})
     inferer = parser.get_parsed_content("inferer")
-    images = images_of(data, torch.device(parser.get_parsed_content("device")))
+    images = to_pair_images(data, torch.device(parser.get_parsed_content("device")))
     start = perf_counter()
     found = inferer(images)
     seconds = perf_counter() - start
     working = [data[f"working_{name}"] for name in ("moving", "fixed")]
     backward = displacement_image(found.inverse, *(Grid.of(image).matrix for image in working))
-    carried = carry_points(points, backward, *(image.meta["file_grid"] for image in working))
-    return Carried(carried, folding_share(found.ddf), seconds)
+    carried = warp_points(points, backward, *(image.meta["file_grid"] for image in working))
+    return TransformReport(carried, folding_share(found.ddf), seconds)
 
 
-def method_of(text: str) -> tuple[str, Baseline]:
+def parse_method(text: str) -> tuple[str, Baseline]:
     """Name and function of a method as the command line gives it.
 
     Args:
@@ -316,7 +316,7 @@ def large_displacement(
     Args:
         pairs: pair table with landmarks of both images.
         to: folder for table, rows and plot; made if absent.
-        methods: divided by spaces; see ``method_of``.
+        methods: divided by spaces; see ``parse_method``.
         status: keep the pairs with this value in column ``status``.
         limit: at most so many pairs, evenly over the table.
         amplitudes: per cent of the moving image's longer side, divided by spaces.
@@ -332,8 +332,8 @@ def large_displacement(
     cv2.setNumThreads(threads)
     torch.set_num_threads(threads)
     sizes = _numbers(amplitudes)
-    functions: dict[str, Callable[..., Carried]] = {"none": carry_nowhere}
-    functions |= dict(method_of(text) for text in methods.split() if text != "none")
+    functions: dict[str, Callable[..., TransformReport]] = {"none": carry_nowhere}
+    functions |= dict(parse_method(text) for text in methods.split() if text != "none")
     chosen = _evenly(select_pairs(pairs, status=status), limit)
     rows: list[Row] = []
     for number, pair in enumerate(chosen):

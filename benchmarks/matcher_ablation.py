@@ -24,22 +24,22 @@ from monai.bundle import ConfigParser
 
 from benchmarks.keypoint_precision import LIMITS, Prepared, judge, prepared
 from benchmarks.outliers import filters_of
-from custom_components.errors import InputError
-from custom_components.fields import lookup
+from custom_components.common.errors import InputError
+from custom_components.experiments import write_tables
+from custom_components.fields import sample_at
 from custom_components.inferers import HybridMatching, ScatteredInterpolation, SplineInterpolation
 from custom_components.inferers.interpolation import Interpolation
 from custom_components.matching import CachedMatcher, Matcher, PointPairs
 from custom_components.matching.outliers import merge_duplicates
 from custom_components.metrics.tre import pair_metrics
 from custom_components.pairs import select_pairs
-from custom_components.studies import write_tables
 
 INTERPOLATIONS: Mapping[str, Interpolation] = {"spline": SplineInterpolation(), "linear": ScatteredInterpolation()}
 UNION = "union"
 LEAST = 8  # matches below which a pair stays as it is, as in HybridMatching
 
 
-def matchers_of(config: str, names: str | None, overrides: Mapping[str, Any]) -> dict[str, Matcher]:
+def build_matchers(config: str, names: str | None, overrides: Mapping[str, Any]) -> dict[str, Matcher]:
     """The matchers below the key ``matchers`` of a file, by their names.
 
     Args:
@@ -68,11 +68,11 @@ def carried(given: Prepared, pairs: PointPairs, interpolation: Interpolation) ->
     if len(pairs) < LEAST:
         return given.marks_moving
     field = interpolation(pairs.moving, pairs.fixed - pairs.moving, given.mask.shape, given.diagonal)
-    moved = lookup(field.double(), torch.from_numpy(given.marks_moving))
+    moved = sample_at(field.double(), torch.from_numpy(given.marks_moving))
     return given.marks_moving + moved.numpy()
 
 
-def row_of(given: Prepared, pairs: PointPairs, seconds: float) -> dict[str, float]:
+def table_row(given: Prepared, pairs: PointPairs, seconds: float) -> dict[str, float]:
     """Errors by each interpolation, number of matches and share of right ones."""
     found = judge(pairs, given.marks_fixed, given.marks_moving, given.mask, given.diagonal)
     row = {"matches": float(len(pairs)), "right": found.right[0], "seconds": seconds}
@@ -83,7 +83,7 @@ def row_of(given: Prepared, pairs: PointPairs, seconds: float) -> dict[str, floa
     return row
 
 
-def rows_of(given: Prepared, matchers: Mapping[str, Matcher]) -> list[dict[str, Any]]:
+def table_rows(given: Prepared, matchers: Mapping[str, Matcher]) -> list[dict[str, Any]]:
     """One pair by every matcher with both filters, then by the union with every choice of filters."""
     found, rows, total = [], [], 0.0
     filters = filters_of(HybridMatching([]), given.diagonal)
@@ -94,10 +94,10 @@ def rows_of(given: Prepared, matchers: Mapping[str, Matcher]) -> list[dict[str, 
         total += seconds
         found.append(pairs)
         kept = pairs.select(filters["both"](pairs))
-        rows.append({"matcher": name, "filter": "both", **row_of(given, kept, seconds)})
+        rows.append({"matcher": name, "filter": "both", **table_row(given, kept, seconds)})
     union = merge_duplicates(PointPairs.concatenate(found))
     for choice, kept_by in filters.items():
-        rows.append({"matcher": UNION, "filter": choice, **row_of(given, union.select(kept_by(union)), total)})
+        rows.append({"matcher": UNION, "filter": choice, **table_row(given, union.select(kept_by(union)), total)})
     return rows
 
 
@@ -146,11 +146,11 @@ def matcher_ablation(
     """
     torch.set_num_threads(threads)
     chosen: Sequence[Any] = select_pairs(pairs, status=status)
-    known = matchers_of(config, names, overrides or {})
+    known = build_matchers(config, names, overrides or {})
     kept = {name: CachedMatcher(matcher, Path(to) / "matches" / name) for name, matcher in known.items()}
     rows = []
     for pair in chosen:
-        rows += [{"pair": pair.id, **row} for row in rows_of(prepared(pair, working_size), kept)]
+        rows += [{"pair": pair.id, **row} for row in table_rows(prepared(pair, working_size), kept)]
     table = pd.DataFrame(rows)
     text = markdown(table)
     write_tables(Path(to), "matcher_ablation", table, text)

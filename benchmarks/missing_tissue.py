@@ -15,11 +15,11 @@ from pathlib import Path
 import fire
 import numpy as np
 
-from benchmarks.compare import landmarks_of, read_ours
-from custom_components.errors import InputError
+from benchmarks.compare import pair_landmarks, read_ours
+from custom_components.common.errors import InputError
+from custom_components.experiments import parse_options
 from custom_components.metrics.tre import PairTRE, aggregate
 from custom_components.pairs import Pair, read_image, select_pairs
-from custom_components.studies import options_of
 from custom_components.transforms import tissue_mask
 
 ROWS = ("AArTRE", "AMrTRE", "robustness")
@@ -37,18 +37,18 @@ def overlap(pair: Pair) -> float:
     return float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
 
 
-def errors_of(pairs: Sequence[Pair], folder: Path) -> list[PairTRE]:
+def pair_errors(pairs: Sequence[Pair], folder: Path) -> list[PairTRE]:
     """Landmark errors of a run, in the order of the pairs; a pair without output counts as unregistered."""
     found = []
     for pair in pairs:
-        marks = landmarks_of(pair, read_image(pair.fixed).shape[1:])
+        marks = pair_landmarks(pair, read_image(pair.fixed).shape[1:])
         found.append(marks.score(read_ours(folder / pair.id, marks.moving)[0]))
     return found
 
 
-def markdown(errors: Mapping[str, Sequence[PairTRE]], overlaps: Sequence[float], share: float) -> str:
+def markdown(errors: Mapping[str, Sequence[PairTRE]], overlaps: Sequence[float], fraction: float) -> str:
     """Table of the runs over all pairs and over the ``share`` that overlaps least."""
-    least = np.argsort(overlaps)[: max(round(share * len(overlaps)), 1)]
+    least = np.argsort(overlaps)[: max(round(fraction * len(overlaps)), 1)]
     lines = ["| | pairs | initial | " + " | ".join(errors) + " |", "| --- | --- | --- |" + " --- |" * len(errors)]
     for title, chosen in (("all", range(len(overlaps))), ("least overlap", least)):
         totals = {name: aggregate([run[index] for index in chosen]) for name, run in errors.items()}
@@ -59,14 +59,14 @@ def markdown(errors: Mapping[str, Sequence[PairTRE]], overlaps: Sequence[float],
     return "\n".join(lines)
 
 
-def missing_tissue(pairs: str, outputs: str, status: str | None = None, share: float = 0.2) -> str:
+def missing_tissue(pairs: str, outputs: str, status: str | None = None, fraction: float = 0.2) -> str:
     """Table of the runs, then the pairs that overlap least.
 
     Args:
         pairs: pair table with landmarks of both images, aligned by an affine.
         outputs: ``NAME=folder`` divided by spaces.
         status: of the table, only rows with this status.
-        share: of the pairs that count as those with missing tissue.
+        fraction: of the pairs that count as those with missing tissue.
 
     Returns:
         Markdown.
@@ -74,16 +74,16 @@ def missing_tissue(pairs: str, outputs: str, status: str | None = None, share: f
     Raises:
         InputError: a table, image or folder is wrong.
     """
-    runs = {name: Path(str(folder)) for name, folder in options_of(outputs).items()}
+    runs = {name: Path(str(folder)) for name, folder in parse_options(outputs).items()}
     absent = [str(folder) for folder in runs.values() if not folder.is_dir()]
     if not runs or absent:
         raise InputError(f"outputs names folders of runs; {absent[0] if absent else 'none'} is there")
     chosen = select_pairs(pairs, status=status)
     overlaps = [overlap(pair) for pair in chosen]
-    errors = {name: errors_of(chosen, folder) for name, folder in runs.items()}
-    lines = [markdown(errors, overlaps, share), "", "| pair | overlap | " + " | ".join(runs) + " |"]
+    errors = {name: pair_errors(chosen, folder) for name, folder in runs.items()}
+    lines = [markdown(errors, overlaps, fraction), "", "| pair | overlap | " + " | ".join(runs) + " |"]
     lines.append("| --- | --- |" + " --- |" * len(runs))
-    for index in np.argsort(overlaps)[: max(round(share * len(chosen)), 1)]:
+    for index in np.argsort(overlaps)[: max(round(fraction * len(chosen)), 1)]:
         cells = " | ".join(f"{run[index].mean:.5f}" for run in errors.values())
         lines.append(f"| {chosen[index].id} | {overlaps[index]:.3f} | {cells} |")
     return "\n".join(lines)

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.large_displacement import unit_field
-from custom_components.errors import InputError
-from custom_components.fields import lookup
+from custom_components.common.errors import InputError
+from custom_components.experiments import write_tables
+from custom_components.fields import sample_at
 from custom_components.inferers import HybridMatching, ScatteredInterpolation, SplineInterpolation
 from custom_components.matching import PointPairs
 from custom_components.matching.outliers import filter_pairs, isolation_forest, neighbourhood
-from custom_components.studies import write_tables
 
 KINDS = ("anywhere", "near")
 NEAR = (0.01, 0.05)  # share of the diagonal by which a near one is wrong
@@ -43,7 +43,7 @@ class Row:
     """One filter on one set of matches.
 
     Attributes:
-        share: of wrong matches, per cent.
+        fraction: of wrong matches, per cent.
         kind: of these; "none" without any.
         filter: its name; "none" keeps all.
         seed: of field and matches.
@@ -55,7 +55,7 @@ class Row:
         linear_p95: likewise.
     """
 
-    share: float
+    fraction: float
     kind: str
     filter: str
     seed: int
@@ -67,32 +67,34 @@ class Row:
     linear_p95: float
 
 
-def contaminated(truth: Tensor, count: int, share: float, kind: str, seed: Sequence[int]) -> tuple[PointPairs, Tensor]:
+def contaminated(
+    truth: Tensor, count: int, fraction: float, kind: str, seed: Sequence[int]
+) -> tuple[PointPairs, Tensor]:
     """Matches under a known field, wrong ones among them.
 
     Args:
         truth: (1, 2, H, W) voxels, fixed -> moving.
         count: true matches.
-        share: of wrong ones among all, in [0, 1).
+        fraction: of wrong ones among all, in [0, 1).
         kind: of ``KINDS``.
         seed: non-negative numbers.
 
     Returns:
         The pairs in random order, and (N,) which of them are true.
     """
-    chance = np.random.default_rng(seed)
-    total = count + round(count * share / (1 - share))
+    rng = np.random.default_rng(seed)
+    total = count + round(count * fraction / (1 - fraction))
     size = torch.tensor(truth.shape[2:], dtype=torch.float64) - 1
-    fixed = torch.from_numpy(chance.uniform(size=(total, 2))) * size
-    place = fixed + lookup(truth.double(), fixed)
-    true = torch.from_numpy(chance.permutation(total) < count)
+    fixed = torch.from_numpy(rng.uniform(size=(total, 2))) * size
+    place = fixed + sample_at(truth.double(), fixed)
+    true = torch.from_numpy(rng.permutation(total) < count)
     if kind == "near":
-        diagonal, angle = float((size + 1).norm()), chance.uniform(0, 2 * np.pi, total)
-        distance = chance.uniform(NEAR[0] * diagonal, NEAR[1] * diagonal, total)
+        diagonal, angle = float((size + 1).norm()), rng.uniform(0, 2 * np.pi, total)
+        distance = rng.uniform(NEAR[0] * diagonal, NEAR[1] * diagonal, total)
         wrong = place + torch.from_numpy(np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1))
     else:
-        wrong = torch.from_numpy(chance.uniform(size=(total, 2))) * size
-    noise = torch.from_numpy(chance.normal(scale=NOISE, size=(total, 2)))
+        wrong = torch.from_numpy(rng.uniform(size=(total, 2))) * size
+    noise = torch.from_numpy(rng.normal(scale=NOISE, size=(total, 2)))
     return PointPairs(torch.where(true[:, None], place + noise, wrong), fixed, torch.ones(total)), true
 
 
@@ -143,9 +145,9 @@ def measure(side: int, count: int, largest: float, shares: Sequence[float], seed
     pixels, diagonal = largest / 100 * side, side * 2**0.5
     truth = (pixels * unit_field((side, side), pixels, (seed,))).float()
     rows = []
-    for share in shares:
-        for number, kind in enumerate(KINDS if share else ("none",)):
-            pairs, true = contaminated(truth, count, share / 100, kind, (seed, round(100 * share), number))
+    for fraction in shares:
+        for number, kind in enumerate(KINDS if fraction else ("none",)):
+            pairs, true = contaminated(truth, count, fraction / 100, kind, (seed, round(100 * fraction), number))
             for name, keep_of in filters_of(HybridMatching([]), diagonal).items():
                 keep = keep_of(pairs)
                 kept, right = pairs.select(keep), int((keep & true).sum())
@@ -154,7 +156,7 @@ def measure(side: int, count: int, largest: float, shares: Sequence[float], seed
                     field_error(interpolation(kept.fixed, displacement, (side, side), diagonal), truth)
                     for interpolation in (SplineInterpolation(), ScatteredInterpolation())
                 ]
-                rows.append(Row(share, kind, name, seed, right / max(len(kept), 1), right / count, *sum(errors, ())))
+                rows.append(Row(fraction, kind, name, seed, right / max(len(kept), 1), right / count, *sum(errors, ())))
     return rows
 
 
@@ -171,9 +173,9 @@ def markdown(rows: pd.DataFrame) -> str:
         "| --- |" + " --- |" * 8,
     ]
     columns = {"precision": 3, "recall": 3, "spline_median": 2, "spline_p95": 2, "linear_median": 2, "linear_p95": 2}
-    for (share, kind, name), part in rows.groupby(["share", "kind", "filter"], sort=False):
+    for (fraction, kind, name), part in rows.groupby(["fraction", "kind", "filter"], sort=False):
         cells = [_spread(part[column], digits) for column, digits in columns.items()]
-        lines.append(f"| {share:g} | {kind} | {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {fraction:g} | {kind} | {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -218,7 +220,7 @@ def _shares(text: str | float) -> list[float]:
         shares = [float(word) for word in str(text).split()]
     except ValueError:
         shares = []
-    if not shares or not all(0 <= share < 100 for share in shares):
+    if not shares or not all(0 <= fraction < 100 for fraction in shares):
         raise InputError(f"shares are numbers from 0 to below 100, divided by spaces, got '{text}'")
     return shares
 

@@ -17,7 +17,7 @@ from typing import Any
 import fire
 import numpy as np
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.series import align_series, read_sections
 from custom_components.series.routes import MODES
 

@@ -19,18 +19,18 @@ from pathlib import Path
 import fire
 import pandas as pd
 
-from custom_components.errors import InputError
-from custom_components.pairs import select_pairs
-from custom_components.studies import (
+from custom_components.common.errors import InputError
+from custom_components.experiments import (
     CONFIGS,
-    keys_of,
     markdown,
-    method_of,
-    options_of,
+    parse_method,
+    parse_options,
+    read_keys,
     train_and_register,
     unregistered,
     write_tables,
 )
+from custom_components.pairs import select_pairs
 
 NONE = "none"
 
@@ -54,12 +54,12 @@ def similarities(
     Raises:
         InputError: a method or option is wrong, or a pair has no label maps.
     """
-    chosen, folder, given = select_pairs(pairs, status=status), Path(to), options_of(options)
-    unknown = set(given) - keys_of(CONFIGS / "train.yaml") - keys_of(CONFIGS / "evaluate.yaml")
+    chosen, folder, given = select_pairs(pairs, status=status), Path(to), parse_options(options)
+    unknown = set(given) - read_keys(CONFIGS / "train.yaml") - read_keys(CONFIGS / "evaluate.yaml")
     if unknown:
         raise InputError(f"neither train.yaml nor evaluate.yaml has the key '{sorted(unknown)[0]}'")
     tables = [unregistered(chosen).assign(method=NONE, seed=0)]
-    for method in [method_of(text) for text in methods.split()]:
+    for method in [parse_method(text) for text in methods.split()]:
         for seed in range(seeds if method.trained else 1):
             tables.append(train_and_register(method, seed, pairs, status, folder, given, chosen))
     rows = pd.concat(tables, ignore_index=True)

@@ -27,11 +27,11 @@ def mapim(field: str, slide: str, output: str) -> None:
     """Libvips' ``mapim`` on a field that it enlarges itself, streamed."""
     import pyvips
 
-    from custom_components.fields import matrix_of, read_displacement
+    from custom_components.fields import image_matrix, read_displacement
 
     image = pyvips.Image.new_from_file(slide)
     displacement = read_displacement(field)
-    matrix = matrix_of(displacement)
+    matrix = image_matrix(displacement)
     vectors = _vectors(displacement)
     pixel = 1e3 / image.xres  # micrometres; libvips counts pixels a millimetre
     # x, y of each target pixel, then the displacement there, linear between the field's voxels

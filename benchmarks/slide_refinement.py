@@ -30,20 +30,20 @@ def errors(warped: Path, truth: Path, region: tuple[int, int, int, int]) -> npt.
     return np.asarray(np.linalg.norm(ends[0] - ends[1], axis=1)[inside])
 
 
-def refine(slides: str, results: str, to: str, share: float = 0.4, **more: object) -> str:
+def refine(slides: str, results: str, to: str, fraction: float = 0.4, **more: object) -> str:
     """Refine a pair of slides in their middle; returns a Markdown table.
 
     Args:
         slides: folder with moving.ome.tif, fixed.ome.tif, moving.csv and fixed.csv.
         results: output folder of the run that registered them, the pair's folder being ``pair``.
         to: output folder of the refinement.
-        share: of the slide's sides that is refined.
+        fraction: of the slide's sides that is refined.
         more: further keys of ``refine.yaml``, such as ``level``.
     """
     folder = Path(slides)
     side = ResultFolder(Path(results) / "pair").grid("fixed").shape[0]
-    start = int(side * (1 - share) / 2)
-    region = (start, start, int(side * share), int(side * share))
+    start = int(side * (1 - fraction) / 2)
+    region = (start, start, int(side * fraction), int(side * fraction))
     command = [
         sys.executable, "-m", "monai.bundle", "run", "--config_file", CONFIGS, "--id", "pair", "--resume", "false",
         "--moving", f"{folder}/moving.ome.tif", "--fixed", f"{folder}/fixed.ome.tif", "--moving_landmarks",

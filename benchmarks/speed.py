@@ -29,13 +29,13 @@ from torch import Tensor
 
 from benchmarks.dis_baseline import Bytes, dis_ddf
 from benchmarks.known_pair import ENLARGED, mean_error, tissue_pair
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.weights import load_state, read_state
 from custom_components.inferers import Estimate, FlowRefinement, InstanceOptimisation, PairImages, PatchPyramid, Step
 from custom_components.inferers.flow_refinement import to_bytes
 from custom_components.inferers.patch_pyramid import PatchGroup, level_images
 from custom_components.inferers.patches import plan_patches
 from custom_components.networks import NetworkPyramid, PatchUNet
-from custom_components.states import fill, read_state
 
 PATCH_SIZES = (128, 256, 256)
 MIB = 2**20
@@ -63,7 +63,7 @@ class Setting:
     amplitude: float = 0.012
     iterations: int = 2
     stride: float = 0.5
-    group_size: int = 16
+    batch_size: int = 16
     threads: int = 1
     device: str = "cpu"
 
@@ -102,10 +102,10 @@ def level_networks(weights: str | None) -> NetworkPyramid:
     network = PatchUNet(channels=(16, 32, 64, 128, 256), head_channels=(16, 16))
     state = {} if weights is None else read_state(weights, weights)
     if state and not any(name.startswith("levels.") for name in state):
-        fill(network, str(weights), state)
+        load_state(network, str(weights), state)
     pyramid = NetworkPyramid(network, len(PATCH_SIZES))
     if state and any(name.startswith("levels.") for name in state):
-        fill(pyramid, str(weights), state)
+        load_state(pyramid, str(weights), state)
     return pyramid.eval()
 
 
@@ -116,7 +116,7 @@ def patch_pyramid(setting: Setting) -> PatchPyramid:
         iterations=setting.iterations,
         patch_size=PATCH_SIZES,
         stride=[max(int(size * setting.stride), 1) for size in PATCH_SIZES],
-        group_size=setting.group_size,
+        batch_size=setting.batch_size,
     )
 
 
@@ -255,8 +255,8 @@ def network_memory(setting: Setting) -> Measured:
     level = level_images(tissue_pair(setting.size, setting.amplitude), np.eye(3), 1.0)
     residual = torch.zeros(1, 2, *level.shape)
     patches = plan_patches(level.shape, pyramid.patch_size[-1], pyramid.stride[-1])
-    middle = max((len(patches) - setting.group_size) // 2, 0)
-    members = patches[middle : middle + setting.group_size]
+    middle = max((len(patches) - setting.batch_size) // 2, 0)
+    members = patches[middle : middle + setting.batch_size]
 
     def steps() -> Tensor:
         group = PatchGroup(level, residual, members, pyramid.patch_size[-1], torch.device(setting.device))
@@ -330,7 +330,7 @@ def caption(setting: Setting) -> str:
     return (
         f"scikit-image's immunohistochemistry image, enlarged to at most {ENLARGED} px and mirrored beyond, bent by a "
         f"known smooth field of at most {setting.amplitude:.1%} of that; on {device}, {setting.threads} thread(s); "
-        f"patch pyramid with {networks}, {setting.iterations} looks at each level, groups of {setting.group_size} "
+        f"patch pyramid with {networks}, {setting.iterations} looks at each level, groups of {setting.batch_size} "
         f"patches, {setting.stride:g} of their size apart. Memory is what the process grew by, beyond images, masks "
         "(4 bytes a pixel each) and libraries."
     )
@@ -348,7 +348,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument("--amplitude", type=float, default=Setting.amplitude, help="of the known field, see Setting")
     parser.add_argument("--iterations", type=int, default=Setting.iterations)
     parser.add_argument("--stride", type=float, default=Setting.stride, help="share of the patch size")
-    parser.add_argument("--group_size", type=int, default=Setting.group_size)
+    parser.add_argument("--batch_size", type=int, default=Setting.batch_size)
     parser.add_argument("--network_memory", action=argparse.BooleanOptionalAction, default=True,
                         help="also print what one group of patches takes")  # fmt: skip
     chosen = vars(parser.parse_args(arguments))

@@ -10,7 +10,7 @@ from pathlib import Path
 import fire
 import pandas as pd
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 # Tissue and block; 49 of ANHIR's 200 training pairs, of six of its seven tissues.
 HELD_OUT = (

@@ -38,7 +38,7 @@ from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import open_slide, read_points, write_points
 from custom_components.results.folder import ResultFolder
 from custom_components.slides.pyramid import PyramidWriter
-from custom_components.slides.warp_slide import SlideWarp, warp_blocks
+from custom_components.slides.slide_warp import SlideWarp, warp_blocks
 
 Array = npt.NDArray[Any]
 PIXEL_SIZE = (0.25, 0.25)
@@ -77,8 +77,8 @@ class TissueSlide:
 
 def known_field(side: int, amplitude: float, seed: int) -> Any:
     """Displacement image on ``FIELD_SIDE`` voxels a side, micrometres: smooth, turned by 3 degrees, shifted by 2 %."""
-    chance = np.random.default_rng(seed)
-    noise = torch.from_numpy(chance.standard_normal((1, 2, FIELD_SIDE, FIELD_SIDE))).float()
+    rng = np.random.default_rng(seed)
+    noise = torch.from_numpy(rng.standard_normal((1, 2, FIELD_SIDE, FIELD_SIDE))).float()
     bend = smooth(noise, FIELD_SIDE / 16)
     bend *= amplitude * FIELD_SIDE / bend.abs().max()
     centred = np.stack(np.meshgrid(*[np.arange(FIELD_SIDE) - (FIELD_SIDE - 1) / 2] * 2, indexing="ij"))
@@ -168,7 +168,7 @@ def commands(
         output = str(out / f"{name}.ome.tif")
         if name == "warp":
             arguments = ["--image", moving, "--output", output, "--threads", str(threads)]
-            yield name, [*module, "custom_components.apply", "--field", str(result.folder), *arguments]
+            yield name, [*module, "custom_components.commands.apply", "--field", str(result.folder), *arguments]
         elif name in PACKAGES:
             yield name, rival_command(name, str(rivals_python), str(result.field_file), moving, output)
         else:

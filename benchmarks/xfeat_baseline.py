@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.dis_baseline import Bytes
+from custom_components.common.weights import load_state
 from custom_components.matching.weights import load
-from custom_components.states import fill
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def load_xfeat() -> XFeat:
         InputError: the weights are not installed.
     """
     model = XFeat(top_k=4096)
-    fill(model.net, "xfeat", {name.removeprefix("net."): value for name, value in load("xfeat").items()})
+    load_state(model.net, "xfeat", {name.removeprefix("net."): value for name, value in load("xfeat").items()})
     return model.eval()
 
 

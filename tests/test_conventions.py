@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from custom_components.apply import carry
+from custom_components.commands.apply import apply
 from custom_components.fields import (
     displacement_image,
     grid_change,
@@ -70,7 +70,7 @@ def test_the_programs_say_where_a_fixed_point_lies(repository, result):
 def test_apply_takes_the_field_that_the_page_names_for_points(result, direction, way):
     points = np.array([[60.0, 100.0], [31.5, 47.25]])
     write_points(result / "points.csv", points)
-    carried = carry(str(result / "displacement.mha"), points=str(result / "points.csv"), direction=direction)
+    carried = apply(str(result / "displacement.mha"), points=str(result / "points.csv"), direction=direction)
     np.testing.assert_allclose(read_points(carried), way(points), atol=1e-3)
 
 

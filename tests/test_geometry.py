@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from monai.transforms import Compose, Flipd, RandAffined, Rotate90d, Spacingd, Zoomd
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from custom_components.apply import carry
+from custom_components.commands.apply import apply
 from custom_components.fields import Grid, apply_matrix, read_displacement, read_transform, transform_points
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
@@ -85,9 +85,9 @@ def check_points(folder: Path, pair: Pair, truth: np.ndarray, shapes: tuple[Sequ
     moving = apply_matrix(truth, fixed)
     write_points(folder / "mine.csv", fixed)
     field = str(folder / "displacement.mha")
-    there = carry(field, points=str(folder / "mine.csv"), direction="fixed_to_moving", output=str(folder / "there.csv"))
+    there = apply(field, points=str(folder / "mine.csv"), direction="fixed_to_moving", output=str(folder / "there.csv"))
     assert np.abs(read_points(there) - moving).max() < CLOSE
-    back = carry(field, points=there, output=str(folder / "back.csv"))
+    back = apply(field, points=there, output=str(folder / "back.csv"))
     assert np.abs(read_points(back) - fixed).max() < CLOSE
     assert pair.fixed_landmarks is not None
     landmarks = read_points(folder / "warped_landmarks.csv") - read_points(pair.fixed_landmarks)

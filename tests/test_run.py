@@ -14,7 +14,7 @@ from monai.bundle import run
 from PIL import Image
 from skimage import color, data, transform
 
-from custom_components.apply import carry
+from custom_components.commands.apply import apply
 from custom_components.pairs import read_geojson, read_image, read_points, write_points
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,7 +95,7 @@ def metrics_of(pair: Path) -> dict:
     return json.loads((pair / "metrics.json").read_text())
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def table_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as lines:
         return list(csv.DictReader(lines))
 
@@ -145,7 +145,7 @@ def test_its_annotation_is_carried_by_the_stored_inverse_field(single, folder):
     corners = np.array(moved["geometry"]["coordinates"][0])[:, ::-1] - 0.5
     # there and back through the other stored field, by the command for anything else
     write_points(folder / "corners.csv", corners)
-    back = carry(
+    back = apply(
         str(single / "displacement.mha"), points=str(folder / "corners.csv"), direction="fixed_to_moving",
         output=str(folder / "back.csv"),
     )  # fmt: skip
@@ -165,7 +165,7 @@ def test_a_second_run_passes_over_what_is_done(single, folder, capsys):
 
 
 def test_evaluation_scores_every_pair_and_all_together(cohort):
-    rows = {row["id"]: row for row in rows_of(cohort / "summary.csv")}
+    rows = {row["id"]: row for row in table_rows(cohort / "summary.csv")}
     assert {name: row["status"] for name, row in rows.items()} == {"slight": "ok", "turned": "ok"}
     for row in rows.values():
         assert float(row["rTRE_mean"]) < 0.003 < float(row["rTRE_initial_mean"])
@@ -177,7 +177,7 @@ def test_evaluation_scores_every_pair_and_all_together(cohort):
 
 
 def test_evaluation_writes_the_submission_of_the_challenge(cohort):
-    rows = rows_of(cohort / "submission" / "registration-results.csv")
+    rows = table_rows(cohort / "submission" / "registration-results.csv")
     assert [row["Source image"] for row in rows] == ["slight.png", "turned.png"]
     assert [row["Target image"] for row in rows] == ["fixed.png", "fixed.png"]
     assert [row["status"] for row in rows] == ["training", "evaluation"]
@@ -202,7 +202,7 @@ def test_only_rows_of_a_status_are_taken_and_failed_pairs_are_tried_again(cohort
 
 def demo(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["demo", *arguments])
-    runpy.run_module("custom_components.demo", run_name="__main__")
+    runpy.run_module("custom_components.commands.demo", run_name="__main__")
 
 
 @pytest.mark.slow

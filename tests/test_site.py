@@ -85,9 +85,9 @@ def test_the_reference_has_every_public_name_and_no_private_one(repository, site
     for name in names:
         anchors = pages[site / "api" / f"{name}.html"].anchors
         package = import_module(f"custom_components.{name}")
-        modules_of = [path.stem for path in (repository / "custom_components" / name).glob("[a-z]*.py")]
+        find_modules = [path.stem for path in (repository / "custom_components" / name).glob("[a-z]*.py")]
         missing = [
-            public for public in getattr(package, "__all__", modules_of)
+            public for public in getattr(package, "__all__", find_modules)
             if not any(re.fullmatch(rf"custom_components\.{name}\.(\w+\.)?{public}", anchor) for anchor in anchors)
         ]  # fmt: skip
         assert not missing, f"custom_components.{name} exports {missing}, which {name}.html does not show"

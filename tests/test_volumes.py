@@ -11,9 +11,9 @@ import torch
 from monai.transforms import Compose
 from scipy.ndimage import gaussian_filter
 
-from custom_components.apply import carry
-from custom_components.engines.pair_evaluator import images_of
-from custom_components.errors import InputError
+from custom_components.commands.apply import apply
+from custom_components.common.errors import InputError
+from custom_components.engines.pair_evaluator import to_pair_images
 from custom_components.fields import Grid, index_to_physical, read_displacement, transform_points
 from custom_components.inferers import Chain
 from custom_components.inferers.residual import with_residual
@@ -54,7 +54,7 @@ def pair(tmp_path: Path) -> Pair:
 
 def prepared(pair: Pair, working_size: int = 64) -> dict:
     steps = [
-        ReadPaird(volumes=True), WorkingSized(KEYS, working_size), GreyScaled(KEYS, black=0.0),
+        ReadPaird(volumes=True), WorkingSized(KEYS, working_size), GreyScaled(KEYS, background_value=0.0),
         CommonPadd(KEYS, margin=4, multiple=8),
     ]  # fmt: skip
     return Compose(steps)({"pair": pair})
@@ -71,7 +71,7 @@ def test_a_volume_is_registered_written_and_carried(pair, tmp_path) -> None:
     assert data["unit"] == "millimetre"
     assert data["working_moving"].shape == (1, 48, 56, 64)
     assert float(data["mask_fixed"].mean()) < 0.5
-    images = images_of(data, torch.device("cpu"))
+    images = to_pair_images(data, torch.device("cpu"))
     result = Chain([known_shift])(images)
     metrics = write_registration(result, PreparedPair.of(data), Output(tmp_path / "out"))
     folder = tmp_path / "out" / pair.id
@@ -91,7 +91,7 @@ def test_a_volume_is_registered_written_and_carried(pair, tmp_path) -> None:
     assert page.count("data:image/jpeg") >= 9
     assert json.loads((folder / "metrics.json").read_text())["unit"] == "millimetre"
     # what is carried over with the stored field is what was written
-    other = carry(str(folder), image=str(pair.moving), output=str(tmp_path / "again.nii.gz"))
+    other = apply(str(folder), image=str(pair.moving), output=str(tmp_path / "again.nii.gz"))
     assert torch.allclose(read_image(other), warped, atol=1e-3)
 
 

@@ -23,8 +23,8 @@ _beside = str(Path(__file__).resolve().parents[1] / "custom_components")
 if _beside not in custom_components.__path__:
     custom_components.__path__.append(_beside)
 
-from custom_components.errors import InputError, RegistrationError  # noqa: E402
-from custom_components.version import VERSION as __version__  # noqa: E402
+from custom_components.common.errors import InputError, RegistrationError  # noqa: E402
+from custom_components.common.version import VERSION as __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from warpzoo.api import Registration, open, register

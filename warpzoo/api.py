@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from custom_components.bundles import open_bundle
 from custom_components.bundles.places import DEFAULT
-from custom_components.console import Quiet, listening
-from custom_components.errors import InputError, RegistrationError, told_cause
+from custom_components.common.console import Quiet, listening
+from custom_components.common.errors import InputError, RegistrationError, told_cause
 from custom_components.results.stored import StoredRegistration, open_result
 from warpzoo.given import Spacing, as_file
 

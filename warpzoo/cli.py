@@ -13,22 +13,22 @@ from typing import Any
 
 import click
 
-from custom_components.bundles.keys import ALIASES
+from custom_components.bundles.aliases import other_names
 from custom_components.bundles.places import DEFAULT, find_bundle
-from custom_components.console import LOG
-from custom_components.errors import InputError, told_cause
-from custom_components.version import VERSION
-from warpzoo.options import Option, of_bundle, of_function, value_of
+from custom_components.common.console import LOG
+from custom_components.common.errors import InputError, told_cause
+from custom_components.common.version import VERSION
+from warpzoo.options import Option, of_bundle, of_function, parse_value
 
 METHOD = Option("method", DEFAULT, "the bundle, by name or path; `warpzoo bundles` lists them", "which method")
 VERBOSE = Option("verbose", False, "also show warnings and what libraries say", "console")
-ONE = ("moving", "fixed", "pairs", "status", "workers", "scheduler", "submission", "resume")
+ONE = ("moving", "fixed", "pairs", "status", "processes", "scheduler", "submission", "resume")
 MANY = (
     "pairs", "moving", "fixed", "id", "moving_landmarks", "fixed_landmarks", "moving_annotations", "fixed_annotations",
     "moving_labels", "fixed_labels", "moving_mask", "fixed_mask",
 )  # fmt: skip
 RUNS = ("register", "cohort", "evaluate")
-SERIES = (*MANY, "status", "workers", "scheduler", "submission", "resume", "output_dir", "dataset_dir")
+SERIES = (*MANY, "status", "processes", "scheduler", "submission", "resume", "output_dir", "dataset_dir")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ FORMS = {
         """Carry another image, points or annotations over with a result.
 
         RESULT is the folder of a pair, such as out/IHC_to_HE.""",
-        _fixed("custom_components.apply", "carry", ("field",)),
+        _fixed("custom_components.commands.apply", "apply", ("field",)),
     ),
     "series": Form(
         ("IMAGES...",),
@@ -99,7 +99,7 @@ FORMS = {
     "view": Form(
         ("RESULT",),
         """Write a page that zooms both images of a result together.""",
-        _fixed("custom_components.view", "view", ("folder",)),
+        _fixed("custom_components.commands.view", "view", ("folder",)),
     ),
     "report": Form(("RESULT",), """Say how good a result is, and write its page if there is none.""", lambda _: []),
     "train": Form(
@@ -183,14 +183,14 @@ class Command(click.Command):
         """Run it; what is wrong is told in one line."""
         known = {option.name: option for option in self.found}
         options = {
-            name: value_of(known[name], value)
+            name: parse_value(known[name], value)
             for name, value in ctx.params.items()
             if name in known and ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         }
         verbose = options.pop("verbose", False) in (True, "true")
         chooser = self.form.chooser
         chosen = {chooser.name: str(options.pop(chooser.name, chooser.default))} if chooser else {}
-        options |= {key: value_of(Option(key, None, ""), value) for key, value in ctx.params.get("set_", ())}
+        options |= {key: parse_value(Option(key, None, ""), value) for key, value in ctx.params.get("set_", ())}
         places = tuple(text for name in self.form.places for text in _several(ctx.params[_plain(name)]))
         return start(str(self.name), places, chosen, options, verbose)
 
@@ -205,7 +205,7 @@ def _several(value: Any) -> tuple[str, ...]:
 
 def _click_option(option: Option) -> click.Option:
     default = option.default
-    flags = [f"--{option.name}", *(f"--{alias}" for alias, key in ALIASES.items() if key == option.name)]
+    flags = [f"--{option.name}", *(f"--{name}" for name in other_names(option.name))]
     shown = (
         ""
         if default is None or default == "" or (isinstance(default, str) and default[:1] in "$@")
@@ -246,7 +246,7 @@ class Commands(click.Group):
 
 def start(command: str, places: tuple[str, ...], chosen: dict[str, str], options: dict[str, Any], verbose: bool) -> int:
     """Run a command; returns its exit code."""
-    from custom_components.stopping import stopped_by_signals
+    from custom_components.common.stopping import stopped_by_signals
 
     try:
         if command == "bundles":

@@ -36,9 +36,9 @@ def _run(method: str, config: str, options: Mapping[str, Any]) -> None:
 
 def apply(places: tuple[str, ...], options: Mapping[str, Any]) -> None:
     """Carry something else over with a result."""
-    from custom_components.apply import carry
+    from custom_components.commands.apply import apply
 
-    print(carry(places[0], **options))
+    print(apply(places[0], **options))
 
 
 def series(places: tuple[str, ...], method: str, options: Mapping[str, Any]) -> None:
@@ -51,7 +51,7 @@ def series(places: tuple[str, ...], method: str, options: Mapping[str, Any]) -> 
 
 def view(places: tuple[str, ...], options: Mapping[str, Any]) -> None:
     """Write the zooming viewer of a result."""
-    from custom_components.view import view as write
+    from custom_components.commands.view import view as write
 
     print(write(places[0], **options))
 
@@ -59,10 +59,10 @@ def view(places: tuple[str, ...], options: Mapping[str, Any]) -> None:
 def report(places: tuple[str, ...]) -> None:
     """Say how good a result is and where its page is."""
     import warpzoo
-    from custom_components.handlers.writing import line_of
+    from custom_components.handlers.writing import format_line
 
     result = warpzoo.open(places[0])
-    print(line_of(dict(result.metrics)))
+    print(format_line(dict(result.metrics)))
     print(f"report: {result.report()}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from custom_components.bundles.places import folder, names
-from custom_components.version import VERSION
+from custom_components.common.version import VERSION
 
 NEEDED = (
     "torch",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 Spacing = float | Sequence[float] | None
 

@@ -12,7 +12,7 @@ import yaml
 from custom_components.bundles.documented import documented_keys
 from custom_components.bundles.keys import FOLDERS, TEXT
 from custom_components.bundles.places import HERE, find_bundle
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def of_function(module: str, name: str, without: Sequence[str] = ()) -> list[Opt
     """The arguments of a function with what its docstring says of them, from the source alone.
 
     Args:
-        module: dotted name, ``custom_components.apply``.
+        module: dotted name, ``custom_components.commands.apply``.
         name: of the function.
         without: arguments that are left out.
     """
@@ -90,7 +90,7 @@ def _argument_docs(text: str) -> dict[str, str]:
     return found
 
 
-def value_of(option: Option, text: str | None) -> Any:
+def parse_value(option: Option, text: str | None) -> Any:
     """What an argument's text means: text stays text for names, paths and words, all else is read as YAML."""
     if text is None or text.lower() in ("null", "none"):
         return None

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.status import Status
 
 from custom_components.bundles.documented import description
-from custom_components.console import Listener, listening
+from custom_components.common.console import Listener, listening
 from warpzoo import startup
 from warpzoo.quiet import logged
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from custom_components.console import LOG
+from custom_components.common.console import LOG
 
 
 def libraries(verbose: bool = False) -> None:

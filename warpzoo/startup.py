@@ -10,7 +10,8 @@ import gc
 import os
 from collections.abc import Sequence
 
-SCRIPTED = ("exported", "_ts", ".ts", "_trt")  # what an option or config that reads TorchScript has in its name
+# what an option or config that reads TorchScript has in its name
+SCRIPTED = ("torchscript", "exported", "_ts", ".ts", "_trt")
 
 
 def begin(arguments: Sequence[str]) -> None:

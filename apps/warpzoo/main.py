@@ -17,10 +17,10 @@ from lib.routes import add_routes
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.utils.others.pathology import create_asap_annotations_xml, create_dsa_annotations_json
 
-from custom_components import switches
 from custom_components.bundles import root
-from custom_components.errors import InputError
-from custom_components.serving import RequestError, annotation_of, find_bundles
+from custom_components.common import booleans
+from custom_components.common.errors import InputError
+from custom_components.serving import RequestError, find_bundles, to_polygons
 
 CONF = ("models", "fixed", "results", "follow_links", "device")
 # of MONAI Label's own sample apps: nothing is downloaded here, and nothing trained
@@ -63,7 +63,7 @@ class WarpZoo(MONAILabelApp):  # type: ignore[misc]
 
     def init_datastore(self) -> Studies:
         """The studies folder, from which no file outside of it is given."""
-        return Studies(self.studies, switches.on(self.settings["follow_links"], "follow_links"))
+        return Studies(self.studies, booleans.parse_bool(self.settings["follow_links"], "follow_links"))
 
     def init_infers(self) -> dict[str, RegistrationTask]:
         """A task a bundle."""
@@ -114,7 +114,7 @@ class WarpZoo(MONAILabelApp):  # type: ignore[misc]
         table = {
             "name": f"WarpZoo {request['model']}", "description": "annotations of the moving image",
             "model": request["model"], "location": None, "size": None, "latencies": answer["params"]["latencies"],
-            "annotations": [{"annotation": annotation_of(result.get("annotations") or [])}],
+            "annotations": [{"annotation": to_polygons(result.get("annotations") or [])}],
         }  # fmt: skip
         if request.get("output") == "json":
             return {"file": None, "params": answer["params"]}

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from custom_components.annotations.carry import Carried, carry_geojson, carry_points_told
-from custom_components.annotations.chains import Annotations, Chains, take_apart
 from custom_components.annotations.coordinates import Coordinates, coordinates
-from custom_components.annotations.densify import Followed, follow_bends
-from custom_components.annotations.files import Convention, carry_geojson_file, carry_points_file
-from custom_components.annotations.point_map import PointMap, carry_points
-from custom_components.annotations.validity import crossing, signed_areas
+from custom_components.annotations.densify import Followed, densify
+from custom_components.annotations.files import Convention, warp_geojson_file, warp_points_file
+from custom_components.annotations.point_map import PointMap, warp_points
+from custom_components.annotations.ragged import Annotations, RaggedCoordinates, parse_annotations
+from custom_components.annotations.transform import TransformReport, warp_geojson, warp_points_reported
+from custom_components.annotations.validity import self_intersecting, signed_areas
 
 __all__ = [
     "Annotations",
-    "Carried",
-    "Chains",
     "Convention",
     "Coordinates",
     "Followed",
     "PointMap",
-    "carry_geojson",
-    "carry_geojson_file",
-    "carry_points",
-    "carry_points_file",
-    "carry_points_told",
+    "RaggedCoordinates",
+    "TransformReport",
     "coordinates",
-    "crossing",
-    "follow_bends",
+    "densify",
+    "parse_annotations",
+    "self_intersecting",
     "signed_areas",
-    "take_apart",
+    "warp_geojson",
+    "warp_geojson_file",
+    "warp_points",
+    "warp_points_file",
+    "warp_points_reported",
 ]

@@ -35,7 +35,7 @@ class Followed:
     starts: Index
 
 
-def follow_bends(
+def densify(
     points: Points, starts: Index, joined: npt.NDArray[np.bool_], function: PointMap, step: float, tolerance: float
 ) -> Followed:
     """Map chains so that no side is farther than ``tolerance`` from the curve that the given side becomes.
@@ -72,8 +72,8 @@ def follow_bends(
 def _along(points: Points, places: Points) -> Points:
     """(n, D) positions on the sides: place 2.5 is the middle between 2 and 3."""
     first = places.astype(np.int64)
-    share = (places - first)[:, None]
-    return np.asarray(points[first] * (1 - share) + points[np.minimum(first + 1, len(points) - 1)] * share)
+    fraction = (places - first)[:, None]
+    return np.asarray(points[first] * (1 - fraction) + points[np.minimum(first + 1, len(points) - 1)] * fraction)
 
 
 def _sampled(
@@ -85,13 +85,13 @@ def _sampled(
     counts = np.maximum(np.ceil(lengths / step), 1).astype(np.int64)
     owner = np.repeat(sides, counts)
     piece = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    share = np.repeat(counts, counts)
-    low, high = owner + piece / share, owner + (piece + 1) / share
+    fraction = np.repeat(counts, counts)
+    low, high = owner + piece / fraction, owner + (piece + 1) / fraction
     start, end = mapped[owner], mapped[owner + 1]
     cut = piece > 0
     found, values = [low[cut]], [function(_along(points, low[cut]))]
     start[cut] = values[0]
-    end[piece < share - 1] = values[0]  # the piece before ends where this one starts
+    end[piece < fraction - 1] = values[0]  # the piece before ends where this one starts
     for _ in range(MAX_HALVINGS):
         middle = (low + high) / 2
         value = function(_along(points, middle))
@@ -139,5 +139,5 @@ def _distance(points: Points, start: Points, end: Points) -> Points:
     """(n,) distance of points to the straight sides from ``start`` to ``end``."""
     side, offset = end - start, points - start
     square = np.einsum("ij,ij->i", side, side)
-    share = np.einsum("ij,ij->i", offset, side) / np.where(square > 0, square, 1)
-    return np.asarray(np.linalg.norm(offset - np.clip(share, 0, 1)[:, None] * side, axis=1))
+    fraction = np.einsum("ij,ij->i", offset, side) / np.where(square > 0, square, 1)
+    return np.asarray(np.linalg.norm(offset - np.clip(fraction, 0, 1)[:, None] * side, axis=1))

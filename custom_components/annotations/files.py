@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from custom_components.annotations.carry import carry_geojson, carry_points_told
 from custom_components.annotations.coordinates import Coordinates, coordinates
 from custom_components.annotations.point_map import PointMap
-from custom_components.errors import InputError
+from custom_components.annotations.transform import warp_geojson, warp_points_reported
+from custom_components.common.errors import InputError
 from custom_components.pairs import read_geojson, read_point_table, write_geojson, write_point_table
 
 ORIGINS = ("corner", "centre")
@@ -42,7 +42,7 @@ class Convention:
         )
 
 
-def carry_geojson_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
+def warp_geojson_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
     """Carry GeoJSON from ``given`` to ``path``; pixels from the outer corner unless the convention says otherwise.
 
     Returns:
@@ -52,12 +52,12 @@ def carry_geojson_file(given: Path, path: Path, way: PointMap, convention: Conve
         InputError: a wrong file or convention, or ``path`` can't be written.
     """
     sides = convention.sides(way, "pixel", corner=True)
-    data, found = carry_geojson(read_geojson(given), way, *sides)
+    data, found = warp_geojson(read_geojson(given), way, *sides)
     write_geojson(path, data)
     return found.notes(way)
 
 
-def carry_points_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
+def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
     """Carry a table of points from ``given`` to ``path``, all other columns kept as they are.
 
     Columns X and Y are pixels, centres at integers; QuPath's centroids say their unit and begin at the outer corner.
@@ -75,6 +75,6 @@ def carry_points_file(given: Path, path: Path, way: PointMap, convention: Conven
             "leave --unit out"
         )
     source, target = convention.sides(way, table.unit or "pixel", table.centroid)
-    moved, found = carry_points_told(source.to_pixels(table.points()), way)
+    moved, found = warp_points_reported(source.to_pixels(table.points()), way)
     write_point_table(path, table.with_points(target.from_pixels(moved)))
     return found.notes(way, "points")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from custom_components.fields import Grid, matrix_of, transform_points
+from custom_components.fields import Grid, image_matrix, transform_points
 
 Points = npt.NDArray[np.float64]
 
 
-def carry_points(points: Points, displacement: Any, source: Grid, target: Grid) -> Points:
+def warp_points(points: Points, displacement: Any, source: Grid, target: Grid) -> Points:
     """(N, 2) row, col pixels of one file to pixels of the other through a displacement image.
 
     Args:
@@ -45,12 +45,12 @@ class PointMap:
 
     def __call__(self, points: Points) -> Points:
         """(N, 2) row, col of the source image -> (N, 2) row, col of the target image."""
-        return carry_points(points, self.displacement, self.source_grid, self.target_grid)
+        return warp_points(points, self.displacement, self.source_grid, self.target_grid)
 
     @property
     def step(self) -> float:
         """Half the distance between the field's voxels in source pixels: close enough to see each of its bends."""
-        pixels = np.linalg.inv(self.source_grid.matrix) @ matrix_of(self.displacement)
+        pixels = np.linalg.inv(self.source_grid.matrix) @ image_matrix(self.displacement)
         return float(np.linalg.norm(pixels[:-1, :-1], axis=0).min() / 2)
 
     @property

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from custom_components.annotations.chains import NO_POLYGON, Chains
+from custom_components.annotations.ragged import NO_POLYGON, RaggedCoordinates
 
 Points = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 SMALLEST_RING = 4  # positions: a triangle and its first corner again
 
 
-def crossing(points: Points, starts: Index, chains: Chains, some: Index | None = None) -> Index:
+def self_intersecting(points: Points, starts: Index, chains: RaggedCoordinates, some: Index | None = None) -> Index:
     """Numbers of the polygons that cross or touch themselves, or whose holes leave them; ascending.
 
     Args:

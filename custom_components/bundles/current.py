@@ -15,6 +15,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+RENAMED = "_warpzoo_renamed_keys"
 _current: ContextVar[ConfigParser | None] = ContextVar("config being built", default=None)
 
 
@@ -24,9 +25,20 @@ def current_config() -> dict[str, Any] | None:
     return None if parser is None else parser.get()
 
 
+def rename_keys(names: dict[str, str]) -> None:
+    """Give values of the config that is being built to other keys, before anything but ``initialize`` is built.
+
+    Args:
+        names: present name of each key.
+    """
+    setattr(_current.get(), RENAMED, names)
+
+
 def _noting(get_parsed_content: Any) -> Any:
     @wraps(get_parsed_content)
     def noted(self: ConfigParser, *args: Any, **kwargs: Any) -> Any:
+        for old, name in self.__dict__.pop(RENAMED, {}).items():
+            self[name] = self.get().pop(old)
         token = _current.set(self)
         try:
             return get_parsed_content(self, *args, **kwargs)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 LINE = re.compile(r"^(?P<key>[a-z]\w*):(?P<value>(?:[^#'\"]|'[^']*'|\"[^\"]*\")*?)(?:\s+#\s*(?P<comment>.*))?$")
-COMPUTED = re.compile(r"switches\.on\(|\.to\(@")  # of other keys, nobody sets it
+COMPUTED = re.compile(r"booleans\.parse_bool\(|\.to\(@")  # of other keys, nobody sets it
 SECTION = re.compile(r"^#\s*(?P<title>\S.*)$")
 
 

@@ -12,16 +12,14 @@ from typing import Any
 
 import yaml
 
-from custom_components import switches
-from custom_components.errors import InputError
+from custom_components.bundles.aliases import EARLIER, present_name
+from custom_components.common import booleans
+from custom_components.common.errors import InputError
 
 REFERENCE = re.compile(r"[@%](\w+)")
-# the field's names for keys, taken as well
-ALIASES = {
-    "optimize": "optimise", "amp": "half", "torchscript": "exported", "stop_after_matches": "enough",
-    "background_value": "black", "regularization_weight": "smoothness", "field_sigma": "smoothing",
-}  # fmt: skip
-NUMBER_OR_NULL = frozenset({"micrometres_per_pixel", "level", "minimum_jacobian", "black", "enough", "stage"})
+NUMBER_OR_NULL = frozenset(
+    {"micrometres_per_pixel", "level", "minimum_jacobian", "background_value", "stop_after_matches", "stage"}
+)
 FOLDERS = frozenset({"output_dir", "run_dir", "ckpt_dir", "bundle_root", "dataset_dir"})
 
 
@@ -50,12 +48,16 @@ def check_current() -> None:
     Raises:
         SystemExit: with one line, as nothing else of MONAI's command line shows it alone.
     """
-    from custom_components.bundles.current import current_config
+    from custom_components.bundles.current import current_config, rename_keys
 
     config = current_config()
     if config is None or "bundle_root" not in config:
         return
-    folder = bundle_root_of(config)
+    folder = read_bundle_root(config)
+    renamed = {key: name for key in config if (name := present_name(key, config.keys() - {key})) != key}
+    config = {renamed.get(key, key): value for key, value in config.items()}
+    if renamed:
+        rename_keys(renamed)
     try:
         check_keys(config, folder)
         checked_values(config, _common_defaults(folder))
@@ -75,7 +77,7 @@ def _common_defaults(folder: Path) -> dict[str, Any]:
     return {name: values[0] for name, values in found.items() if len({type(value) for value in values}) == 1}
 
 
-def bundle_root_of(config: Mapping[str, Any]) -> Path:
+def read_bundle_root(config: Mapping[str, Any]) -> Path:
     """The folder that ``bundle_root`` of a raw config names."""
     stated = str(config.get("bundle_root", ""))
     if stated.startswith("$"):
@@ -87,7 +89,7 @@ def bundle_root_of(config: Mapping[str, Any]) -> Path:
 
 
 def _hint(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key, known, 1, 0.6)
+    close = [name for name in EARLIER.get(key, ()) if name in known] or difflib.get_close_matches(key, known, 1, 0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
@@ -127,7 +129,7 @@ def _checked(key: str, value: Any, default: Any) -> Any:
     if isinstance(value, str) and value.strip().lower() in ("none", "null", "~"):
         return None
     if isinstance(default, bool):
-        return switches.on(value, key)
+        return booleans.parse_bool(value, key)
     if isinstance(default, int | float) or key in NUMBER_OR_NULL:
         return _number(key, value, isinstance(default, int))
     if isinstance(default, list):

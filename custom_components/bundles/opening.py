@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 from monai.bundle import ConfigParser
 
+from custom_components.bundles.aliases import present_name
 from custom_components.bundles.current import current_config
-from custom_components.bundles.keys import ALIASES, check_keys, checked_values
+from custom_components.bundles.keys import check_keys, checked_values
 from custom_components.bundles.places import find_bundle, root
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 MACRO = "%"
 
@@ -78,12 +79,12 @@ def open_bundle(
         parser = ConfigParser({**first, **{k: v for k, v in raw.items() if k not in ("run", "initialize", "imports")}})
     defaults = dict(parser.get())
     for named, value in overrides.items():
-        key = named if named in raw else ALIASES.get(named, named)
+        key = present_name(named, defaults)
         try:
             parser.update({key: value})
         except (KeyError, IndexError, ValueError, TypeError) as error:
             raise InputError(f"{folder.name} has no key '{named}'") from error
-    whole = resolved(parser.get(), base_of(folder))
+    whole = resolved(parser.get(), find_base(folder))
     if strict:
         check_keys(whole, folder, f"{folder.name} ({', '.join(file.name for file in files)})", defaults)
     whole |= checked_values(whole, defaults)
@@ -103,7 +104,7 @@ def run_config(file: str) -> None:
     open_bundle(file, **own).run()
 
 
-def base_of(folder: Path) -> Path:
+def find_base(folder: Path) -> Path:
     """The folder that ``%`` references of a bundle start from: two above it, or WarpZoo's own."""
     above = folder.parent.parent
     return above if (above / "configs").is_dir() and (above / "bundles").is_dir() else root()

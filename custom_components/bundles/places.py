@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 DEFAULT = "hybrid_matching"
 HERE = Path(__file__).resolve().parents[2]  # the checkout, or the folder of installed packages

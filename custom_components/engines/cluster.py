@@ -15,14 +15,14 @@ from time import perf_counter
 from typing import Any
 
 from custom_components.bundles.current import current_config
-from custom_components.console import say
+from custom_components.common.console import say
+from custom_components.common.errors import InputError
 from custom_components.engines.cluster_worker import Job, forget, register_and_write
-from custom_components.errors import InputError
 from custom_components.outputs.outcome import PairOutcome
-from custom_components.outputs.pair_folder import clear_leftovers, stamp_of
+from custom_components.outputs.pair_folder import clear_leftovers, read_stamp
 from custom_components.pairs import Pair
 
-MISSING = "--workers and --scheduler need dask.distributed: pip install -e '.[cluster]' -c constraints.txt"
+MISSING = "--processes and --scheduler need dask.distributed: pip install -e '.[cluster]' -c constraints.txt"
 DIED = "its process was killed, also when it ran alone; mostly the memory of the machine is too small"
 
 
@@ -33,7 +33,7 @@ class Cluster:
     A pair whose process dies goes to another one; when that dies too, it is tried once more after all others, alone.
 
     Args:
-        workers: processes on this machine; 0 for none, the pairs are then registered in the process of the run.
+        processes: processes on this machine; 0 for none, the pairs are then registered in the process of the run.
         scheduler: instead, the address of a dask scheduler ("tcp://host:8786") or the path of its scheduler file
             (".json").
 
@@ -41,12 +41,12 @@ class Cluster:
         SystemExit: with one clear line: an argument is wrong, both are given, or dask.distributed is missing.
     """
 
-    def __init__(self, workers: int | str = 0, scheduler: str | None = None) -> None:
+    def __init__(self, processes: int | str = 0, scheduler: str | None = None) -> None:
         try:
-            self.workers = _whole(workers)
+            self.processes = _whole(processes)
             self.scheduler = scheduler or None
-            if self.workers and self.scheduler:
-                raise InputError("give either --workers or --scheduler, not both")
+            if self.processes and self.scheduler:
+                raise InputError("give either --processes or --scheduler, not both")
             if self.wanted and find_spec("distributed") is None:
                 raise InputError(MISSING)
         except InputError as error:
@@ -56,7 +56,7 @@ class Cluster:
     @property
     def wanted(self) -> bool:
         """Whether other processes than that of the run register the pairs."""
-        return self.workers > 0 or self.scheduler is not None
+        return self.processes > 0 or self.scheduler is not None
 
     @contextmanager
     def outcomes(self, pairs: Sequence[Pair], output_dir: Path) -> Iterator[Iterator[PairOutcome]]:
@@ -72,7 +72,7 @@ class Cluster:
         """
         if self.config is None:
             sys.exit("error: a cluster takes its work from the config of a bundle; run it by monai.bundle")
-        job = Job(uuid.uuid4().hex, self.config, Path.cwd(), output_dir, share_gpus=self.workers > 0)
+        job = Job(uuid.uuid4().hex, self.config, Path.cwd(), output_dir, share_gpus=self.processes > 0)
         ended = False
         try:
             with self._client(len(pairs)) as client:
@@ -96,20 +96,20 @@ class Cluster:
                 say(f"{count} pairs go to {self.scheduler} ({now}); {_dashboard(client)}")
                 yield client
             return
-        processes = min(self.workers, count)
+        processes = min(self.processes, count)
         with _local_cluster(processes) as cluster, Client(cluster) as client:
             say(f"{count} pairs go to {processes} processes; {_dashboard(client)}")
             yield client
 
 
-def _whole(workers: int | str) -> int:
+def _whole(processes: int | str) -> int:
     """The number of workers; from the command line it may come as a word."""
     try:
-        number = int(str(workers))
+        number = int(str(processes))
     except ValueError:
         number = -1
     if number < 0:
-        raise InputError(f"--workers is a number of processes, 0 for none, got '{workers}'")
+        raise InputError(f"--processes is a number of processes, 0 for none, got '{processes}'")
     return number
 
 
@@ -175,7 +175,7 @@ def _as_they_end(client: Any, pairs: Sequence[Pair], job: Job) -> Iterator[PairO
     from distributed import KilledWorker, as_completed
 
     task: Callable[[Pair, str | None], PairOutcome] = partial(register_and_write, job=job)
-    before = {pair.id: stamp_of(job.output_dir, pair.id) for pair in pairs}
+    before = {pair.id: read_stamp(job.output_dir, pair.id) for pair in pairs}
 
     def submit(chosen: Sequence[Pair], group: str) -> Any:
         # tuples, so that the scheduler sees one group of equal tasks and queues it; ids are unique in a table only

@@ -13,10 +13,10 @@ import cv2
 import torch
 
 from custom_components.bundles.current import build_arguments
+from custom_components.common.errors import InputError
 from custom_components.engines.pair_evaluator import register_pair
-from custom_components.errors import InputError
 from custom_components.outputs.outcome import PairOutcome
-from custom_components.outputs.pair_folder import read_failed_attempt, stamp_of
+from custom_components.outputs.pair_folder import read_failed_attempt, read_stamp
 from custom_components.pairs import Pair
 from custom_components.results.record import find_metrics
 
@@ -57,7 +57,7 @@ def register_and_write(pair: Pair, before: str | None, job: Job) -> PairOutcome:
 
     Args:
         pair: to register.
-        before: ``stamp_of`` the pair when the run began. When another one is found, an attempt whose process died
+        before: ``read_stamp`` the pair when the run began. When another one is found, an attempt whose process died
             had written the pair already, and that is the outcome.
         job: the run.
 
@@ -65,12 +65,12 @@ def register_and_write(pair: Pair, before: str | None, job: Job) -> PairOutcome:
         InputError: this machine lacks the run's folder, or the config can't be built on it; nothing about the pair.
     """
     with _turn, _in_folder(job.folder):
-        if stamp_of(job.output_dir, pair.id) != before:
+        if read_stamp(job.output_dir, pair.id) != before:
             metrics = read_failed_attempt(job.output_dir, pair.id) or find_metrics(job.output_dir / pair.id)
             if metrics is not None:
                 reason = metrics["reason"] if metrics["status"] == "failed" else ""
                 return PairOutcome(pair, metrics["seconds"]["total"], reason=reason, metrics=metrics)
-        arguments = _arguments_of(job)
+        arguments = _command_arguments(job)
         device = torch.device(arguments["device"])
         outcome = register_pair(pair, arguments["preprocessing"], arguments["inferer"], device)
         for handler in arguments["handlers"]:
@@ -92,7 +92,7 @@ def forget(token: str) -> None:
         _turn.release()
 
 
-def gpu_of(number: int, visible: str | None, count: int) -> str | None:
+def assign_gpu(number: int, visible: str | None, count: int) -> str | None:
     """CUDA_VISIBLE_DEVICES of a machine's process ``number``, so that its GPUs share the processes evenly.
 
     Args:
@@ -117,7 +117,7 @@ def _in_folder(folder: Path) -> chdir[Path]:
     return chdir(folder)
 
 
-def _arguments_of(job: Job) -> dict[str, Any]:
+def _command_arguments(job: Job) -> dict[str, Any]:
     """The evaluator's arguments, built by the first pair of a run in this process."""
     if not _parts or _parts[0].token != job.token:
         _parts.clear()
@@ -138,6 +138,6 @@ def _take_one_gpu() -> None:
     from distributed import get_worker
 
     number, visible = str(get_worker().name), os.environ.get("CUDA_VISIBLE_DEVICES")
-    chosen = gpu_of(int(number), visible, torch.cuda.device_count()) if number.isdigit() else None
+    chosen = assign_gpu(int(number), visible, torch.cuda.device_count()) if number.isdigit() else None
     if chosen is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = chosen

@@ -8,11 +8,11 @@ import torch
 from monai.data import Dataset
 from tqdm import tqdm
 
-from custom_components.console import say
-from custom_components.engines.pair_evaluator import images_of
+from custom_components.common.console import say
+from custom_components.engines.pair_evaluator import to_pair_images
 from custom_components.engines.training_pairs import Record, stacked
 from custom_components.inferers.result import PairImages, Registration
-from custom_components.outputs.outcome import reason_of
+from custom_components.outputs.outcome import failure_reason
 
 
 def field_records(
@@ -30,9 +30,9 @@ def field_records(
     found: list[Record] = []
     for data in tqdm(pairs, desc="fields to refine", disable=len(pairs) == 0):
         try:
-            field = inferer(images_of(data, torch.device(device))).cpu().ddf
+            field = inferer(to_pair_images(data, torch.device(device))).cpu().ddf
         except Exception as error:  # one bad pair must not stop a training
-            say(f"left out: {data['pair'].id}: {reason_of(error, data['pair'])}")
+            say(f"left out: {data['pair'].id}: {failure_reason(error, data['pair'])}")
             continue
         found.append({"image": stacked(data, "working"), "field": field[0].half()})
     return found

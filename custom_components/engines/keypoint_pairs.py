@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from custom_components.common.errors import InputError
 from custom_components.engines.training_pairs import SIDES, stacked
-from custom_components.errors import InputError
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.transforms.random_view import RandomView
 
@@ -68,34 +68,34 @@ class KeypointPairs(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         order = np.random.RandomState([self.seed, self.epoch]).permutation(len(self))
         which, backwards = divmod(int(order[index]), 2)
-        chance = np.random.RandomState([self.seed, self.epoch, index])
+        rng = np.random.RandomState([self.seed, self.epoch, index])
         data = self.pairs[which]
         sides = SIDES[::-1] if backwards else SIDES
         image, mask = (stacked(data, name, sides) for name in ("working", "mask"))
         shape = (image.shape[1], image.shape[2])
-        chosen = [self._drawn(found.get(data["pair"].id, PointPairs.empty()), chance) for found in self.matches]
+        chosen = [self._drawn(found.get(data["pair"].id, PointPairs.empty()), rng) for found in self.matches]
         item = {"image": image, "mask": mask}
         for side, key in zip(sides, ("points_moving", "points_fixed"), strict=True):
             item[key] = torch.stack([getattr(part, side) for part, _ in chosen]) if chosen else torch.zeros(0, 0, 2)
         item["valid"] = torch.stack([valid for _, valid in chosen]) if chosen else torch.zeros(0, 0)
         if self.view is not None:
-            self.view.set_random_state(state=chance)
+            self.view.set_random_state(state=rng)
             field = self.fields.get((data["pair"].id, bool(backwards)))
             item = self.view(item if field is None else item | {"field": field.float()})
         if self.augmented:
-            item = turned(item, shape, int(chance.randint(8)))
+            item = transformed_by_symmetry(item, shape, int(rng.randint(8)))
         return item
 
-    def _drawn(self, found: PointPairs, chance: np.random.RandomState) -> tuple[PointPairs, Tensor]:
+    def _drawn(self, found: PointPairs, rng: np.random.RandomState) -> tuple[PointPairs, Tensor]:
         """``points`` correspondences, the last ones made up where there are fewer, and which are real."""
-        keep = torch.from_numpy(chance.permutation(len(found))[: self.points])
+        keep = torch.from_numpy(rng.permutation(len(found))[: self.points])
         part = found.select(keep)
         short = self.points - len(part)
         filler = PointPairs(torch.zeros(short, 2), torch.zeros(short, 2), torch.zeros(short))
         return PointPairs.concatenate([part, filler]), (torch.arange(self.points) < len(part)).float()
 
 
-def turned(item: Mapping[str, Tensor], shape: tuple[int, int], way: int) -> dict[str, Tensor]:
+def transformed_by_symmetry(item: Mapping[str, Tensor], shape: tuple[int, int], way: int) -> dict[str, Tensor]:
     """One of the eight symmetries of the square on images and points alike.
 
     Args:

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from custom_components.engines.keypoint_pairs import turned
+from custom_components.common.errors import InputError
+from custom_components.engines.keypoint_pairs import transformed_by_symmetry
 from custom_components.engines.pair_evaluator import Data
 from custom_components.engines.training_pairs import SIDES, stacked
-from custom_components.errors import InputError
 from custom_components.fields import Grid, apply_matrix
 from custom_components.matching import CachedMatcher, Matcher, PointPairs
 from custom_components.matching.cotr import Scaled, scaled
 from custom_components.matching.outliers import filter_pairs, merge_duplicates
 from custom_components.networks.cotr import to_canvas
 from custom_components.pairs import check_landmark_counts, read_points
-from custom_components.transforms.synthetic_warp import RandomLook
+from custom_components.transforms.synthetic_warp import RandomAppearance
 
 Matches = Mapping[str, PointPairs]
 
@@ -103,7 +103,7 @@ class MatchedCrops(Dataset[dict[str, Tensor]]):
         side: of the crops, voxels.
         zooms: sides of what is cut out as shares of the shorter side of the image; one is drawn for each item.
         jitter: share of the crop's side by which its centre may miss the correspondence, in each image by itself.
-        look: of both crops; None leaves them as they are.
+        appearance: of both crops; None leaves them as they are.
         seed: see above.
 
     Raises:
@@ -119,7 +119,7 @@ class MatchedCrops(Dataset[dict[str, Tensor]]):
         side: int = 128,
         zooms: Sequence[float] = (1.0, 0.5, 0.354, 0.208),
         jitter: float = 0.2,
-        look: RandomLook | None = None,
+        appearance: RandomAppearance | None = None,
         seed: int = 0,
     ) -> None:
         known = {data["pair"].id: data for data in pairs}
@@ -132,7 +132,7 @@ class MatchedCrops(Dataset[dict[str, Tensor]]):
         self.side = side
         self.zooms = list(zooms)
         self.jitter = jitter
-        self.look = look
+        self.appearance = appearance
         self.seed = seed
         self.epoch = 0
 
@@ -144,42 +144,42 @@ class MatchedCrops(Dataset[dict[str, Tensor]]):
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        chance = np.random.RandomState([self.seed, self.epoch, index])
-        source = self.choices[chance.randint(len(self.choices))]
-        data, found = source[chance.randint(len(source))]
+        rng = np.random.RandomState([self.seed, self.epoch, index])
+        source = self.choices[rng.randint(len(self.choices))]
+        data, found = source[rng.randint(len(source))]
         images = [stacked(data, "working", [name])[None] for name in SIDES]
-        zoom = self.zooms[chance.randint(len(self.zooms))]
+        zoom = self.zooms[rng.randint(len(self.zooms))]
         scale = self.side / (zoom * min(images[0].shape[-2:]))
-        centre = chance.randint(len(found))
+        centre = rng.randint(len(found))
         parts = [
-            self._cut(scaled(image, scale), points, centre, chance)
+            self._cut(scaled(image, scale), points, centre, rng)
             for image, points in zip(images, (found.moving, found.fixed), strict=True)
         ]
         inside = torch.stack([((p >= 0) & (p <= self.side - 1)).all(dim=1) for _, p in parts]).all(dim=0)
         inside[centre] = True  # a crop at the border of the image may have lost it by a rounding
         near = inside.nonzero()[:, 0].numpy()
-        chosen = chance.choice(near, self.points, replace=len(near) < self.points)
+        chosen = rng.choice(near, self.points, replace=len(near) < self.points)
         item = {"image": torch.cat([crop for crop, _ in parts]), "mask": torch.zeros(2, self.side, self.side)}
         item |= {f"points_{name}": parts[i][1][chosen].clamp(0, self.side - 1) for i, name in enumerate(SIDES)}
-        item = turned(item, (self.side, self.side), int(chance.randint(8)))
-        if self.look is not None:
-            self.look.set_random_state(state=chance)
-            item["image"] = torch.cat([self.look(item["image"][i][None, None])[0] for i in range(2)])
-        order = [0, 1] if chance.uniform() < 0.5 else [1, 0]  # either image is asked
+        item = transformed_by_symmetry(item, (self.side, self.side), int(rng.randint(8)))
+        if self.appearance is not None:
+            self.appearance.set_random_state(state=rng)
+            item["image"] = torch.cat([self.appearance(item["image"][i][None, None])[0] for i in range(2)])
+        order = [0, 1] if rng.uniform() < 0.5 else [1, 0]  # either image is asked
         shape = (self.side, self.side)
         queries, answers = (
             to_canvas(item[f"points_{SIDES[i]}"], shape, second) for i, second in zip(order, (False, True), strict=True)
         )
         return {"image": item["image"][order], "queries": queries, "label": torch.cat([answers, queries], dim=1)}
 
-    def _cut(self, image: Scaled, points: Tensor, centre: int, chance: np.random.RandomState) -> tuple[Tensor, Tensor]:
+    def _cut(self, image: Scaled, points: Tensor, centre: int, rng: np.random.RandomState) -> tuple[Tensor, Tensor]:
         """A crop (1, side, side) about one point, and all points (N, 2) in its voxels."""
         placed = image.inwards(points)
-        miss = torch.from_numpy(chance.uniform(-self.jitter, self.jitter, 2)).float() * self.side
+        miss = torch.from_numpy(rng.uniform(-self.jitter, self.jitter, 2)).float() * self.side
         corner = image.corners((placed[centre] + miss)[None], self.side)[0]
         return image.cut(corner, self.side), placed - corner
 
 
-def sources_of(pairs: Sequence[Data], matchers: Sequence[Matcher], **settings: Any) -> list[dict[str, PointPairs]]:
+def build_sources(pairs: Sequence[Data], matchers: Sequence[Matcher], **settings: Any) -> list[dict[str, PointPairs]]:
     """Pseudo-labels and landmarks, as ``MatchedCrops`` takes them; settings are those of ``pseudo_labels``."""
     return [pseudo_labels(pairs, matchers, **settings), annotated(pairs)]

@@ -13,17 +13,18 @@ from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 
-from custom_components import switches
-from custom_components.annotations import take_apart
+from custom_components.annotations import parse_annotations
 from custom_components.bundles.current import current_config
 from custom_components.bundles.keys import check_current
-from custom_components.console import begin, counted, say, stage
-from custom_components.errors import InputError
+from custom_components.common import booleans
+from custom_components.common.console import begin, counted, say, stage
+from custom_components.common.errors import InputError
+from custom_components.common.stopping import stopped_by_signals
 from custom_components.fields import Grid
 from custom_components.inferers.evidence import scored
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
-from custom_components.outputs.identity import settings_of
-from custom_components.outputs.outcome import PairOutcome, reason_of
+from custom_components.outputs.identity import read_run_settings
+from custom_components.outputs.outcome import PairOutcome, failure_reason
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers
 from custom_components.outputs.targets import check_summaries, check_targets, name_apart, pairs_to_do
 from custom_components.outputs.writer import versions
@@ -35,7 +36,6 @@ from custom_components.pairs import (
     read_points,
     select_pairs,
 )  # fmt: skip
-from custom_components.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
     from custom_components.engines.cluster import Cluster
@@ -79,14 +79,14 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
         return PairDataset((), (), output_dir)
     root = Path(output_dir)
     try:
-        going_on, chosen = switches.on(resume, "resume"), select_pairs(**selection)
+        going_on, chosen = booleans.parse_bool(resume, "resume"), select_pairs(**selection)
         check_writable(root)
         clear_leftovers(root, {pair.id for pair in chosen})
         if selection.get("pairs") is None and not selection.get("id"):
             chosen = [name_apart(pair, root) for pair in chosen]
         check_targets(chosen, root, selection.get("pairs"))
         check_summaries(root)
-        todo = pairs_to_do(chosen, root, settings_of(current_config()), versions(), going_on)
+        todo = pairs_to_do(chosen, root, read_run_settings(current_config()), versions(), going_on)
     except InputError as error:
         sys.exit(f"error: {error}")
     done = len(chosen) - len(todo)
@@ -106,17 +106,17 @@ def check_attached(pair: Pair) -> None:
     if len(points) == 2:
         check_landmark_counts(points[0], points[1], (files[0], files[1]))
     if pair.moving_annotations is not None:
-        take_apart(read_geojson(pair.moving_annotations))
+        parse_annotations(read_geojson(pair.moving_annotations))
 
 
-def images_of(data: Data, device: torch.device) -> PairImages:
+def to_pair_images(data: Data, device: torch.device) -> PairImages:
     """The prepared images and masks of a pair as plain tensors on ``device``."""
     keys = ("working_moving", "working_fixed", "mask_moving", "mask_fixed")
     moving, fixed, *masks = (torch.as_tensor(data[key])[None].as_subclass(torch.Tensor).to(device) for key in keys)
-    return PairImages(moving, fixed, masks[0], masks[1], origin_of(data))
+    return PairImages(moving, fixed, masks[0], masks[1], read_origin(data))
 
 
-def origin_of(data: Data) -> PairOrigin | None:
+def read_origin(data: Data) -> PairOrigin | None:
     """Where a prepared pair comes from; None where it was not read by ``ReadPaird``."""
     if "pair" not in data or "moving" not in data or "unit" not in data:
         return None
@@ -143,9 +143,9 @@ def register_pair(
         stage("reading")
         check_attached(pair)
         data = preprocessing({"pair": pair})
-        registration = scored(inferer)(images_of(data, device)).cpu()
+        registration = scored(inferer)(to_pair_images(data, device)).cpu()
     except Exception as error:  # a defect of ours or of a library must not end a cohort of hundreds either
-        return PairOutcome(pair, perf_counter() - start, reason=reason_of(error, pair), error=error)
+        return PairOutcome(pair, perf_counter() - start, reason=failure_reason(error, pair), error=error)
     return PairOutcome(pair, perf_counter() - start, data, registration)
 
 

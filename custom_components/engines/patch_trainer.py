@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data.distributed import DistributedSampler
 
-from custom_components.distributed import process_count, process_rank
-from custom_components.engines.pair_evaluator import Data, images_of
-from custom_components.errors import InputError
+from custom_components.common.distributed import process_count, process_rank
+from custom_components.common.errors import InputError
+from custom_components.engines.pair_evaluator import Data, to_pair_images
 from custom_components.fields import resize
 from custom_components.inferers.patch_pyramid import PatchGroup, PatchPyramid, improve, level_images
 from custom_components.inferers.patches import plan_patches
@@ -150,15 +150,15 @@ class PatchTrainer(Trainer):
 
     def _train(self, engine: Engine, batch: list[Data]) -> dict[str, float]:
         self.network.train()
-        chance = np.random.RandomState([self.seed, engine.state.epoch, engine.state.iteration, self.rank])
+        rng = np.random.RandomState([self.seed, engine.state.epoch, engine.state.iteration, self.rank])
         data = batch[0]
         if isinstance(self.augmentation, Randomizable):
-            self.augmentation.set_random_state(state=chance)
+            self.augmentation.set_random_state(state=rng)
         if self.augmentation is not None:
             data = self.augmentation(data)
         device = torch.device(self.state.device)
-        images = images_of(data, device)
-        figures: dict[str, list[float]] = defaultdict(list)
+        images = to_pair_images(data, device)
+        loss_terms: dict[str, list[float]] = defaultdict(list)
         residual = torch.zeros(1, 2, *images.shape, device=device)
         pyramid = self.inferer
         for index, scale in enumerate(pyramid.scales):
@@ -168,29 +168,29 @@ class PatchTrainer(Trainer):
             for iteration in range(pyramid.iterations[index]):
                 last = index == len(pyramid.scales) - 1 and iteration == pyramid.iterations[index] - 1
                 if last and self.finest_patches is not None:
-                    drawn = chance.permutation(len(patches))[: self.finest_patches]
+                    drawn = rng.permutation(len(patches))[: self.finest_patches]
                     patches = [patches[i] for i in sorted(drawn)]
 
                 def learn(group: PatchGroup, index: int = index) -> Tensor:
-                    return self._learn(group, index, figures)
+                    return self._learn(group, index, loss_terms)
 
                 residual = improve(
-                    level, residual, patches, [learn], [device], pyramid.patch_size[index], pyramid.group_size
+                    level, residual, patches, [learn], [device], pyramid.patch_size[index], pyramid.batch_size
                 )
                 self.exchanges[index].drain()
-        return {name: float(np.mean(values)) for name, values in figures.items()}
+        return {name: float(np.mean(values)) for name, values in loss_terms.items()}
 
-    def _learn(self, group: PatchGroup, index: int, figures: dict[str, list[float]]) -> Tensor:
+    def _learn(self, group: PatchGroup, index: int, loss_terms: dict[str, list[float]]) -> Tensor:
         step: Tensor = self.network(group.image, index)
         composed = group.composed(step)
         mask = group.common_mask(step.detach())
         similarity = self.similarity(group.warped(step), group.fixed, mask)
-        regularity = self.regulariser(composed)
-        loss = similarity + self.weights[index] * regularity
+        regularization = self.regulariser(composed)
+        loss = similarity + self.weights[index] * regularization
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.levels[index].parameters(), self.clip)
         self.exchanges[index].step(len(group.patches))
-        figures["loss"].append(loss.item())
-        figures[f"similarity_{index}"].append(similarity.item())
-        figures[f"regularity_{index}"].append(regularity.item())
+        loss_terms["loss"].append(loss.item())
+        loss_terms[f"similarity_{index}"].append(similarity.item())
+        loss_terms[f"regularity_{index}"].append(regularization.item())
         return step.detach()

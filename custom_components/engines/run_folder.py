@@ -12,15 +12,15 @@ from typing import Any
 
 from custom_components.bundles.current import current_config
 from custom_components.bundles.keys import check_current
-from custom_components.distributed import gathered, is_distributed
-from custom_components.errors import InputError
-from custom_components.outputs.identity import file_record, settings_of
+from custom_components.common.distributed import all_gather, is_distributed
+from custom_components.common.errors import InputError
+from custom_components.outputs.identity import file_record, read_run_settings
 from custom_components.pairs import Pair, select_pairs
 
 # keys of a training config that say where, how long or by which processes, and not what is learned of what
 APART = frozenset({
     "imports", "initialize", "finalize", "run", "bundle_root", "run_dir", "ckpt_dir", "model_file", "matches_dir",
-    "dataset_dir", "device", "overwrite", "pairs", "status", "workers", "max_epochs", "last_epochs", "stage",
+    "dataset_dir", "device", "overwrite", "pairs", "status", "num_workers", "max_epochs", "last_epochs", "stage",
     "generate_keypoints", "handlers", "tensorboard", "train", "trainer",
 })  # fmt: skip
 
@@ -48,7 +48,7 @@ def run_folder(bundle_root: str, runs: str = "runs") -> str:
     while taken.exists():
         number += 1
         taken = folder.with_name(f"{folder.name}_{number}")
-    return gathered(str(taken))[0]
+    return all_gather(str(taken))[0]
 
 
 def training_record(
@@ -65,15 +65,15 @@ def training_record(
         A dictionary for JSON; a training is resumed only by one with the same.
     """
     chosen = select_pairs(pairs=pairs, status=status, dataset_dir=dataset_dir) if pairs is not None else []
-    rows = [[pair.id, *_files_of(pair)] for pair in chosen]
-    settings = settings_of(current_config(), APART)
+    rows = [[pair.id, *_list_files(pair)] for pair in chosen]
+    settings = read_run_settings(current_config(), APART)
     return {
         "data": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
         "weights": dict(settings.weights), "options": dict(settings.options),
     }  # fmt: skip
 
 
-def _files_of(pair: Pair) -> list[list[Any]]:
+def _list_files(pair: Pair) -> list[list[Any]]:
     """Size and SHA-256 of the pair's files, of large ones the size alone: a copy elsewhere is as good."""
     found = [(entry.name, getattr(pair, entry.name)) for entry in fields(pair)]
     known = [(name, path.name, file_record(path)) for name, path in found if isinstance(path, Path)]

@@ -24,20 +24,21 @@ from monai.handlers import LrScheduleHandler, TensorBoardStatsHandler
 from torch import Tensor, nn
 from torch.utils.data.distributed import DistributedSampler
 
-from custom_components import switches
-from custom_components.console import say
-from custom_components.distributed import (
-    gathered,
+from custom_components.common import booleans
+from custom_components.common.console import say
+from custom_components.common.distributed import (
+    all_gather,
+    barrier,
     is_follower,
     process_count,
     process_rank,
-    wait_for_all,
     with_averaged_gradients,
 )  # fmt: skip
+from custom_components.common.errors import InputError
+from custom_components.common.weights import load_pretrained
 from custom_components.engines.keypoint_pairs import KeypointPairs
-from custom_components.engines.pair_evaluator import images_of
+from custom_components.engines.pair_evaluator import to_pair_images
 from custom_components.engines.training_pairs import SIDES, stacked
-from custom_components.errors import InputError
 from custom_components.fields import smooth
 from custom_components.handlers.stop import StopWhenFlat
 from custom_components.handlers.training import EpochSetter, FinalModel, TrainingCheckpoint, TrainingCurve
@@ -47,7 +48,6 @@ from custom_components.losses.guided import GuidedLoss
 from custom_components.matching.deep_keypoints import add_matches
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.pairs.atomic import atomic_path
-from custom_components.states import with_weights
 from custom_components.transforms.random_view import RandomView
 
 FIXED = "fixed"  # the source of correspondences that needs no stage
@@ -70,14 +70,15 @@ class TrainingStage:
         sources: of correspondences: "fixed", or earlier stages whose encoders find them; each adds to those before.
         max_epochs: at most so many, where they are others than the schedule's.
         learning_rate: of Adam.
-        falling: it falls to a twentieth by the last epoch, along half a cosine.
+        cosine_decay: it falls to a twentieth by the last epoch, along half a cosine.
         patience: the stage ends when the loss of so many epochs in a row was not better than the best by
             ``improvement``.
         improvement: share of the loss.
         view: of the pairs, at their own size and, magnified, after a first pass of the network that the stage starts
             from; None shows them as they are.
-        smoothing: standard deviation of the Gaussian over that first pass's field, voxels; the inference's.
-        min_new: the schedule ends before this stage when its last source adds a smaller share of correspondences.
+        field_sigma: standard deviation of the Gaussian over that first pass's field, voxels; the inference's.
+        min_match_gain: the schedule ends before this stage when its last source adds a smaller fraction of
+            correspondences.
     """
 
     name: str
@@ -86,12 +87,12 @@ class TrainingStage:
     sources: Sequence[str] = ()
     max_epochs: int | None = None
     learning_rate: float = 1e-4
-    falling: bool = False
+    cosine_decay: bool = False
     patience: int = 3
     improvement: float = 0.005
     view: RandomView | None = None
-    smoothing: float = 10.0
-    min_new: float = 0.0
+    field_sigma: float = 10.0
+    min_match_gain: float = 0.0
 
 
 class StagedTraining:
@@ -111,7 +112,7 @@ class StagedTraining:
         points: correspondences of a source and pair that an iteration sees.
         separation: voxels; correspondences of a later source nearer to known ones add nothing.
         seed: of order, turns, parts and views.
-        half: compute in bfloat16 where that is safe.
+        amp: compute in bfloat16 where that is safe.
         device: of the training.
         record: of its data and options, see ``engines.training_record``; a folder goes on only with the same.
         max_epochs: of a stage, at most; an epoch sees every pair in both directions.
@@ -133,7 +134,7 @@ class StagedTraining:
         points: int = 400,
         separation: float = 5.0,
         seed: int = 0,
-        half: bool = False,
+        amp: bool = False,
         device: str | torch.device = "cpu",
         record: Mapping[str, Any] | None = None,
         overwrite: bool | str = False,
@@ -156,10 +157,10 @@ class StagedTraining:
         self.points = points
         self.separation = separation
         self.seed = seed
-        self.half = half
+        self.amp = amp
         self.device = torch.device(device)
         self.record = record
-        self.overwrite = switches.on(overwrite, "overwrite")
+        self.overwrite = booleans.parse_bool(overwrite, "overwrite")
         self.max_epochs = max_epochs
 
     def run(self, stage: str | None = None, generate_keypoints: str | None = None) -> None:
@@ -189,17 +190,17 @@ class StagedTraining:
             return
         last = None
         for each in self.stages.values() if stage is None else [self.stages[stage]]:
-            if self.weights_of(each.name).exists():
-                _say(f"{each.name}: done already, {self.weights_of(each.name)}")
+            if self.weights_path(each.name).exists():
+                _say(f"{each.name}: done already, {self.weights_path(each.name)}")
             elif not self._train(each):
                 break
             last = each.name
         if stage is None and last is not None and self.model_file is not None and not is_follower():
             Path(self.model_file).parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(Path(self.model_file)) as temporary:
-                copyfile(self.weights_of(last), temporary)
+                copyfile(self.weights_path(last), temporary)
 
-    def weights_of(self, stage: str) -> Path:
+    def weights_path(self, stage: str) -> Path:
         """The file of a stage's weights."""
         return self.folder / f"{stage}.pt"
 
@@ -216,7 +217,7 @@ class StagedTraining:
             mine: Matches = {}
             new: Matches = {}
             for data in self._share():
-                images = images_of(data, self.device)
+                images = to_pair_images(data, self.device)
                 name = data["pair"].id
                 before = known.get(name, PointPairs.empty())
                 found = matcher(images.moving, images.fixed, images.moving_mask, images.fixed_mask)
@@ -237,13 +238,13 @@ class StagedTraining:
         return self.learned_matcher(self._network(self._finished(source)).eval())
 
     def _finished(self, stage: str) -> Path:
-        file = self.weights_of(stage)
+        file = self.weights_path(stage)
         if not file.exists():
             raise InputError(f"stage '{stage}' is not done: {file} does not exist; train it first, --stage {stage}")
         return file
 
     def _network(self, weights: str | Path) -> nn.Module:
-        return with_weights(deepcopy(self.network), weights).to(self.device)
+        return load_pretrained(deepcopy(self.network), weights).to(self.device)
 
     def _train(self, stage: TrainingStage) -> bool:
         """Whether the schedule goes on: not when matching has converged."""
@@ -251,21 +252,21 @@ class StagedTraining:
         matches = self.matches(stage.sources)
         self._record(stage, matches)
         if len(matches) > 1:
-            share = _mean(matches[-1]) / max(sum(_mean(part) for part in matches[:-1]), 1e-9)
-            if share < stage.min_new:
-                _say(f"{stage.name}: {stage.sources[-1]} adds {share:.1%} of correspondences only; converged")
+            fraction = _mean(matches[-1]) / max(sum(_mean(part) for part in matches[:-1]), 1e-9)
+            if fraction < stage.min_match_gain:
+                _say(f"{stage.name}: {stage.sources[-1]} adds {fraction:.1%} of correspondences only; converged")
                 return False
         network = self._network(start)
-        fields = None if stage.view is None else self._first_pass(network, stage.smoothing)
+        fields = None if stage.view is None else self._first_pass(network, stage.field_sigma)
         dataset = KeypointPairs(self.pairs, matches, self.points, view=stage.view, fields=fields, seed=self.seed)
         epochs = self.max_epochs if stage.max_epochs is None else stage.max_epochs
         optimizer = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
         sampler: Any = DistributedSampler(dataset, process_count(), process_rank(), shuffle=False)
-        rate = partial(_half_cosine, total=epochs * len(sampler)) if stage.falling else _constant
+        rate = partial(_half_cosine, total=epochs * len(sampler)) if stage.cosine_decay else _constant
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)  # keeps no total, so more epochs may be asked
         stop = StopWhenFlat(stage.patience, stage.improvement)
         folder = self.folder / stage.name
-        figures, board = stage.loss.figures_of, str(folder / "tensorboard")
+        loss_terms, board = stage.loss.logged_terms, str(folder / "tensorboard")
         parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler, "stop": stop}
         trainer = SupervisedTrainer(
             device=self.device,
@@ -274,35 +275,35 @@ class StagedTraining:
             network=with_averaged_gradients(AllPredictions(network)),
             optimizer=optimizer,
             loss_function=stage.loss.to(self.device),
-            inferer=AllLevels(self.half),
+            inferer=AllLevels(self.amp),
             prepare_batch=_prepare,
             decollate=False,
             train_handlers=[
                 EpochSetter(dataset),
                 LrScheduleHandler(scheduler, print_lr=False, epoch_level=False),
                 stop,
-                *([] if is_follower() else [TensorBoardStatsHandler(log_dir=board, output_transform=figures)]),
-                TrainingCurve(folder / "curve.csv", figures),
+                *([] if is_follower() else [TensorBoardStatsHandler(log_dir=board, output_transform=loss_terms)]),
+                TrainingCurve(folder / "curve.csv", loss_terms),
                 TrainingCheckpoint(folder / "checkpoint.pt", parts),
-                FinalModel(self.weights_of(stage.name), network),
+                FinalModel(self.weights_path(stage.name), network),
             ],
         )
         _say(f"{stage.name}: {', '.join(stage.sources) or 'no correspondences'}, from {start}")
         trainer.run()
-        wait_for_all()
+        barrier()
         return True
 
     @torch.no_grad()
-    def _first_pass(self, network: nn.Module, smoothing: float) -> dict[tuple[str, bool], Tensor]:
+    def _first_pass(self, network: nn.Module, field_sigma: float) -> dict[tuple[str, bool], Tensor]:
         """The fields of all pairs in both directions, in half precision: they only place what is learned from."""
         network.eval()
         fields = {}
         for data in self._share():
             for backwards in (False, True):
                 image = stacked(data, "working", SIDES[::-1] if backwards else SIDES)[None].to(self.device)
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
                     found = network(image)
-                fields[data["pair"].id, backwards] = smooth(found.float(), smoothing)[0].half().cpu()
+                fields[data["pair"].id, backwards] = smooth(found.float(), field_sigma)[0].half().cpu()
         return _of_all(fields)
 
     def _record(self, stage: TrainingStage, matches: Sequence[Matches]) -> None:
@@ -327,7 +328,7 @@ def _say(text: str) -> None:
 
 def _of_all(mine: Mapping[K, V]) -> dict[K, V]:
     """What all processes found."""
-    return {name: value for part in gathered(dict(mine)) for name, value in part.items()}
+    return {name: value for part in all_gather(dict(mine)) for name, value in part.items()}
 
 
 def _constant(step: int) -> float:

@@ -10,10 +10,10 @@ import torch
 from monai.data import Dataset
 from torch import Tensor
 
-from custom_components.console import say
+from custom_components.common.console import say
+from custom_components.common.errors import InputError
 from custom_components.engines.pair_evaluator import Data
-from custom_components.errors import InputError
-from custom_components.outputs.outcome import reason_of
+from custom_components.outputs.outcome import failure_reason
 from custom_components.pairs import Pair, select_pairs
 
 SIDES = ("moving", "fixed")
@@ -48,7 +48,7 @@ def training_pairs(
         try:
             prepared = preprocessing({"pair": pair})
         except Exception as error:  # one bad pair must not stop a training
-            say(f"left out: {pair.id}: {reason_of(error, pair)}")
+            say(f"left out: {pair.id}: {failure_reason(error, pair)}")
             return None
         return {key: prepared[key] for key in KEPT if key in prepared}
 
@@ -86,7 +86,7 @@ def single_images(pairs: Dataset) -> list[Record]:
     return list(found.values())
 
 
-def records_of(pairs: Dataset, kind: str = "pairs", spatial_dims: int = 2) -> list[Record]:
+def build_records(pairs: Dataset, kind: str = "pairs", spatial_dims: int = 2) -> list[Record]:
     """``stacked_pairs``, ``single_images``, or both after one another.
 
     Args:

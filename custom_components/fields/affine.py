@@ -29,7 +29,7 @@ def affine_to_ddf(
     return compose_affine(matrix, torch.zeros(1, len(spatial), *spatial, dtype=dtype))
 
 
-def affine_residual(matrix: npt.NDArray[np.float64] | Tensor, ddf: Tensor) -> Tensor:
+def nonrigid_part(matrix: npt.NDArray[np.float64] | Tensor, ddf: Tensor) -> Tensor:
     """The residual r with ``ddf == compose_affine(matrix, r)``: what a field does beyond an affine.
 
     Args:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from custom_components.errors import InputError
-from custom_components.fields.itk_bridge import matrix_of, vectors_of
+from custom_components.common.errors import InputError
+from custom_components.fields.itk_bridge import image_matrix, image_vectors
 
 Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -49,8 +49,8 @@ class FieldBlocks:
     """
 
     def __init__(self, displacement: Any, target_matrix: Matrix, source_matrix: Matrix) -> None:
-        vectors = vectors_of(displacement).astype(np.float32)
-        to_field = np.linalg.inv(matrix_of(displacement)) @ target_matrix
+        vectors = image_vectors(displacement).astype(np.float32)
+        to_field = np.linalg.inv(image_matrix(displacement)) @ target_matrix
         to_source = np.linalg.inv(source_matrix)
         for matrix in (to_field, to_source @ target_matrix):
             if np.abs(matrix[[0, 1], [1, 0]]).max() > 1e-9 * np.abs(np.diag(matrix)[:2]).min():
@@ -99,17 +99,17 @@ class _Between:
     voxels: slice
     before: npt.NDArray[np.int64]
     after: npt.NDArray[np.int64]
-    share: Floats
+    fraction: Floats
 
     def down(self, values: Floats) -> Floats:
         """(2, voxels, m) -> (2, positions, m)."""
-        return values[:, self.before] + (values[:, self.after] - values[:, self.before]) * self.share[:, None]
+        return values[:, self.before] + (values[:, self.after] - values[:, self.before]) * self.fraction[:, None]
 
     def across(self, values: Floats) -> Floats:
         """(2, n, voxels) -> (2, n, positions)."""
         # a product with a matrix of two entries a column writes the result once
-        weights = np.zeros((values.shape[2], len(self.share)), dtype=np.float32)
-        positions = np.arange(len(self.share))
-        weights[self.before, positions] = 1 - self.share
-        weights[self.after, positions] += self.share
+        weights = np.zeros((values.shape[2], len(self.fraction)), dtype=np.float32)
+        positions = np.arange(len(self.fraction))
+        weights[self.before, positions] = 1 - self.fraction
+        weights[self.after, positions] += self.fraction
         return np.asarray(values @ weights)

@@ -18,11 +18,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from custom_components.fields.affine import VOXELS_AT_ONCE, affine_residual
+from custom_components.fields.affine import VOXELS_AT_ONCE, nonrigid_part
 from custom_components.fields.geometry import apply_matrix
 from custom_components.fields.invert import best_affine
-from custom_components.fields.itk_bridge import matrix_of, vectors_of
-from custom_components.fields.lookup import lookup
+from custom_components.fields.itk_bridge import image_matrix, image_vectors
+from custom_components.fields.sample_at import sample_at
 
 Matrix = npt.NDArray[np.float64]
 
@@ -44,27 +44,27 @@ class Link:
     @cached_property
     def _parts(self) -> tuple[Matrix, Matrix, Tensor]:
         """The field's grid (index_to_physical), its best affine in voxels of that grid, and what it does beyond it."""
-        grid = matrix_of(self.displacement)
-        vectors = vectors_of(self.displacement).astype(np.float64)
+        grid = image_matrix(self.displacement)
+        vectors = image_vectors(self.displacement).astype(np.float64)
         voxels = np.moveaxis(vectors @ np.linalg.inv(grid[:-1, :-1]).T, -1, 0)
         ddf = torch.from_numpy(np.ascontiguousarray(voxels))[None]
         affine = best_affine(ddf)
         square = np.eye(len(grid))
         square[:-1] = affine.numpy()
-        return grid, square, affine_residual(affine, ddf)
+        return grid, square, nonrigid_part(affine, ddf)
 
-    def carry(self, points: Matrix) -> Matrix:
+    def warp_points(self, points: Matrix) -> Matrix:
         """(N, D) pixels of the fixed image, array-axis order -> pixels of the moving image."""
         grid, affine, residual = self._parts
         index = apply_matrix(np.linalg.inv(grid) @ self.fixed_matrix, np.asarray(points, dtype=np.float64))
-        moved = index + lookup(residual, torch.from_numpy(index)).numpy()
+        moved = index + sample_at(residual, torch.from_numpy(index)).numpy()
         return apply_matrix(np.linalg.inv(self.moving_matrix) @ grid @ affine, moved)
 
 
-def carry_along(links: Sequence[Link], points: Matrix) -> Matrix:
+def warp_along(links: Sequence[Link], points: Matrix) -> Matrix:
     """(N, D) pixels of the first link's fixed image -> pixels of the last link's moving image."""
     for link in links:
-        points = link.carry(points)
+        points = link.warp_points(points)
     return points
 
 
@@ -87,6 +87,6 @@ def chain_ddf(links: Sequence[Link], fixed_grid: Matrix, moving_grid: Matrix, sp
         slab = (min(rows, spatial[0] - first), *spatial[1:])
         index = np.indices(slab).reshape(len(slab), -1).T.astype(np.float64)
         index[:, 0] += first
-        voxels = apply_matrix(to_voxels, carry_along(links, apply_matrix(fixed_grid, index))) - index
+        voxels = apply_matrix(to_voxels, warp_along(links, apply_matrix(fixed_grid, index))) - index
         field[0, :, first : first + slab[0]] = torch.from_numpy(voxels.T.reshape(-1, *slab)).float()
     return field

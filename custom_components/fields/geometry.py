@@ -34,7 +34,7 @@ def index_to_physical(
     return matrix
 
 
-def geometry_of(matrix: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+def spacing_origin_direction(matrix: Matrix) -> tuple[Matrix, Matrix, Matrix]:
     """(spacing, origin, direction) in ITK's order x, y[, z] of an ``index_to_physical`` matrix."""
     axes = matrix[:-1, :-1][:, ::-1]
     spacing = np.linalg.norm(axes, axis=0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields.geometry import apply_matrix, index_to_physical
 from custom_components.fields.resize import grid_change
 

@@ -20,9 +20,9 @@ import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields.compose import check_ddf
-from custom_components.fields.geometry import apply_matrix, geometry_of, index_to_physical
+from custom_components.fields.geometry import apply_matrix, index_to_physical, spacing_origin_direction
 
 Matrix = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
@@ -35,19 +35,19 @@ def _indices(spatial: Sequence[int]) -> Matrix:
 
 def set_geometry(image: Any, matrix: Matrix) -> None:
     """Give an image the spacing, origin and direction of an ``index_to_physical`` matrix."""
-    spacing, origin, direction = geometry_of(matrix)
+    spacing, origin, direction = spacing_origin_direction(matrix)
     image.SetSpacing([float(v) for v in spacing])
     image.SetOrigin([float(v) for v in origin])
     image.SetDirection([float(v) for v in np.ravel(direction)])
 
 
-def matrix_of(image: Any) -> Matrix:
+def image_matrix(image: Any) -> Matrix:
     """``index_to_physical`` of an image."""
     direction = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)
     return index_to_physical(image.GetSpacing(), image.GetOrigin(), direction)
 
 
-def vectors_of(image: Any) -> Array:
+def image_vectors(image: Any) -> Array:
     """(*spatial, D) vectors of a displacement image, components x, y[, z]."""
     return np.asarray(sitk.GetArrayFromImage(image))  # a copy: a view would not keep the image alive
 
@@ -180,8 +180,8 @@ def transform_points(image: Any, points: Matrix) -> Matrix:
     """
     if len(points) == 0:
         return np.asarray(points, dtype=np.float64).copy()
-    index = apply_matrix(np.linalg.inv(matrix_of(image)), np.asarray(points, dtype=np.float64))
-    vectors = vectors_of(image)
+    index = apply_matrix(np.linalg.inv(image_matrix(image)), np.asarray(points, dtype=np.float64))
+    vectors = image_vectors(image)
     moved = [
         map_coordinates(vectors[..., k].astype(np.float64), index.T, order=1, mode="nearest")
         for k in range(vectors.shape[-1])
@@ -195,8 +195,8 @@ def continued(image: Any, spatial: Sequence[int], matrix: Matrix) -> Any:
     ITK takes the displacement outside the field's buffer for zero. Each side grows by the field's own size at
     most, so that a grid far away costs no memory.
     """
-    vectors = vectors_of(image)
-    own = matrix_of(image)
+    vectors = image_vectors(image)
+    own = image_matrix(image)
     dimensions = vectors.ndim - 1
     size = np.array(vectors.shape[:-1])
     corners = _indices((2,) * dimensions) * (np.array(spatial) - 1)
@@ -241,7 +241,7 @@ def resample(
     if moving.ndim != len(fixed_spatial) + 1:
         raise InputError(f"a {len(fixed_spatial)}-D grid needs an image (C, *spatial), got {moving.shape}")
     transform = displacement_transform(continued(displacement, fixed_spatial, fixed_matrix))
-    spacing, origin, direction = geometry_of(fixed_matrix)
+    spacing, origin, direction = spacing_origin_direction(fixed_matrix)
     fill = np.broadcast_to(np.asarray(default_value, dtype=np.float64), (len(moving),))
     result = np.empty((len(moving), *fixed_spatial), dtype=moving.dtype)
     # float32 holds integers up to 2^24 only

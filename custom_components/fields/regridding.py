@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custom_components.fields.affine import affine_residual
+from custom_components.fields.affine import nonrigid_part
 from custom_components.fields.geometry import apply_matrix
 from custom_components.fields.grid import Grid
 from custom_components.fields.invert import best_affine
-from custom_components.fields.lookup import lookup
+from custom_components.fields.sample_at import sample_at
 
 
 def upright(ddf: Tensor, fixed: Grid, moving: Grid, image: Grid) -> tuple[Tensor, Grid]:
@@ -33,10 +33,10 @@ def upright(ddf: Tensor, fixed: Grid, moving: Grid, image: Grid) -> tuple[Tensor
     pixels = float(np.prod(fixed.spacing / image.spacing)) ** (1 / len(image.shape))
     grid = image.shrunk(min(1.0, 1 / pixels))
     affine = best_affine(ddf)
-    residual = affine_residual(affine, ddf)
+    residual = nonrigid_part(affine, ddf)
     square = np.eye(len(grid.shape) + 1)
     square[:-1] = affine.cpu().numpy()
     index = np.stack([axis.ravel() for axis in np.indices(grid.shape)], axis=1).astype(np.float64)
     places = apply_matrix(grid.to(fixed), index)
-    moved = apply_matrix(square, places + lookup(residual, torch.from_numpy(places)).cpu().double().numpy())
+    moved = apply_matrix(square, places + sample_at(residual, torch.from_numpy(places)).cpu().double().numpy())
     return torch.from_numpy((moved - index).T.reshape(1, -1, *grid.shape)).to(ddf), grid

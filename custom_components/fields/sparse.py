@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields.resize import resize
 
 

@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.linalg import solveh_banded
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 Array = npt.NDArray[np.float64]
 

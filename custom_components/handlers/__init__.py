@@ -9,7 +9,7 @@ from custom_components.handlers.training import (
     SchedulerSteps,
     TrainingCheckpoint,
     TrainingCurve,
-    losses_of,
+    select_losses,
 )
 from custom_components.handlers.writing import RegistrationWriter, SummaryWriter
 
@@ -22,5 +22,5 @@ __all__ = [
     "SummaryWriter",
     "TrainingCheckpoint",
     "TrainingCurve",
-    "losses_of",
+    "select_losses",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from ignite.engine import Engine, Events
 
-from custom_components.handlers.training import figures_of_all, losses_of
+from custom_components.handlers.training import figures_of_all, select_losses
 
 
 class StopWhenFlat:
@@ -48,7 +48,7 @@ class StopWhenFlat:
         self.losses.clear()
 
     def _collect(self, engine: Engine) -> None:
-        self.losses.append(losses_of(engine.state.output)["loss"])
+        self.losses.append(select_losses(engine.state.output)["loss"])
 
     def _decide(self, engine: Engine) -> None:
         losses = figures_of_all({"loss": self.losses})["loss"]  # all processes decide alike

@@ -15,17 +15,17 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
-from custom_components import switches
-from custom_components.console import say
-from custom_components.distributed import gathered, is_follower
-from custom_components.errors import InputError
+from custom_components.common import booleans
+from custom_components.common.console import say
+from custom_components.common.distributed import all_gather, is_follower
+from custom_components.common.errors import InputError
+from custom_components.common.stopping import stopped_by_signals
+from custom_components.common.weights import read_state
 from custom_components.handlers.training_files import check_model_file, check_same_training
 from custom_components.pairs.atomic import atomic_path
-from custom_components.states import read_state
-from custom_components.stopping import stopped_by_signals
 
 
-def losses_of(output: Any) -> dict[str, float]:
+def select_losses(output: Any) -> dict[str, float]:
     """The numbers in ``engine.state.output``; there may be none, as for a pair without contrast.
 
     Args:
@@ -137,7 +137,7 @@ class FinalModel:
     def __init__(self, file: str | Path, network: nn.Module, overwrite: bool | str = False) -> None:
         self.file = Path(file)
         self.network = network
-        self.overwrite = switches.on(overwrite, "overwrite")
+        self.overwrite = booleans.parse_bool(overwrite, "overwrite")
         self._begun_at = 0
 
     def attach(self, engine: Engine) -> None:
@@ -206,7 +206,9 @@ class TrainingCurve:
         output_transform: from the engine's output to the losses.
     """
 
-    def __init__(self, file: str | Path, output_transform: Callable[[Any], Mapping[str, float]] = losses_of) -> None:
+    def __init__(
+        self, file: str | Path, output_transform: Callable[[Any], Mapping[str, float]] = select_losses
+    ) -> None:
         self.file = Path(file)
         self.output_transform = output_transform
         self.values: dict[str, list[float]] = defaultdict(list)
@@ -250,7 +252,7 @@ class TrainingCurve:
 
 def figures_of_all(values: Mapping[str, list[float]]) -> dict[str, list[float]]:
     """The values of all processes."""
-    parts = gathered(dict(values))
+    parts = all_gather(dict(values))
     return {
         name: [v for part in parts for v in part.get(name, [])] for name in dict.fromkeys(n for p in parts for n in p)
     }

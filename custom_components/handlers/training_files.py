@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 Record = Mapping[str, Any]
 WAY_OUT = "give another --run_dir, or move it away to start afresh"

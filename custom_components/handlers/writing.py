@@ -11,10 +11,10 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from custom_components import switches
-from custom_components.console import LOG, counted, say, stage
-from custom_components.errors import InputError, told_cause
-from custom_components.outputs.outcome import PairOutcome, reason_of
+from custom_components.common import booleans
+from custom_components.common.console import LOG, counted, say, stage
+from custom_components.common.errors import InputError, told_cause
+from custom_components.outputs.outcome import PairOutcome, failure_reason
 from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.submission import write_submission
 from custom_components.outputs.summary import write_summary
@@ -37,7 +37,7 @@ class RegistrationWriter:
     ) -> None:
         self.output_dir = Path(output_dir)
         self.output_ext = output_ext
-        self.report = switches.on(report, "report")
+        self.report = booleans.parse_bool(report, "report")
         self.note = note
 
     def attach(self, engine: Engine) -> None:
@@ -50,7 +50,7 @@ class RegistrationWriter:
         if outcome.metrics is None:
             engine.state.output = outcome = self.write(outcome)
         assert outcome.metrics is not None
-        say(f"[{engine.state.iteration}/{engine.state.epoch_length}] {line_of(outcome.metrics)}")
+        say(f"[{engine.state.iteration}/{engine.state.epoch_length}] {format_line(outcome.metrics)}")
         for note in outcome.metrics.get("annotations", {}).get("notes", []):
             say(f"  annotations: {note}")
 
@@ -60,7 +60,7 @@ class RegistrationWriter:
         try:
             metrics = self._write(outcome)
         except Exception as error:  # a full disk, wrong landmarks, or a defect: the cohort goes on
-            outcome = replace(outcome, reason=reason_of(error, outcome.pair), error=error)
+            outcome = replace(outcome, reason=failure_reason(error, outcome.pair), error=error)
             metrics = self._write_failure(outcome)
         if outcome.error is not None:
             self._log(outcome.error, outcome.pair.id)
@@ -91,7 +91,7 @@ class RegistrationWriter:
             return {"id": outcome.pair.id, "status": "failed", "reason": outcome.reason}
 
 
-def line_of(metrics: dict[str, Any]) -> str:
+def format_line(metrics: dict[str, Any]) -> str:
     """One line for the console."""
     if metrics["status"] == "failed":
         kept = " (the earlier result is kept)" if metrics.get("kept") else ""
@@ -113,7 +113,7 @@ class SummaryWriter:
 
     def __init__(self, output_dir: str | Path, submission: bool = False) -> None:
         self.output_dir = Path(output_dir)
-        self.submission = switches.on(submission, "submission")
+        self.submission = booleans.parse_bool(submission, "submission")
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine."""

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components import switches
-from custom_components.errors import RegistrationError
+from custom_components.common import booleans
+from custom_components.common.errors import RegistrationError
 from custom_components.fields import affine_to_ddf, grid_change, warp
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.affine import AffineFit, Matrix, apply_affine, fit_affine
@@ -61,8 +61,8 @@ class AffineAlignment:
         mirrored: try mirrored sections too.
         search_size: longest side of the images during the search, voxels.
         threshold: distance, as a share of the tissue's diagonal, within which a pair agrees with the affine.
-        sure_matches: consistent matches at ``search_size`` that end the search, if they are also
-        sure_share: of all matches.
+        min_support: consistent matches at ``search_size`` that end the search, if they are also
+        min_support_fraction: of all matches.
         rim: share of the diagonal; matches nearer to the tissue's outline are not counted, since outlines agree under
             wrong rotations too: any of a round core, half a turn of an oval section.
         min_matches: fewer consistent matches at the end and the pair is refused.
@@ -78,8 +78,8 @@ class AffineAlignment:
         mirrored: bool = False,
         search_size: int = 512,
         threshold: float = 0.03,
-        sure_matches: int = 300,
-        sure_share: float = 0.4,
+        min_support: int = 300,
+        min_support_fraction: float = 0.4,
         rim: float = 0.025,
         min_matches: int = 25,
         min_share: float = 0.26,
@@ -88,11 +88,11 @@ class AffineAlignment:
     ) -> None:
         self.matcher = matcher
         self.rotation_step = rotation_step
-        self.mirrored = switches.on(mirrored, "mirrored")
+        self.mirrored = booleans.parse_bool(mirrored, "mirrored")
         self.search_size = search_size
         self.threshold = threshold
-        self.sure_matches = sure_matches
-        self.sure_share = sure_share
+        self.min_support = min_support
+        self.min_support_fraction = min_support_fraction
         self.rim = rim
         self.min_matches = min_matches
         self.min_share = min_share
@@ -134,7 +134,7 @@ class AffineAlignment:
         shape = (round(images.shape[0] / factor), round(images.shape[1] / factor))
         moving, fixed = (F.interpolate(t, shape, mode="area") for t in (images.moving, images.fixed))
         threshold = self.threshold * images.diagonal / factor
-        core = interior(F.interpolate(images.fixed_mask, shape, mode="area"), self.rim * images.diagonal / factor)
+        core = erode_mask(F.interpolate(images.fixed_mask, shape, mode="area"), self.rim * images.diagonal / factor)
         best: tuple[float, bool, AffineFit] | None = None
         for degrees, mirrored in self.hypotheses():
             turn = rotation_about_centre(shape, degrees, mirrored)
@@ -144,7 +144,7 @@ class AffineAlignment:
                 continue
             if best is None or fit.count > best[2].count:
                 best = degrees, mirrored, fit
-            if fit.count >= self.sure_matches and fit.count >= self.sure_share * len(pairs):
+            if fit.count >= self.min_support and fit.count >= self.min_support_fraction * len(pairs):
                 break
         if best is None:
             raise RegistrationError(
@@ -170,7 +170,7 @@ class AffineAlignment:
         return fit
 
 
-def interior(mask: Tensor, width: float) -> Tensor:
+def erode_mask(mask: Tensor, width: float) -> Tensor:
     """(1, 1, H, W) bool: the mask without a rim of ``width`` voxels; all of it where little would be left."""
     side = 2 * round(width) + 1
     core = F.avg_pool2d(mask, side, 1, side // 2, count_include_pad=False) > 0.99

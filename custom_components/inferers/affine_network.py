@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError, RegistrationError
+from custom_components.common.errors import InputError, RegistrationError
 from custom_components.fields import affine_to_ddf, grid_change, warp
 from custom_components.inferers.affine_alignment import implausible
 from custom_components.inferers.result import Estimate, PairImages, Stage

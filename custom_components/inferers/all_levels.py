@@ -9,7 +9,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 class AllPredictions(nn.Module):
@@ -38,12 +38,12 @@ class AllLevels(Inferer):
     """Gives what ``network.predictions`` returns in place of the last field alone; MONAI's trainers take it as inferer.
 
     Args:
-        half: compute in bfloat16 where that is safe, half the time on processors that have it.
+        amp: compute in bfloat16 where that is safe, half the time on processors that have it.
     """
 
-    def __init__(self, half: bool = False) -> None:
+    def __init__(self, amp: bool = False) -> None:
         super().__init__()
-        self.half = half
+        self.amp = amp
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> list[Tensor]:
         """Float32 fields (B, D, *spatial), voxels, coarsest level first.
@@ -59,6 +59,6 @@ class AllLevels(Inferer):
             InputError: the network has no such method.
         """
         whole = network if isinstance(network, AllPredictions | DistributedDataParallel) else AllPredictions(network)
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.amp):
             predictions = whole(inputs)
         return [field.float() for field in predictions]

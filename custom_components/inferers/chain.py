@@ -8,7 +8,7 @@ from time import perf_counter
 
 import torch
 
-from custom_components.console import stage
+from custom_components.common.console import stage
 from custom_components.fields import invert
 from custom_components.inferers.result import Estimate, PairImages, Registration, Stage, Step
 
@@ -34,7 +34,7 @@ class Chain:
         """
         estimate = Estimate.identity(images.shape, images.fixed.device)
         for step in self.steps:
-            stage(name_of(step))
+            stage(step_name(step))
             estimate = step(images, estimate)
         stage("inverse")
         start = perf_counter()
@@ -48,6 +48,6 @@ class Chain:
         return Registration(estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, last))
 
 
-def name_of(step: object) -> str:
+def step_name(step: object) -> str:
     """A step as a user reads it: ``FlowRefinement`` is "flow refinement"."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(step).__name__).lower()

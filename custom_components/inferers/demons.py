@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import compose_affine
 from custom_components.fields import warp as warp_image
 from custom_components.inferers.residual import with_residual
@@ -26,7 +26,7 @@ class DiffeomorphicDemons:
 
     Args:
         iterations: of the resolutions, coarsest first, each twice as fine as the one before.
-        smoothing: standard deviation of the Gaussian that smooths the field after each iteration, voxels of the
+        field_sigma: standard deviation of the Gaussian that smooths the field after each iteration, voxels of the
             resolution; 0 leaves it.
         minimum_jacobian: the field is smoothed locally until its Jacobian determinant is above this; None leaves it.
         name: of the stage in the report.
@@ -38,16 +38,16 @@ class DiffeomorphicDemons:
     def __init__(
         self,
         iterations: Sequence[int] = (100, 50, 25),
-        smoothing: float = 1.5,
+        field_sigma: float = 1.5,
         minimum_jacobian: float | None = None,
         name: str = "demons",
     ) -> None:
         self.iterations = [int(count) for count in iterations]
         if not self.iterations or min(self.iterations) < 0:
             raise InputError(f"iterations names a number for each resolution, such as [100, 50, 25], got {iterations}")
-        if smoothing < 0:
-            raise InputError(f"smoothing is a standard deviation in voxels, 0 or more, got {smoothing}")
-        self.smoothing = smoothing
+        if field_sigma < 0:
+            raise InputError(f"field_sigma is a standard deviation in voxels, 0 or more, got {field_sigma}")
+        self.field_sigma = field_sigma
         self.minimum_jacobian = minimum_jacobian
         self.name = name
         import itk  # here: it takes seconds to load, and nothing else of the package needs it
@@ -77,8 +77,8 @@ class DiffeomorphicDemons:
         scalar = itk.Image[itk.F, dimensions]
         types = (scalar, scalar, itk.Image[itk.Vector[itk.F, dimensions], dimensions])
         demons, pyramid = self.filters[0][types].New(), self.filters[1][(*types, itk.F)].New()
-        demons.SetSmoothDisplacementField(self.smoothing > 0)
-        demons.SetStandardDeviations(self.smoothing)
+        demons.SetSmoothDisplacementField(self.field_sigma > 0)
+        demons.SetStandardDeviations(self.field_sigma)
         pyramid.SetRegistrationFilter(demons)
         pyramid.SetFixedImage(_itk_image(fixed, scalar))
         pyramid.SetMovingImage(_itk_image(moving, scalar))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 
-from custom_components.inferers.flow_refinement import similarity
+from custom_components.inferers.flow_refinement import local_similarity
 from custom_components.inferers.result import PairImages, Registration, Stage
 
 
@@ -21,7 +21,7 @@ def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImage
         if any("similarity" in stage.details for stage in result.stages):
             return result
         start = perf_counter()
-        figures = {"similarity": similarity(images, result.ddf)}
+        figures = {"similarity": local_similarity(images, result.ddf)}
         return replace(result, stages=(*result.stages, Stage("similarity", perf_counter() - start, figures)))
 
     return register

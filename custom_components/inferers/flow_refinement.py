@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from custom_components.fields import (
-    affine_residual,
     affine_to_ddf,
     compose_affine,
     folding_share,
+    nonrigid_part,
     repair_folds,
     warp,
 )
@@ -111,8 +111,8 @@ def local_correlation(first: Grey, second: Grey, sigma: float) -> npt.NDArray[np
 def similarity_shares(fixed: Grey, moving: Grey, flows: Sequence[Flow], sigma: float, sharpness: float) -> Weight:
     """(K, H, W) softmax, over K flows, of the local correlation that each one reaches; they sum to one per voxel."""
     score = np.stack([local_correlation(fixed, pull(moving, flow).astype(np.uint8), sigma) for flow in flows])
-    share = np.exp(sharpness * (score - score.max(axis=0)))
-    return np.asarray(share / share.sum(axis=0), dtype=np.float32)
+    fraction = np.exp(sharpness * (score - score.max(axis=0)))
+    return np.asarray(fraction / fraction.sum(axis=0), dtype=np.float32)
 
 
 def votes(flow: Flow, weight: Weight, stride: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,7 +131,7 @@ def common_tissue(images: PairImages, ddf: Tensor) -> Weight:
     return np.clip(2 * blur(both, images.diagonal / 150) - 1, 0, 1)
 
 
-def similarity(images: PairImages, ddf: Tensor) -> float:
+def local_similarity(images: PairImages, ddf: Tensor) -> float:
     """Mean local correlation over the fixed tissue after warping."""
     warped = to_bytes(warp(images.moving, ddf))
     score = local_correlation(to_bytes(images.fixed), warped, sigma=images.diagonal / 100)
@@ -180,7 +180,7 @@ class FlowRefinement:
         base = affine_to_ddf(estimate.affine, images.shape).to(estimate.ddf)
         fixed, moving = to_bytes(images.fixed), to_bytes(warp(images.moving, base))
         # estimate = compose(base, residual)  =>  base moves x + residual(x) to x + estimate(x)
-        matched = ddf_to_flow(affine_residual(estimate.affine, estimate.ddf))
+        matched = ddf_to_flow(nonrigid_part(estimate.affine, estimate.ddf))
         trust = common_tissue(images, base)
         seeds = [None, matched] if np.abs(matched).max() > 0.1 else [None]
         found = [consistent_flow(fixed, moving, seed, self.tolerance) for seed in seeds]
@@ -189,9 +189,9 @@ class FlowRefinement:
             fixed, moving, [flow for flow, _ in candidates], self.window * images.diagonal, self.sharpness
         )
         sigma, ballot = self.window * images.diagonal, []
-        for (flow, sure), share in zip(candidates, shares, strict=True):
+        for (flow, sure), fraction in zip(candidates, shares, strict=True):
             around = blur(sure * trust, sigma) / blur(trust + np.float32(1e-3), sigma)
-            ballot.append(votes(flow, self.weight * trust * sure * around**self.caution * share, self.stride))
+            ballot.append(votes(flow, self.weight * trust * sure * around**self.caution * fraction, self.stride))
         ballot.append(_match_votes(estimate))
         points, displacements, weights = (torch.cat(parts) for parts in zip(*ballot, strict=True))
         residual = self.interpolation(points, displacements, images.shape, images.diagonal, weights)
@@ -201,8 +201,8 @@ class FlowRefinement:
         details = {
             "folding_before_repair": folding_share(residual.to(base), images.fixed_mask),
             "folding": folding_share(repaired.to(base), images.fixed_mask),
-            "similarity_before": similarity(images, estimate.ddf),
-            "similarity": similarity(images, ddf),
+            "similarity_before": local_similarity(images, estimate.ddf),
+            "similarity": local_similarity(images, ddf),
         }
         return replace(
             estimate,

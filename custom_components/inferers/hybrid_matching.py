@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
-from custom_components.errors import RegistrationError
-from custom_components.fields import affine_residual, compose, compose_affine, lookup, warp
+from custom_components.common.errors import RegistrationError
+from custom_components.fields import compose, compose_affine, nonrigid_part, sample_at, warp
 from custom_components.inferers.interpolation import Interpolation, SplineInterpolation
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.matcher import Matcher
@@ -26,14 +26,14 @@ class HybridMatching:
 
     Args:
         matchers: in order of cost.
-        enough: surviving pairs with which no further matcher is asked.
+        stop_after_matches: surviving pairs with which no further matcher is asked.
         interpolation: of the surviving matches.
         contamination: of the isolation forest; see ``isolation_forest``.
         tolerance: share of the tissue's diagonal by which a pair may differ from its neighbourhood.
         rounds: of the local affine correction.
         min_share: smaller share of matches that agree with their neighbours, and the pair is refused; unrelated images
             reach 0.21 by chance.
-        sure_matches: with so many matches of the estimate so far the share is not asked: stains may differ in all
+        min_support: with so many matches of the estimate so far the share is not asked: stains may differ in all
             detail and yet agree in the large.
         seed: of both filters.
         name: of the stage in the report; two steps of one chain need two names.
@@ -42,24 +42,24 @@ class HybridMatching:
     def __init__(
         self,
         matchers: Sequence[Matcher],
-        enough: int | None = 200,
+        stop_after_matches: int | None = 200,
         interpolation: Interpolation | None = None,
         contamination: float | str = "auto",
         tolerance: float = 0.008,
         rounds: int = 30,
         min_share: float = 0.215,
-        sure_matches: int = 300,
+        min_support: int = 300,
         seed: int = 0,
         name: str = "hybrid matching",
     ) -> None:
         self.matchers = list(matchers)
-        self.enough = enough
+        self.stop_after_matches = stop_after_matches
         self.interpolation = interpolation or SplineInterpolation()
         self.contamination = contamination
         self.tolerance = tolerance
         self.rounds = rounds
         self.min_share = min_share
-        self.sure_matches = sure_matches
+        self.min_support = min_support
         self.seed = seed
         self.name = name
 
@@ -88,18 +88,18 @@ class HybridMatching:
                 "kept_neighbourhood": len(kept) / max(int(forest.sum()), 1),
                 "kept": len(kept),
             }
-            if self.enough is not None and len(kept) >= self.enough:
+            if self.stop_after_matches is not None and len(kept) >= self.stop_after_matches:
                 break
-        if len(kept) < self.min_share * len(union) and len(estimate.matches) < self.sure_matches:
+        if len(kept) < self.min_share * len(union) and len(estimate.matches) < self.min_support:
             raise RegistrationError(
                 f"no consistent alignment: {len(kept)} of {len(union)} matches agree with their neighbours (needed: "
                 f"{self.min_share:.1%}), and {len(estimate.matches)} with the alignment so far (needed without that: "
-                f"{self.sure_matches}). Are both images of the same tissue?"
+                f"{self.min_support}). Are both images of the same tissue?"
             )
         ddf = estimate.ddf
         if len(kept) >= 8:
             residual = self.interpolation(kept.fixed, kept.moving - kept.fixed, images.shape, images.diagonal)
-            so_far = affine_residual(estimate.affine, estimate.ddf)
+            so_far = nonrigid_part(estimate.affine, estimate.ddf)
             ddf = compose_affine(estimate.affine, compose(so_far, residual.to(ddf)))
         return replace(
             estimate,
@@ -115,5 +115,5 @@ def _in_moving_image(pairs: PointPairs, estimate: Estimate) -> PointPairs:
     if len(pairs) == 0:
         return pairs
     return PointPairs(
-        pairs.moving + lookup(estimate.ddf.cpu(), pairs.moving).to(pairs.moving), pairs.fixed, pairs.score
+        pairs.moving + sample_at(estimate.ddf.cpu(), pairs.moving).to(pairs.moving), pairs.fixed, pairs.score
     )

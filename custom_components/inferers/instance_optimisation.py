@@ -19,19 +19,19 @@ from monai.networks.blocks.warp import DVF2DDF
 from monai.networks.layers import GaussianFilter
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import (
-    affine_residual,
     compose,
     compose_affine,
     folding_share,
     grid_change,
+    nonrigid_part,
     repair_folds,
     resize,
     warp,
 )
 from custom_components.fields.spline import spline_matrix
-from custom_components.inferers.flow_refinement import similarity
+from custom_components.inferers.flow_refinement import local_similarity
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.losses.curvature import CurvatureLoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
@@ -147,7 +147,7 @@ class InstanceOptimisation:
         start = perf_counter()
         self.similarity.to(images.fixed.device)
         self.regularisation.to(images.fixed.device)
-        before = affine_residual(estimate.affine, estimate.ddf)
+        before = nonrigid_part(estimate.affine, estimate.ddf)
         found, reason = self._optimise(images, estimate.affine, before)
         details: dict[str, float | str] = {
             f"{name}_before": value for name, value in _figures(images, estimate.ddf, before).items()
@@ -250,4 +250,4 @@ class _Level:
 
 
 def _figures(images: PairImages, ddf: Tensor, residual: Tensor) -> dict[str, float]:
-    return {"similarity": similarity(images, ddf), "folding": folding_share(residual, images.fixed_mask)}
+    return {"similarity": local_similarity(images, ddf), "folding": folding_share(residual, images.fixed_mask)}

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from custom_components.fields import (
-    affine_residual,
     compose,
     compose_affine,
+    nonrigid_part,
     resize,
     smooth,
 )
@@ -30,8 +30,8 @@ class NetworkField:
         network: (1, 2, h, w) moving and fixed -> (1, 2, h, w) ddf, voxels.
         sizes: longest side of the pair in each pass, voxels. Smaller pairs are enlarged, as the network's finest cost
             volume then sees details of half the size.
-        smoothing: standard deviation of a Gaussian over each pass's field, voxels.
-        half: compute in bfloat16 where that is safe.
+        field_sigma: standard deviation of a Gaussian over each pass's field, voxels.
+        amp: compute in bfloat16 where that is safe.
         minimum_jacobian: the field is smoothed locally until its Jacobian determinant is above this; None leaves it.
         name: of the stage in the report.
     """
@@ -40,22 +40,22 @@ class NetworkField:
         self,
         network: nn.Module,
         sizes: Sequence[int] = (512, 1024),
-        smoothing: float = 0.0,
-        half: bool = False,
+        field_sigma: float = 0.0,
+        amp: bool = False,
         minimum_jacobian: float | None = 0.1,
         name: str = "network",
     ) -> None:
         self.network = network
         self.sizes = list(sizes)
-        self.smoothing = smoothing
-        self.half = half
+        self.field_sigma = field_sigma
+        self.amp = amp
         self.minimum_jacobian = minimum_jacobian
         self.name = name
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``."""
         start = perf_counter()
-        residual = affine_residual(estimate.affine, estimate.ddf)
+        residual = nonrigid_part(estimate.affine, estimate.ddf)
         self.network.to(images.fixed.device).eval()
         for size in self.sizes:
             level = level_images(images, estimate.affine, size / max(images.shape))
@@ -70,6 +70,6 @@ class NetworkField:
         if min(float(image.amax() - image.amin()) for image in (warped, fixed)) <= FLAT:  # nothing to align
             return fixed.new_zeros(1, 2, *fixed.shape[2:])
         pair = torch.cat([warped, fixed], dim=1)
-        with torch.no_grad(), torch.autocast(pair.device.type, torch.bfloat16, enabled=self.half):
+        with torch.no_grad(), torch.autocast(pair.device.type, torch.bfloat16, enabled=self.amp):
             step: Tensor = self.network(pair)
-        return smooth(step.float(), self.smoothing)
+        return smooth(step.float(), self.field_sigma)

@@ -8,7 +8,7 @@ import cv2
 import torch
 import torch.nn.functional as F
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import compose_affine, resize
 from custom_components.fields import warp as warp_image
 from custom_components.inferers.flow_refinement import flow_to_ddf, to_bytes

@@ -20,15 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import (
-    affine_residual,
     grid_change,
     identity_grid,
+    nonrigid_part,
     resize,
     sample,
 )
-from custom_components.inferers.patches import Patch, fold, groups, plan_patches, unfold
+from custom_components.inferers.patches import Patch, batches, fold, plan_patches, unfold
 from custom_components.inferers.residual import with_residual
 from custom_components.inferers.result import Estimate, PairImages
 from custom_components.matching.affine import Matrix
@@ -164,7 +164,7 @@ def improve(
     predict: Sequence[Predict],
     devices: Sequence[torch.device],
     patch_size: int,
-    group_size: int,
+    batch_size: int,
 ) -> Tensor:
     """One inner iteration: every patch predicts a step, the kept centres are composed with the field so far.
 
@@ -175,7 +175,7 @@ def improve(
         predict: one callable a device; with several, groups run side by side.
         devices: where each of them works.
         patch_size: of the network.
-        group_size: patches at a time on one device.
+        batch_size: patches at a time on one device.
 
     Returns:
         The new residual (1, 2, H, W).
@@ -187,7 +187,7 @@ def improve(
         if group.patches:  # the centres are disjoint, so threads never write the same voxel
             fold(group.composed(call(group)).detach(), group.patches, updated)
 
-    todo = groups(patches, group_size)
+    todo = batches(patches, batch_size)
     workers = list(zip(predict, devices, strict=True))
     if len(workers) == 1:
         for members in todo:
@@ -220,7 +220,7 @@ class PatchPyramid:
         iterations: inner iterations, one a level or one for all.
         patch_size: voxels a side, one a level or one for all.
         stride: voxels between patches, likewise; None takes half the patch size, which keeps the central halves.
-        group_size: patches that go through a network together; bounds the memory.
+        batch_size: patches that go through a network together; bounds the memory.
         devices: several of them share the patches of a level; None works where the images are.
         minimum_jacobian: the field is smoothed locally until its Jacobian determinant is above this; None leaves it.
         name: of the stage in the report.
@@ -237,7 +237,7 @@ class PatchPyramid:
         iterations: int | Sequence[int] = 3,
         patch_size: int | Sequence[int] = 256,
         stride: int | Sequence[int] | None = None,
-        group_size: int = 32,
+        batch_size: int = 32,
         devices: Sequence[str | torch.device] | None = None,
         minimum_jacobian: float | None = 0.1,
         name: str = "patch pyramid",
@@ -254,7 +254,7 @@ class PatchPyramid:
                 f"a number of iterations, a patch size and a stride for each of the {levels} scales, got "
                 f"{self.iterations}, {self.patch_size} and {self.stride}"
             )
-        self.group_size = group_size
+        self.batch_size = batch_size
         self.devices = [torch.device(device) for device in devices] if devices is not None else None
         self.minimum_jacobian = minimum_jacobian
         self.name = name
@@ -262,7 +262,7 @@ class PatchPyramid:
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``."""
         start = perf_counter()
-        residual = affine_residual(estimate.affine, estimate.ddf)
+        residual = nonrigid_part(estimate.affine, estimate.ddf)
         devices = self.devices or [images.fixed.device]
         if self.devices is None:  # a network is brought once, not copied for every pair
             self.network.to(images.fixed.device)
@@ -274,7 +274,7 @@ class PatchPyramid:
             patches = plan_patches(level.shape, self.patch_size[index], self.stride[index])
             calls = [_predictor(module, index) for module in modules]
             for _ in range(self.iterations[index]):
-                residual = improve(level, residual, patches, calls, devices, self.patch_size[index], self.group_size)
+                residual = improve(level, residual, patches, calls, devices, self.patch_size[index], self.batch_size)
         residual = resize(residual, images.shape)
         details = {"levels": len(self.scales), "iterations": sum(self.iterations)}
         return with_residual(estimate, residual, images, self.minimum_jacobian, self.name, start, details)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def plan_patches(spatial: Sequence[int], patch_size: int, stride: int) -> list[P
     return [Patch(tuple(start for start, _ in spans), tuple(keep for _, keep in spans)) for spans in product(*axes)]
 
 
-def groups(patches: Sequence[Patch], size: int) -> Iterator[Sequence[Patch]]:
+def batches(patches: Sequence[Patch], size: int) -> Iterator[Sequence[Patch]]:
     """At most ``size`` patches at a time, in order."""
     for first in range(0, len(patches), size):
         yield patches[first : first + size]

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
-from custom_components import switches
-from custom_components.errors import InputError, RegistrationError
+from custom_components.common import booleans
+from custom_components.common.errors import InputError, RegistrationError
 from custom_components.fields import affine_to_ddf, grid_change, identity_grid, sample
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.losses.patch_ncc import correlation
@@ -178,7 +178,7 @@ class RotationSearch:
         self.size = size
         self.rotation_step = rotation_step
         self.good = good
-        self.mirrored = switches.on(mirrored, "mirrored")
+        self.mirrored = booleans.parse_bool(mirrored, "mirrored")
         self.batch = batch
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import compose_affine
 from custom_components.fields import warp as warp_image
 from custom_components.inferers.residual import with_residual

@@ -14,7 +14,7 @@ from custom_components.losses.field_loss import FieldLoss
 from custom_components.losses.guided import GuidedLoss
 from custom_components.losses.keypoint_distance import KeypointDistanceLoss
 from custom_components.losses.mind import MINDSSCLoss, mind_ssc
-from custom_components.losses.multi_scale import MultiScaleLoss
+from custom_components.losses.multi_scale import PyramidLoss
 from custom_components.losses.named import similarity_named
 from custom_components.losses.ngf import NGFLoss, normalised_gradient
 from custom_components.losses.nmi import NMILoss
@@ -38,10 +38,10 @@ __all__ = [
     "GuidedLoss",
     "KeypointDistanceLoss",
     "MINDSSCLoss",
-    "MultiScaleLoss",
     "NGFLoss",
     "NMILoss",
     "PatchNCCLoss",
+    "PyramidLoss",
     "SaliencyFieldLoss",
     "ShrunkenLoss",
     "StructuralNCCLoss",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields.compose import check_ddf
-from custom_components.losses.masking import check_pair, weighted_mean
+from custom_components.losses.masking import check_shapes, weighted_mean
 
 
 def charbonnier(values: Tensor, epsilon: float) -> Tensor:
@@ -46,7 +46,7 @@ class CharbonnierLoss(nn.Module):
         Raises:
             InputError: the shapes are not these.
         """
-        check_pair(warped, fixed, mask)
+        check_shapes(warped, fixed, mask)
         loss = charbonnier(warped - fixed, self.epsilon)
         if self.gradient_weight:
             edges = _steepness(warped, self.epsilon) - _steepness(fixed, self.epsilon)

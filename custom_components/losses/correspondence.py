@@ -25,7 +25,7 @@ class CorrespondenceLoss(nn.Module):
         self.reach = reach
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """(B, Q, 4) answers and answers to those, of ``AskedTwice``; (B, Q, 4) true answers and the queries."""
+        """(B, Q, 4) answers and answers to those, of ``CycleCOTR``; (B, Q, 4) true answers and the queries."""
         there, back = (part.square().sum(dim=2) for part in (pred - target).split(2, dim=2))
         near = back.detach() < self.reach**2
         if self.squared:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields.compose import check_ddf
-from custom_components.losses.masking import interior
+from custom_components.losses.masking import crop_margin
 
 
 class CurvatureLoss(nn.Module):
@@ -32,9 +32,9 @@ class CurvatureLoss(nn.Module):
         if min(ddf.shape[2:]) < 3:
             raise InputError(f"curvature needs at least 3 voxels a side, got {tuple(ddf.shape[2:])}")
         pool = F.avg_pool2d if dimensions == 2 else F.avg_pool3d
-        curvature = (interior(ddf, 1) - pool(ddf, 3, stride=1)).square().sum(1, keepdim=True) / 2
+        curvature = (crop_margin(ddf, 1) - pool(ddf, 3, stride=1)).square().sum(1, keepdim=True) / 2
         if weight is None:
             return curvature.mean()
         if weight.shape != (ddf.shape[0], 1, *ddf.shape[2:]):
             raise InputError(f"the weight has the shape {tuple(weight.shape)}, the ddf {tuple(ddf.shape)}")
-        return (curvature * interior(weight, 1)).mean()
+        return (curvature * crop_margin(weight, 1)).mean()

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import resize, warp
-from custom_components.losses.masking import check_pair, weighted_mean
+from custom_components.losses.masking import check_shapes, weighted_mean
 from custom_components.networks.feature_encoder import frozen
 
 
@@ -70,7 +70,7 @@ class DeepSimLoss(nn.Module):
         Raises:
             InputError: the shapes are not these, or the extractor gives no such level.
         """
-        check_pair(warped, fixed, mask)
+        check_shapes(warped, fixed, mask)
         return self._mean([self._loss(*pair) for pair in self._features(warped, fixed)], mask)
 
     def of_field(self, moving: Tensor, fixed: Tensor, ddf: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class DeepSimLoss(nn.Module):
         """
         if not self.extract_before_transform:
             return self.forward(warp(moving, ddf, padding_mode="border"), fixed)
-        check_pair(moving, fixed)
+        check_shapes(moving, fixed)
         losses = []
         for first, second in self._features(moving, fixed):
             losses.append(self._loss(warp(first, resize(ddf, first.shape[2:]), padding_mode="border"), second))
@@ -99,7 +99,7 @@ class DeepSimLoss(nn.Module):
 
     def maps(self, warped: Tensor, fixed: Tensor) -> list[Tensor]:
         """The loss at every voxel, (B, 1, *smaller) for every level that counts, for pictures."""
-        check_pair(warped, fixed)
+        check_shapes(warped, fixed)
         return [self._loss(*pair) for pair in self._features(warped, fixed)]
 
     def _features(self, first: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import warp
 from custom_components.losses.diffusion import ForwardDiffusionLoss
 
@@ -21,13 +21,13 @@ class FieldLoss(nn.Module):
 
     Args:
         similarity: of (warped, fixed); where it has ``of_field``, as ``DeepSimLoss``, that is asked.
-        smoothness: lambda.
+        regularization_weight: lambda.
         regulariser: R; None is ``ForwardDiffusionLoss``.
         supervision: weight of S; 0 needs no labels.
         classes: labels 0 to classes - 1, for S.
 
     Attributes:
-        figures: the terms of the last call.
+        loss_terms: the terms of the last call.
 
     Raises:
         InputError: supervision without classes.
@@ -36,7 +36,7 @@ class FieldLoss(nn.Module):
     def __init__(
         self,
         similarity: nn.Module,
-        smoothness: float = 1.0,
+        regularization_weight: float = 1.0,
         regulariser: nn.Module | None = None,
         supervision: float = 0.0,
         classes: int = 0,
@@ -45,11 +45,11 @@ class FieldLoss(nn.Module):
         if supervision and classes < 2:
             raise InputError(f"supervision needs the number of classes, background included, got {classes}")
         self.similarity = similarity
-        self.smoothness = smoothness
+        self.regularization_weight = regularization_weight
         self.regulariser = regulariser or ForwardDiffusionLoss()
         self.supervision = supervision
         self.classes = classes
-        self.figures: dict[str, float] = {}
+        self.loss_terms: dict[str, float] = {}
 
     def forward(self, ddf: Tensor, pair: Tensor) -> Tensor:
         """Scalar.
@@ -66,16 +66,16 @@ class FieldLoss(nn.Module):
             similarity = self.similarity.of_field(moving, fixed, ddf)  # type: ignore[operator]
         else:
             similarity = self.similarity(warp(moving, ddf, padding_mode="border"), fixed)
-        roughness = self.regulariser(ddf)
-        loss: Tensor = similarity + self.smoothness * roughness
-        self.figures = {"similarity": similarity.item(), "roughness": roughness.item()}
+        regularization = self.regulariser(ddf)
+        loss: Tensor = similarity + self.regularization_weight * regularization
+        self.loss_terms = {"similarity": similarity.item(), "regularization": regularization.item()}
         if self.supervision:
             if pair.shape[1] != 4:
                 raise InputError("supervision needs the label maps of both images: columns moving_labels, fixed_labels")
             first, second = (_one_hot(pair[:, channel], self.classes) for channel in (2, 3))
             overlap = (warp(first, ddf, padding_mode="border") - second).square().mean()
             loss = loss + self.supervision * overlap
-            self.figures["supervision"] = overlap.item()
+            self.loss_terms["supervision"] = overlap.item()
         return loss
 
 

@@ -9,7 +9,7 @@ import torch
 from monai.losses import DiffusionLoss
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import identity_grid, sample, smooth, warp
 from custom_components.losses.boundary import BoundaryLoss
 from custom_components.losses.keypoint_distance import KeypointDistanceLoss
@@ -29,40 +29,40 @@ class GuidedLoss(nn.Module):
         keypoints: weight of each source of correspondences.
         features: (B, 1, H, W) grey -> (B, C, h, w) that the similarity compares, at every ``features.step``-th voxel,
             such as ``DenseSIFT``; None compares the grey images.
-        smoothness: weight of R.
+        regularization_weight: weight of R.
         similarity: of (warped, fixed, mask of common tissue), in place of the global correlation of ``features``.
         regulariser: of the field in voxels, in place of R.
-        smoothing: standard deviation, voxels, of a Gaussian over the field before anything is measured, as an inferer
+        field_sigma: standard deviation, voxels, of a Gaussian over the field before anything is measured, as an inferer
             that smooths will use it.
         boundary: weight of leaving the image; 0 in the source.
 
     Attributes:
-        figures: the terms of the last call, for the training's curve.
+        loss_terms: the terms of the last call, for the training's curve.
     """
 
     def __init__(
         self,
         keypoints: Sequence[float] = (),
         features: nn.Module | None = None,
-        smoothness: float = 1.0,
+        regularization_weight: float = 1.0,
         boundary: float = 0.0,
         similarity: nn.Module | None = None,
         regulariser: nn.Module | None = None,
-        smoothing: float = 0.0,
+        field_sigma: float = 0.0,
     ) -> None:
         super().__init__()
         self.correlation = StructuralNCCLoss()
         self.similarity = similarity
         self.regulariser = regulariser or DiffusionLoss()
-        self.smoothing = smoothing
+        self.field_sigma = field_sigma
         self.distance = KeypointDistanceLoss()
         self.leaving = BoundaryLoss()
         self.keypoints = tuple(keypoints)
         self.features = features
         self.step = int(getattr(features, "step", 1))
-        self.smoothness = smoothness
+        self.regularization_weight = regularization_weight
         self.boundary = boundary
-        self.figures: dict[str, float] = {}
+        self.loss_terms: dict[str, float] = {}
 
     def forward(self, predictions: Tensor | Sequence[Tensor], item: Mapping[str, Tensor]) -> Tensor:
         """Scalar.
@@ -77,27 +77,27 @@ class GuidedLoss(nn.Module):
         ddf = predictions if isinstance(predictions, Tensor) else predictions[-1]
         if item["valid"].shape[1] != len(self.keypoints):
             raise InputError(f"{item['valid'].shape[1]} sources of correspondences, but {len(self.keypoints)} weights")
-        ddf = smooth(ddf, self.smoothing)
+        ddf = smooth(ddf, self.field_sigma)
         similarity = self._similarity(ddf, item)
-        smoothness = self.regulariser(ddf)
-        loss: Tensor = similarity + self.smoothness * smoothness
-        self.figures = {"similarity": similarity.item(), "smoothness": smoothness.item()}
+        regularization = self.regulariser(ddf)
+        loss: Tensor = similarity + self.regularization_weight * regularization
+        self.loss_terms = {"similarity": similarity.item(), "regularization": regularization.item()}
         if self.boundary:
             leaving = self.leaving(ddf)
             loss = loss + self.boundary * leaving
-            self.figures["boundary"] = leaving.item()
+            self.loss_terms["boundary"] = leaving.item()
         for source, weight in enumerate(self.keypoints):
             distance = self.distance(
                 ddf, item["points_fixed"][:, source], item["points_moving"][:, source], item["valid"][:, source]
             )
             loss = loss + weight * distance
-            self.figures[f"keypoints_{source}"] = distance.item()
+            self.loss_terms[f"keypoints_{source}"] = distance.item()
         return loss
 
-    def figures_of(self, output: Any) -> dict[str, float]:
+    def logged_terms(self, output: Any) -> dict[str, float]:
         """The loss and its terms, for the handlers of a trainer whose loss this is."""
         item = output[0] if isinstance(output, list) else output
-        return {"loss": float(item["loss"].detach()), **self.figures}
+        return {"loss": float(item["loss"].detach()), **self.loss_terms}
 
     def _similarity(self, ddf: Tensor, item: Mapping[str, Tensor]) -> Tensor:
         moving, fixed = item["image"].chunk(2, dim=1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
-def check_pair(warped: Tensor, fixed: Tensor, mask: Tensor | None = None) -> int:
+def check_shapes(warped: Tensor, fixed: Tensor, mask: Tensor | None = None) -> int:
     """The number of spatial dimensions D of a pair.
 
     Args:
@@ -28,7 +28,7 @@ def check_pair(warped: Tensor, fixed: Tensor, mask: Tensor | None = None) -> int
     return dimensions
 
 
-def interior(values: Tensor, margin: int) -> Tensor:
+def crop_margin(values: Tensor, margin: int) -> Tensor:
     """``values`` (B, C, *spatial) without the outer ``margin`` voxels."""
     return F.pad(values, (-margin,) * 2 * (values.ndim - 2))
 

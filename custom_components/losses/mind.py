@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
-from custom_components.losses.masking import check_pair, weighted_mean
+from custom_components.common.errors import InputError
+from custom_components.losses.masking import check_shapes, weighted_mean
 
 Step = tuple[int, ...]
 
@@ -96,7 +96,7 @@ class MINDSSCLoss(nn.Module):
             fixed: (B, 1, *spatial).
             mask: (B, 1, *spatial), weights in 0..1.
         """
-        check_pair(warped, fixed, mask)
+        check_shapes(warped, fixed, mask)
         first, second = (mind_ssc(i, self.radius, self.dilation, self.minimum_variance) for i in (warped, fixed))
         difference = (first - second).abs() if self.absolute else (first - second).square()
         return weighted_mean(difference.mean(1, keepdim=True), mask)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
-class MultiScaleLoss(nn.Module):
+class PyramidLoss(nn.Module):
     """Weighted sum of a loss over all predictions.
 
     Source of the default weights: the training of MaskFlownet (Zhao et al., CVPR 2020), which compares all predictions

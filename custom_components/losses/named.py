@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.losses.charbonnier import CharbonnierLoss
 from custom_components.losses.deep_sim import DeepSimLoss
 from custom_components.losses.mind import MINDSSCLoss

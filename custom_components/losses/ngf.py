@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from custom_components.losses.masking import check_pair, weighted_mean
+from custom_components.losses.masking import check_shapes, weighted_mean
 
 SMALLEST_EDGE = 1e-4  # grey values a voxel; keeps the gradient of a flat image finite
 
@@ -63,6 +63,6 @@ class NGFLoss(nn.Module):
             fixed: (B, 1, *spatial).
             mask: (B, 1, *spatial), weights in 0..1.
         """
-        check_pair(warped, fixed, mask)
+        check_shapes(warped, fixed, mask)
         first, second = (normalised_gradient(image, self.edge, self.noise, mask) for image in (warped, fixed))
         return weighted_mean(1 - (first * second).sum(1, keepdim=True).square(), mask)

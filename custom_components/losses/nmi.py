@@ -7,8 +7,8 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
-from custom_components.losses.masking import check_pair
+from custom_components.common.errors import InputError
+from custom_components.losses.masking import check_shapes
 
 FULL_WIDTH = 2 * (2 * log(2)) ** 0.5  # of a Gaussian at half its height, in standard deviations
 
@@ -24,7 +24,7 @@ class NMILoss(nn.Module):
     Args:
         bins: over ``value_range``.
         value_range: grey values of the first and the last bin's centre; those beyond it count as them.
-        share: of the voxels, drawn anew in every call from PyTorch's global generator; 1 takes all.
+        fraction: of the voxels, drawn anew in every call from PyTorch's global generator; 1 takes all.
         minimum: voxels that are drawn at least, where there are so many: thousands in a joint histogram of 64 x 64 bins
             are noise.
 
@@ -35,15 +35,15 @@ class NMILoss(nn.Module):
     centres: Tensor
 
     def __init__(
-        self, bins: int = 64, value_range: tuple[float, float] = (0.0, 1.0), share: float = 0.1, minimum: int = 65536
+        self, bins: int = 64, value_range: tuple[float, float] = (0.0, 1.0), fraction: float = 0.1, minimum: int = 65536
     ) -> None:
         super().__init__()
         low, high = value_range
-        if bins < 2 or low >= high or not 0 < share <= 1:
+        if bins < 2 or low >= high or not 0 < fraction <= 1:
             raise InputError(
-                f"NMI needs two bins, a range and a share in (0, 1], got {bins}, {(low, high)} and {share}"
+                f"NMI needs two bins, a range and a share in (0, 1], got {bins}, {(low, high)} and {fraction}"
             )
-        self.low, self.high, self.share, self.minimum = float(low), float(high), share, minimum
+        self.low, self.high, self.fraction, self.minimum = float(low), float(high), fraction, minimum
         width = (self.high - self.low) / (bins - 1)
         self.deviation = width / FULL_WIDTH
         self.register_buffer("centres", torch.linspace(self.low, self.high, bins), persistent=False)
@@ -56,10 +56,10 @@ class NMILoss(nn.Module):
             fixed: the same.
             mask: (B, 1, *spatial), weights in 0..1.
         """
-        check_pair(warped, fixed, mask)
+        check_shapes(warped, fixed, mask)
         first, second = warped.flatten(1), fixed.flatten(1)
         weight = torch.ones_like(second) if mask is None else mask.flatten(1).to(second)
-        count = max(round(self.share * first.shape[1]), self.minimum)
+        count = max(round(self.fraction * first.shape[1]), self.minimum)
         if count < first.shape[1]:
             drawn = torch.randperm(first.shape[1], device=first.device)[:count]
             first, second, weight = first[:, drawn], second[:, drawn], weight[:, drawn]

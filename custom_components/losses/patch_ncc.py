@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from custom_components.losses.masking import check_pair
+from custom_components.losses.masking import check_shapes
 
 
 def correlation(
@@ -63,6 +63,6 @@ class PatchNCCLoss(nn.Module):
             fixed: (B, 1, *spatial).
             mask: (B, 1, *spatial), weights in 0..1.
         """
-        check_pair(warped, fixed, mask)
+        check_shapes(warped, fixed, mask)
         coefficients, textured = correlation(warped, fixed, mask, self.minimum_variance)
         return -coefficients.sum() / textured.sum().clamp(min=1)

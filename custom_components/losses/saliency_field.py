@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import warp
 from custom_components.losses.charbonnier import FieldVariationLoss
 from custom_components.losses.end_point import EndPointLoss
@@ -26,15 +26,15 @@ class SaliencyFieldLoss(nn.Module):
 
     Args:
         similarity: of (warped, fixed) and, for a weighting, a mask.
-        smoothness: weight of R.
+        regularization_weight: weight of R.
         regulariser: R of a ddf; None is ``FieldVariationLoss``.
         coarse_weight: of the coarse field's loss.
         weighting: "none", "mismatch" or "overlap".
         strength: of the weighting; for "overlap" 0..1.
-        truth: weight of E, similarities a voxel.
+        epe_weight: weight of E, similarities a voxel.
 
     Attributes:
-        figures: the terms of the refined field in the last call.
+        loss_terms: the terms of the refined field in the last call.
 
     Raises:
         InputError: another weighting, a strength that it can't have, or a similarity without weights.
@@ -43,12 +43,12 @@ class SaliencyFieldLoss(nn.Module):
     def __init__(
         self,
         similarity: nn.Module,
-        smoothness: float = 0.1,
+        regularization_weight: float = 0.1,
         regulariser: nn.Module | None = None,
         coarse_weight: float = 0.5,
         weighting: str = "none",
         strength: float = 1.0,
-        truth: float = 0.0,
+        epe_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if weighting not in WEIGHTINGS:
@@ -58,14 +58,14 @@ class SaliencyFieldLoss(nn.Module):
         if weighting != "none" and isinstance(similarity, nn.MSELoss):
             raise InputError("mse takes no weights; charbonnier does, and so do ncc and mind")
         self.similarity = similarity
-        self.smoothness = smoothness
+        self.regularization_weight = regularization_weight
         self.regulariser = regulariser or FieldVariationLoss()
         self.coarse_weight = coarse_weight
         self.weighting = weighting
         self.strength = strength
-        self.truth = truth
+        self.epe_weight = epe_weight
         self.end_point = EndPointLoss()
-        self.figures: dict[str, float] = {}
+        self.loss_terms: dict[str, float] = {}
 
     def forward(self, prediction: Tensor, pair: Tensor) -> Tensor:
         """Scalar.
@@ -82,8 +82,8 @@ class SaliencyFieldLoss(nn.Module):
         dimensions = prediction.ndim - 2
         if prediction.shape[1] not in (dimensions, 2 * dimensions + 1):
             raise InputError(f"a prediction is a ddf, or ddf, coarse ddf and saliency; got {tuple(prediction.shape)}")
-        if self.truth and pair.shape[1] != 3 + dimensions:
-            raise InputError("truth needs pairs of known displacement")
+        if self.epe_weight and pair.shape[1] != 3 + dimensions:
+            raise InputError("epe_weight needs pairs of known displacement")
         ddf = prediction[:, :dimensions]
         if prediction.shape[1] == dimensions:
             return self._loss(ddf, pair, None)
@@ -91,9 +91,9 @@ class SaliencyFieldLoss(nn.Module):
         loss = self._loss(ddf, pair, weight)
         if not self.coarse_weight:
             return loss
-        figures = self.figures
+        loss_terms = self.loss_terms
         loss = loss + self.coarse_weight * self._loss(prediction[:, dimensions : 2 * dimensions], pair, weight)
-        self.figures = figures
+        self.loss_terms = loss_terms
         return loss
 
     def _weight(self, joint: Tensor) -> Tensor | None:
@@ -108,9 +108,9 @@ class SaliencyFieldLoss(nn.Module):
         warped, fixed = warp(pair[:, :1], ddf, padding_mode="border"), pair[:, 1:2]
         terms = {
             "similarity": self.similarity(warped, fixed) if weight is None else self.similarity(warped, fixed, weight),
-            "roughness": self.smoothness * self.regulariser(ddf),
+            "regularization": self.regularization_weight * self.regulariser(ddf),
         }
-        if self.truth:
-            terms["truth"] = self.truth * self.end_point(ddf, pair[:, 2:])
-        self.figures = {name: float(term.detach()) for name, term in terms.items()}
+        if self.epe_weight:
+            terms["end_point_error"] = self.epe_weight * self.end_point(ddf, pair[:, 2:])
+        self.loss_terms = {name: float(term.detach()) for name, term in terms.items()}
         return torch.stack(list(terms.values())).sum()

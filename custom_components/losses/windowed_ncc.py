@@ -5,8 +5,8 @@ from __future__ import annotations
 from monai.losses import LocalNormalizedCrossCorrelationLoss
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
-from custom_components.losses.masking import check_pair, interior, weighted_mean
+from custom_components.common.errors import InputError
+from custom_components.losses.masking import check_shapes, crop_margin, weighted_mean
 
 
 class WindowedNCCLoss(nn.Module):
@@ -46,9 +46,9 @@ class WindowedNCCLoss(nn.Module):
         Raises:
             InputError: a side is shorter than the window.
         """
-        check_pair(warped, fixed, mask)
+        check_shapes(warped, fixed, mask)
         if min(fixed.shape[2:]) < self.kernel_size:
             raise InputError(f"the window has {self.kernel_size} voxels a side, the image {tuple(fixed.shape[2:])}")
         margin = self.kernel_size // 2
-        loss = interior(self.correlation(warped, fixed), margin)
-        return weighted_mean(loss, None if mask is None else interior(mask, margin))
+        loss = crop_margin(self.correlation(warped, fixed), margin)
+        return weighted_mean(loss, None if mask is None else crop_margin(mask, margin))

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.version import VERSION
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.pairs.atomic import atomic_path
-from custom_components.version import VERSION
 
 NAMES = ("moving", "fixed", "score")
 
@@ -65,10 +65,10 @@ def _add(digest: hashlib._Hash, part: Any) -> None:
         for item in part:
             _add(digest, item)
     elif isinstance(part, nn.Module):
-        _token(digest, "module", _class_of(part))
+        _token(digest, "module", _class_name(part))
         _add(digest, part.state_dict())
     elif hasattr(part, "__dict__") and not isinstance(part, type | partial) and not hasattr(part, "__get__"):
-        _token(digest, "object", _class_of(part))
+        _token(digest, "object", _class_name(part))
         _add(digest, {name: value for name, value in vars(part).items() if not name.startswith("_")})
     else:
         raise InputError(f"a {type(part).__name__} can't be told from another, so nothing that depends on it is cached")
@@ -78,7 +78,7 @@ def _token(digest: hashlib._Hash, kind: str, text: str) -> None:
     digest.update(f"{kind} {len(text)} {text}\n".encode())
 
 
-def _class_of(part: object) -> str:
+def _class_name(part: object) -> str:
     return f"{type(part).__module__}.{type(part).__qualname__}"
 
 

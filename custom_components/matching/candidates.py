@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 def corner_response(image: Tensor, block: int = 3) -> Tensor:
@@ -81,11 +81,11 @@ def window_points(
     index = (row * width + column)[strength > 0].unique()
     points = torch.stack([index // width, index % width], dim=1)
     if max_points is not None and len(points) > max_points:
-        points = points[spread(points, response.flatten()[index], max_points, (height, width))]
+        points = points[grid_bucketing(points, response.flatten()[index], max_points, (height, width))]
     return points.float().to(image.device)
 
 
-def spread(points: Tensor, strength: Tensor, count: int, shape: tuple[int, int]) -> Tensor:
+def grid_bucketing(points: Tensor, strength: Tensor, count: int, shape: tuple[int, int]) -> Tensor:
     """Sorted indices of ``count`` points: the strongest of every cell of a grid, then the second strongest, and so on.
 
     Args:

@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.weights import load_state, read_state
 from custom_components.matching.candidates import window_points
 from custom_components.matching.matcher import check_images
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.matching.weights import load
 from custom_components.networks.correlated_cotr import CorrelatedCOTR
-from custom_components.networks.cotr import COTR, AskedTwice, from_canvas, published_state, to_canvas
+from custom_components.networks.cotr import COTR, CycleCOTR, from_canvas, published_state, to_canvas
 from custom_components.networks.xfeat_features import XFeatFeatures
-from custom_components.states import fill, read_state
 
 Asked = COTR | CorrelatedCOTR
 PUBLISHED = "model_state_dict"  # where the authors' checkpoint has its weights
@@ -35,7 +35,7 @@ def with_xfeat(network: Asked, weights: str | Path | None = None) -> Asked:
     """
     if isinstance(network, CorrelatedCOTR) and isinstance(network.features, XFeatFeatures):
         state = {key.removeprefix("net."): value for key, value in load("xfeat", weights).items()}
-        fill(network.features, "xfeat", state)
+        load_state(network.features, "xfeat", state)
     return network
 
 
@@ -48,7 +48,7 @@ def trained_cotr(network: Asked, file: str | Path | None) -> Asked:
     if file is None:
         raise InputError("COTR has no weights of its own: give --cotr_weights, of train_cotr.yaml or the authors'")
     state = read_state(file, "cotr")
-    fill(network, "cotr", published_state(state[PUBLISHED]) if PUBLISHED in state else state)  # type: ignore[arg-type]
+    load_state(network, "cotr", published_state(state[PUBLISHED]) if PUBLISHED in state else state)  # type: ignore[arg-type]
     return network
 
 
@@ -87,7 +87,7 @@ def scaled(image: Tensor, scale: float | Sequence[float]) -> Scaled:
     return Scaled(F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True), ratio)
 
 
-def groups(first: Tensor, second: Tensor, reach: float) -> Iterator[Tensor]:
+def query_groups(first: Tensor, second: Tensor, reach: float) -> Iterator[Tensor]:
     """Indices of points that one pair of crops answers: about the first point left, those near to it in both images.
 
     Args:
@@ -139,7 +139,7 @@ class COTRMatcher:
         if not zooms or min(zooms) <= 0:
             raise InputError(f"COTR needs zooms above 0, got {list(zooms)}")
         self.network = network.eval()
-        self.asked_twice = AskedTwice(self.network)
+        self.asked_twice = CycleCOTR(self.network)
         self.side = side
         self.queries = queries
         self.zooms = [float(zoom) for zoom in zooms]
@@ -191,7 +191,7 @@ class COTRMatcher:
         placed = first.inwards(queries)
         wanted = placed if guesses is None else second.inwards(guesses)
         answers, missed = torch.empty_like(queries), queries.new_empty(len(queries))
-        members = list(groups(placed, wanted, torch.inf if guesses is None else self.side / 4))
+        members = list(query_groups(placed, wanted, torch.inf if guesses is None else self.side / 4))
         for start in range(0, len(members), self.batch):
             part = members[start : start + self.batch]
             pilots = torch.stack([group[0] for group in part])

@@ -6,20 +6,26 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching.affine import fit_affine
 from custom_components.matching.candidates import window_points
 from custom_components.matching.matcher import check_images
 from custom_components.matching.outliers import local_affine, neighbour_consensus
-from custom_components.matching.point_descriptor import PointDescriptor, similarity
+from custom_components.matching.point_descriptor import PointDescriptor, descriptor_similarity
 from custom_components.matching.point_pairs import PointPairs
 
 ROWS_AT_ONCE = 1024  # of the similarity matrix
 VOUCHERS = 6  # with fewer pairs an affine through them says nothing about any
 
 
-def best_and_rival(
-    points: Tensor, descriptors: Tensor, others: Tensor, other_descriptors: Tensor, *, zone: float, rival_radius: float
+def ratio_test(
+    points: Tensor,
+    descriptors: Tensor,
+    others: Tensor,
+    other_descriptors: Tensor,
+    *,
+    search_radius: float,
+    rival_radius: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """For each point its most similar other point, and the next most similar one that lies elsewhere.
 
@@ -28,7 +34,7 @@ def best_and_rival(
         descriptors: (N, groups, C).
         others: (M, 2), M > 0, in the same frame as ``points``.
         other_descriptors: (M, groups, C).
-        zone: voxels; others farther from the point are no candidates.
+        search_radius: voxels; others farther from the point are no candidates.
         rival_radius: voxels; candidates nearer to the best one show the same structure and are no rivals.
 
     Returns:
@@ -37,8 +43,8 @@ def best_and_rival(
     parts = []
     for first in range(0, len(points), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
-        found = similarity(descriptors[rows], other_descriptors)
-        found.masked_fill_(torch.cdist(points[rows], others) > zone, -torch.inf)
+        found = descriptor_similarity(descriptors[rows], other_descriptors)
+        found.masked_fill_(torch.cdist(points[rows], others) > search_radius, -torch.inf)
         best, index = found.max(dim=1)
         found.masked_fill_(torch.cdist(others[index], others) <= rival_radius, -torch.inf)
         parts.append((index, best, found.max(dim=1).values))
@@ -46,7 +52,7 @@ def best_and_rival(
     return index, best, rival
 
 
-def spaced(pairs: PointPairs, spacing: float) -> PointPairs:
+def radius_nms(pairs: PointPairs, spacing: float) -> PointPairs:
     """The pairs left when, best score first, each removes those nearer than ``spacing`` voxels in either image."""
     if len(pairs) < 2:
         return pairs
@@ -81,7 +87,7 @@ class DeepKeypointMatcher:
 
     Args:
         descriptor: of the points.
-        zone: share of the image's diagonal that a structure may have moved; the images are roughly aligned.
+        search_radius: share of the image's diagonal that a structure may have moved; the images are roughly aligned.
         min_similarity: mean cosine that a pair must exceed.
         ratio: share of the best similarity that a rival must stay below.
         rival_radius: share of the diagonal; candidates nearer to the best one are no rivals.
@@ -101,7 +107,7 @@ class DeepKeypointMatcher:
     def __init__(
         self,
         descriptor: PointDescriptor,
-        zone: float = 0.04,
+        search_radius: float = 0.04,
         min_similarity: float = 0.5,
         ratio: float = 0.98,
         rival_radius: float = 0.008,
@@ -113,12 +119,14 @@ class DeepKeypointMatcher:
         per_window: int = 8,
         max_points: int | None = 4000,
     ) -> None:
-        shares = {"zone": zone, "rival_radius": rival_radius, "spacing": spacing, "residual": residual}
-        for name, share in {**shares, "tolerance": tolerance or 0.0}.items():
-            if share < 0:
-                raise InputError(f"{name} is a share of the image's diagonal, 0 or more, got {share}")
+        shares = {
+            "search_radius": search_radius, "rival_radius": rival_radius, "spacing": spacing, "residual": residual,
+        }  # fmt: skip
+        for name, fraction in {**shares, "tolerance": tolerance or 0.0}.items():
+            if fraction < 0:
+                raise InputError(f"{name} is a share of the image's diagonal, 0 or more, got {fraction}")
         self.descriptor = descriptor
-        self.zone = zone
+        self.search_radius = search_radius
         self.min_similarity = min_similarity
         self.ratio = ratio
         self.rival_radius = rival_radius
@@ -150,7 +158,7 @@ class DeepKeypointMatcher:
         check_images(moving, fixed)
         diagonal = float(torch.tensor(fixed.shape[2:]).float().norm())
         pairs = self.candidates(moving, fixed, moving_mask, fixed_mask)
-        return self._consistent(spaced(pairs, self.spacing * diagonal), diagonal)
+        return self._consistent(radius_nms(pairs, self.spacing * diagonal), diagonal)
 
     def candidates(
         self, moving: Tensor, fixed: Tensor, moving_mask: Tensor | None = None, fixed_mask: Tensor | None = None
@@ -181,12 +189,12 @@ class DeepKeypointMatcher:
         self, points: Tensor, descriptors: Tensor, others: Tensor, other_descriptors: Tensor, diagonal: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Index (N,) of the best other point, whether it passes, its similarity."""
-        index, best, rival = best_and_rival(
+        index, best, rival = ratio_test(
             points,
             descriptors,
             others,
             other_descriptors,
-            zone=self.zone * diagonal,
+            search_radius=self.search_radius * diagonal,
             rival_radius=self.rival_radius * diagonal,
         )
         return index, (best > self.min_similarity) & (rival < self.ratio * best), best

@@ -9,11 +9,11 @@ import torch
 from kornia.feature import ALIKED, DISK, LightGlue
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.weights import load_state
 from custom_components.matching.matcher import Keypoints, check_images, xy_to_row_col
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.matching.weights import load
-from custom_components.states import fill
 
 Features = Literal["disk", "aliked"]
 EXTRACTORS = {"disk": "disk", "aliked": "aliked-n16rot"}
@@ -44,7 +44,7 @@ def build_lightglue(features: Features, weights: str | Path | None = None) -> Li
         width_confidence=-1,
     )
     name = f"{features}_lightglue"
-    fill(network, name, rename_lightglue_keys(load(name, weights)))
+    load_state(network, name, rename_lightglue_keys(load(name, weights)))
     return network.eval()
 
 
@@ -57,7 +57,7 @@ def build_extractor(features: Features, max_keypoints: int, weights: str | Path 
     name = EXTRACTORS[features]
     state = load(name, weights)
     network = DISK() if features == "disk" else ALIKED(name, max_num_keypoints=max_keypoints, detection_threshold=0.05)
-    fill(network, name, state.get("extractor", state))  # type: ignore[arg-type]  # DISK's file nests it
+    load_state(network, name, state.get("extractor", state))  # type: ignore[arg-type]  # DISK's file nests it
     return network.eval()
 
 

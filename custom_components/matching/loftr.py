@@ -12,11 +12,11 @@ from kornia.feature import LoFTR
 from kornia.feature.loftr.loftr import default_cfg
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.weights import load_state
 from custom_components.matching.matcher import check_images, xy_to_row_col
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.matching.weights import load
-from custom_components.states import fill
 
 STRIDE = 8  # pixels from one of the network's coarse cells to the next
 
@@ -70,7 +70,7 @@ class LoFTRMatcher:
             config["coarse"]["temp_bug_fix"] = self.corrected_positions
             network = LoFTR(pretrained=None, config=config)
             state = load("loftr", self.weights)
-            fill(network, "loftr", state.get("state_dict", state))  # type: ignore[arg-type]  # published files nest it
+            load_state(network, "loftr", state.get("state_dict", state))  # type: ignore[arg-type]  # published files nest it
             self._network = network.eval().to(self.device)
         return self._network
 

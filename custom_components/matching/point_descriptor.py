@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import sample
 from custom_components.matching.xfeat import XFeatMatcher
 
@@ -29,7 +29,7 @@ class PointDescriptor(Protocol):
         ...
 
 
-def similarity(moving: Tensor, fixed: Tensor) -> Tensor:
+def descriptor_similarity(moving: Tensor, fixed: Tensor) -> Tensor:
     """Mean over the groups of the cosine: (N, groups, C) and (M, groups, C) -> (N, M)."""
     return moving.flatten(1) @ fixed.flatten(1).T / moving.shape[1]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import sample
 from custom_components.matching.patch_descriptors import PyramidNetwork
 from custom_components.matching.point_descriptor import check_points

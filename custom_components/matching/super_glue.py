@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from custom_components.common.weights import load_state, read_state
 from custom_components.matching.matcher import Keypoints, check_images, mutual_nearest
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.networks.super_glue import SuperGlue, centred
@@ -21,7 +22,6 @@ from custom_components.networks.super_point import (
     sample_descriptors,
     without_border,
 )
-from custom_components.states import fill, read_state
 
 OPEN_KEY = re.compile(r"(?:backbone\.([0-3])|(detector|descriptor))\.([01])\.(conv|bn)\.(\w+)")
 
@@ -71,8 +71,8 @@ class SuperPointDetector:
         """
         if self._network is None:
             state = rename_open_keys(read_state(self.weights, "superpoint"))
-            network = SuperPoint(normalised="bn1a.weight" in state)
-            fill(network, "superpoint", state)
+            network = SuperPoint(norm="bn1a.weight" in state)
+            load_state(network, "superpoint", state)
             self._network = network.eval().to(self.device)
         return self._network
 
@@ -173,7 +173,7 @@ class SuperGlueMatcher:
         """
         if self._network is None:
             network = SuperGlue(iterations=self.iterations)
-            fill(network, "superglue", read_state(self.weights, "superglue"))
+            load_state(network, "superglue", read_state(self.weights, "superglue"))
             self._network = network.eval().to(self.device)
         return self._network
 

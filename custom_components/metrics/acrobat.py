@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 Points = npt.NDArray[np.float64]
 

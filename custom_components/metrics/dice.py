@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 def dice_per_label(first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -> dict[int, float]:

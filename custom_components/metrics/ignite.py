@@ -10,7 +10,7 @@ from monai.handlers.ignite_metric import IgniteMetricHandler
 from monai.metrics.metric import CumulativeIterationMetric
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.metrics.tre import rtre
 
 Name = Literal["AArTRE", "AMrTRE", "MArTRE", "MMrTRE", "AMxrTRE", "MMxrTRE"]

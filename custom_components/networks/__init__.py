@@ -5,7 +5,7 @@ from __future__ import annotations
 from custom_components.networks.affine import AffineNet, PatchAffineNet, theta_to_matrix
 from custom_components.networks.correlated_cotr import CorrelatedCOTR
 from custom_components.networks.cost_volume import cost_volume
-from custom_components.networks.cotr import COTR, AskedTwice
+from custom_components.networks.cotr import COTR, CycleCOTR
 from custom_components.networks.diffeomorphic import Diffeomorphic
 from custom_components.networks.feature_encoder import FeatureEncoder, frozen
 from custom_components.networks.flow_net import FlowNet
@@ -25,8 +25,8 @@ from custom_components.networks.xfeat_maps import SplitMaps, XFeatMaps
 __all__ = [
     "COTR",
     "AffineNet",
-    "AskedTwice",
     "CorrelatedCOTR",
+    "CycleCOTR",
     "Diffeomorphic",
     "FeatureEncoder",
     "FlowNet",

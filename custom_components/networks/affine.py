@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from monai.networks.blocks import Convolution, ResidualUnit
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks.sizes import check_sides
 
 MINIMUM_SIDE = 9  # pixels; fewer leave a single value a channel to normalise at the coarsest level

@@ -13,7 +13,7 @@ import torch
 from monai.networks.nets.resnet import ResNet, ResNetBlock, ResNetBottleneck
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the published backbone saw
 
@@ -234,7 +234,7 @@ class COTR(nn.Module):
         return maps
 
 
-class AskedTwice(nn.Module):
+class CycleCOTR(nn.Module):
     """COTR's answers, and its answers to them, which should be the queries again.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from custom_components.networks.displaced import displaced
+from custom_components.networks.warp import warp
 
 
 class Diffeomorphic(nn.Module):
@@ -26,5 +26,5 @@ class Diffeomorphic(nn.Module):
         """(B, D, *spatial), voxels, fixed -> moving."""
         ddf: Tensor = self.network(image) / 2.0**self.steps
         for _ in range(self.steps):
-            ddf = ddf + displaced(ddf, ddf)
+            ddf = ddf + warp(ddf, ddf)
         return ddf

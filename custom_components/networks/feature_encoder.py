@@ -9,7 +9,7 @@ from monai.networks.blocks import Convolution
 from monai.networks.layers.factories import Dropout, Norm
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 SLOPE = 0.2  # of LeakyReLU where it is negative
 ACTIVATION = ("leakyrelu", {"negative_slope": SLOPE})
@@ -33,7 +33,7 @@ class FeatureEncoder(nn.Module):
         spatial_dims: 2 or 3.
         in_channels: of the image.
         channels: of the stages, finest first.
-        normalised: with batch normalisation.
+        norm: with batch normalisation.
         dropout: probability of a channel; 0 for none.
 
     Raises:
@@ -49,7 +49,7 @@ class FeatureEncoder(nn.Module):
         spatial_dims: int = 2,
         in_channels: int = 1,
         channels: Sequence[int] = (64, 128, 256),
-        normalised: bool = True,
+        norm: bool = True,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class FeatureEncoder(nn.Module):
         self.minimum_size = 2 ** len(self.channels)
         stages = []
         for inputs, outputs in zip((in_channels, *channels), channels, strict=False):
-            stage: list[nn.Module] = [Norm["batch", spatial_dims](inputs)] if normalised else []
+            stage: list[nn.Module] = [Norm["batch", spatial_dims](inputs)] if norm else []
             stage.append(convolution(spatial_dims, inputs, outputs, strides=2, kernel_size=4, padding=1))
             stage.append(convolution(spatial_dims, outputs, outputs))
             if dropout:

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.networks.init_near_zero import DEVIATION, init_near_zero
 from custom_components.networks.sizes import check_sides
-from custom_components.networks.small_start import DEVIATION, start_small
 
 SLOPE = 0.1  # of LeakyReLU where it is negative
 WIDE = 2  # levels, finest first, with kernels of 5 instead of 3
@@ -82,7 +82,7 @@ class FlowNet(nn.Module):
         self.heads = nn.ModuleList(heads)
         start_rectified(self)
         for head in heads:
-            start_small(head.conv, DEVIATION)
+            init_near_zero(head.conv, DEVIATION)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 2, *spatial) moving and fixed -> (B, D, *spatial), voxels.

@@ -9,16 +9,16 @@ from monai.networks.blocks import Convolution
 from monai.networks.nets import GlobalNet, LocalNet, RegUNet
 from torch import Tensor, nn
 
-from custom_components import switches
-from custom_components.errors import InputError
-from custom_components.networks.displaced import displaced
+from custom_components.common import booleans
+from custom_components.common.errors import InputError
 from custom_components.networks.flow_net import FlowNet, rectified, start_rectified
+from custom_components.networks.init_near_zero import DEVIATION, init_near_zero
 from custom_components.networks.joint_saliency import JointSaliency
 from custom_components.networks.registration import Padded, registration_network
-from custom_components.networks.small_start import DEVIATION, start_small
+from custom_components.networks.warp import warp
 
 STAGES = ("coarse", "local", "forward", "backward", "voxelmorph")
-GLOBAL = ("flownet", "regunet", "globalnet", "given")
+GLOBAL = ("flownet", "regunet", "globalnet", "initial_field")
 LOCAL = ("stack", "localnet")
 
 
@@ -37,7 +37,7 @@ class ConvolutionStack(nn.Sequential):
         last = Convolution(spatial_dims, widths[-1], spatial_dims, kernel_size=3, conv_only=True)
         super().__init__(*hidden, last)
         start_rectified(self)
-        start_small(last.conv, DEVIATION)
+        init_near_zero(last.conv, DEVIATION)
 
 
 class GivenField(nn.Module):
@@ -97,7 +97,7 @@ class GlobalToLocal(nn.Module):
         """The ddf, the coarse ddf and the joint saliency of the pair after it (zeros where there is none)."""
         moving, fixed = image[:, :1], image[:, 1:2]
         coarse = self.coarse(image)
-        warped = displaced(moving, coarse)
+        warped = warp(moving, coarse)
         joint = torch.zeros_like(moving)
         if self.salient:
             joint = self.saliency(fixed, warped)
@@ -120,7 +120,7 @@ def joint_saliency_network(
     channels: Sequence[int] = (16, 32, 32, 64),
     local_channels: Sequence[int] = (16, 16, 16),
     sigma: float = 1.0,
-    literal: bool | str = False,
+    reference_implementation: bool | str = False,
     residual: bool | str = True,
     images: bool | str = True,
     side: int | Sequence[int] | None = None,
@@ -133,13 +133,13 @@ def joint_saliency_network(
             "forward", with the saliency as an input; "backward", with gradients through it too. "voxelmorph" is the
             baseline, MONAI's network of the same widths.
         coarse: "flownet", the source's, see ``FlowNet``; "regunet", MONAI's ``RegUNet`` without its finest level;
-            "globalnet", MONAI's, an affine, for images of one size; "given", see ``GivenField``.
+            "globalnet", MONAI's, an affine, for images of one size; "initial_field", see ``GivenField``.
         local: "stack", the source's, see ``ConvolutionStack``; "localnet", MONAI's.
         spatial_dims: 2 or 3.
         channels: of the coarse network's levels, finest first; MONAI's double the first from level to level.
         local_channels: of "stack"; the first is the width of "localnet".
         sigma: see ``JointSaliency``.
-        literal: likewise.
+        reference_implementation: likewise.
         residual: see ``GlobalToLocal``.
         images: likewise.
         side: voxels a side of every image, for "globalnet".
@@ -152,16 +152,18 @@ def joint_saliency_network(
         raise InputError(f"stages is {', '.join(STAGES)}, got '{stages}'")
     if stages == "voxelmorph":
         return registration_network("voxelmorph", spatial_dims, channels)
-    images = switches.on(images, "images")
+    images = booleans.parse_bool(images, "images")
     seen = spatial_dims + (3 if images else 1)
     return GlobalToLocal(
         _coarse(coarse, spatial_dims, channels, side),
         None if stages == "coarse" else _local(local, spatial_dims, seen, local_channels),
-        JointSaliency(sigma, switches.on(literal, "literal")) if stages in ("forward", "backward") else None,
+        JointSaliency(sigma, booleans.parse_bool(reference_implementation, "reference_implementation"))
+        if stages in ("forward", "backward")
+        else None,
         stages == "backward",
-        switches.on(residual, "residual"),
+        booleans.parse_bool(residual, "residual"),
         images,
-        switches.on(every_stage, "every_stage"),
+        booleans.parse_bool(every_stage, "every_stage"),
     )
 
 
@@ -181,7 +183,7 @@ def _coarse(name: str, spatial_dims: int, channels: Sequence[int], side: int | S
         size = [side] * spatial_dims if isinstance(side, int) else list(side)
         affine: nn.Module = GlobalNet(size, spatial_dims, 2, channels[0], depth)
         return affine
-    if name == "given":
+    if name == "initial_field":
         return GivenField()
     raise InputError(f"coarse is {', '.join(GLOBAL)}, got '{name}'")
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 RADIUS = 4.0  # standard deviations that the Gaussian reaches
 
@@ -27,7 +27,8 @@ class JointSaliency(nn.Module):
 
     Args:
         sigma: standard deviation of the Gaussian over the structure tensor, voxels; 1 suits images of 128 voxels.
-        literal: the form of the public code: extrema over the whole batch and with gradients, divided by the greatest
+        reference_implementation: the form of the public code: extrema over the whole batch and with gradients, divided
+            by the greatest
             value alone, saliencies stretched only after they were compared.
 
     Raises:
@@ -38,18 +39,18 @@ class JointSaliency(nn.Module):
         torch.Size([1, 1, 30, 40])
     """
 
-    def __init__(self, sigma: float = 1.0, literal: bool = False) -> None:
+    def __init__(self, sigma: float = 1.0, reference_implementation: bool = False) -> None:
         super().__init__()
         if not sigma > 0:
             raise InputError(f"sigma is a positive number of voxels, got {sigma}")
-        self.literal = literal
+        self.reference_implementation = reference_implementation
         self.taps = _gaussian(sigma)
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """(B, 1, *spatial) in 0..1, of two images (B, 1, *spatial) in 0..1; 0 where one is constant, if not literal."""
         first, second = self.tensors(fixed), self.tensors(warped)
         difference = self.stretched(distance(first, second))
-        if self.literal:
+        if self.reference_implementation:
             return self.stretched(torch.minimum(saliency(first), saliency(second)) / (1 + difference))
         least = torch.minimum(self.stretched(saliency(first)), self.stretched(saliency(second)))
         return least / (1 + difference)
@@ -69,7 +70,7 @@ class JointSaliency(nn.Module):
 
     def stretched(self, values: Tensor) -> Tensor:
         """N: from (B, 1, *spatial) to 0..1."""
-        if self.literal:
+        if self.reference_implementation:
             return (values - values.amin()) / values.amax()
         flat = values.detach().flatten(1)
         shape = [-1] + [1] * (values.dim() - 1)

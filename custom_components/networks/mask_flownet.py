@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks.cost_volume import cost_volume
 
 SLOPE = 0.1  # of the leaky rectifiers

@@ -9,9 +9,9 @@ import torch
 from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import smooth
-from custom_components.networks.sizes import check_sides, fit
+from custom_components.networks.sizes import check_sides, pad_or_crop_like
 
 
 class PatchUNet(nn.Module):
@@ -105,7 +105,7 @@ class PatchUNet(nn.Module):
             skips.append(block(skips[-1]))
         x = skips.pop()
         for level, block in enumerate(self.decoder):
-            x = fit(block(x), skips[-1 - level])
+            x = pad_or_crop_like(block(x), skips[-1 - level])
             if level + 1 < len(skips):
                 x = torch.cat([x, skips[-1 - level]], dim=1)
         displacement: Tensor = self.field(self.head(x))
@@ -118,20 +118,20 @@ class NetworkPyramid(nn.Module):
     Args:
         network: copied ``levels`` times; the copies start alike.
         levels: coarsest first.
-        smoothing: standard deviation in voxels of a Gaussian over the fields. The source smooths by its loss alone,
+        field_sigma: standard deviation in voxels of a Gaussian over the fields. The source smooths by its loss alone,
             which leaves the noise that a convolution makes from voxel to voxel.
 
     Raises:
         InputError: no level, or a negative smoothing.
     """
 
-    def __init__(self, network: nn.Module, levels: int = 3, smoothing: float = 0.0) -> None:
+    def __init__(self, network: nn.Module, levels: int = 3, field_sigma: float = 0.0) -> None:
         super().__init__()
-        if levels < 1 or smoothing < 0:
+        if levels < 1 or field_sigma < 0:
             raise InputError(
-                f"a pyramid has at least one level, got {levels}, and no negative smoothing, got {smoothing}"
+                f"a pyramid has at least one level, got {levels}, and no negative smoothing, got {field_sigma}"
             )
-        self.smoothing = smoothing
+        self.field_sigma = field_sigma
         self.levels = nn.ModuleList([deepcopy(network) for _ in range(levels)])
 
     def forward(self, image: Tensor, level: int = -1) -> Tensor:
@@ -148,4 +148,4 @@ class NetworkPyramid(nn.Module):
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             if not 0 <= wanted < len(self.levels):
                 raise InputError(f"a pyramid of {len(self.levels)} levels has no level {level}")
-        return smooth(result, self.smoothing)
+        return smooth(result, self.field_sigma)

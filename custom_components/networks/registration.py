@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from monai.networks.nets import VoxelMorphUNet
 from torch import Tensor, nn
 
-from custom_components import switches
-from custom_components.errors import InputError
+from custom_components.common import booleans
+from custom_components.common.errors import InputError
 from custom_components.networks.diffeomorphic import Diffeomorphic
-from custom_components.networks.small_start import DEVIATION, start_small
+from custom_components.networks.init_near_zero import DEVIATION, init_near_zero
 from custom_components.networks.strided_unet import StridedUNet
 from custom_components.networks.trans_morph import TransMorph
 
@@ -47,7 +47,7 @@ def registration_network(
     spatial_dims: int = 2,
     channels: Sequence[int] = (64, 128, 256),
     diffeomorphic: bool | str = False,
-    normalised: bool = True,
+    norm: bool = True,
     dropout: float = 0.5,
 ) -> nn.Module:
     """A network of the comparison of Czolbe et al., "DeepSim", Medical Image Analysis 2023.
@@ -58,7 +58,7 @@ def registration_network(
         spatial_dims: 2 or 3.
         channels: of the levels, finest first; of "transmorph" the first is the width of a patch, the rest unused.
         diffeomorphic: the output is integrated as a velocity, see ``Diffeomorphic``; the paper's is not.
-        normalised: batch normalisation in the encoder of "unet".
+        norm: batch normalisation in the encoder of "unet".
         dropout: of "unet".
 
     Raises:
@@ -67,19 +67,19 @@ def registration_network(
     if name == "unet":
         network: nn.Module = StridedUNet(
             spatial_dims, 2, spatial_dims, channels,
-            normalised=normalised, dropout=dropout, out_kernel=3, out_deviation=DEVIATION,
+            norm=norm, dropout=dropout, out_kernel=3, out_deviation=DEVIATION,
         )  # fmt: skip
     elif name == "voxelmorph":
         width = channels[0]
         unet = VoxelMorphUNet(spatial_dims, 2, 2 * width, _pairwise(channels), (width, width))
         flow = next(m for m in reversed(list(unet.modules())) if isinstance(m, nn.Conv2d | nn.Conv3d))
-        start_small(flow, DEVIATION)
+        init_near_zero(flow, DEVIATION)
         network = Padded(unet, 2 ** len(channels))
     elif name == "transmorph":
         network = TransMorph(spatial_dims, width=channels[0])
     else:
         raise InputError(f"backbone is {', '.join(NAMES)}, got '{name}'")
-    return Diffeomorphic(network) if switches.on(diffeomorphic, "diffeomorphic") else network
+    return Diffeomorphic(network) if booleans.parse_bool(diffeomorphic, "diffeomorphic") else network
 
 
 def _pairwise(channels: Sequence[int]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 def check_sides(image: Tensor, minimum: int) -> None:
@@ -22,7 +22,7 @@ def check_sides(image: Tensor, minimum: int) -> None:
         raise InputError(f"the network needs at least {minimum} voxels a side, got {tuple(image.shape[2:])}: pad them")
 
 
-def fit(x: Tensor, like: Tensor) -> Tensor:
+def pad_or_crop_like(x: Tensor, like: Tensor) -> Tensor:
     """``x`` with zeros appended to, or voxels cut from, the end of each axis until it has the size of ``like``."""
     pads: list[int] = []
     for axis in range(x.dim() - 1, 1, -1):

@@ -11,8 +11,8 @@ from monai.networks.layers.factories import Dropout
 from torch import Tensor, nn
 
 from custom_components.networks.feature_encoder import SLOPE, FeatureEncoder, convolution
+from custom_components.networks.init_near_zero import init_near_zero
 from custom_components.networks.sizes import check_sides
-from custom_components.networks.small_start import start_small
 
 
 class StridedUNet(nn.Module):
@@ -31,13 +31,13 @@ class StridedUNet(nn.Module):
         in_channels: of the image.
         out_channels: classes, grey channels, or ``spatial_dims`` for a displacement field.
         channels: of the levels, finest first.
-        skips: join the levels of the encoder.
-        normalised: batch normalisation in the encoder.
+        skip_connections: join the levels of the encoder.
+        norm: batch normalisation in the encoder.
         dropout: probability of a channel in encoder and decoder; 0 for none.
         out_kernel: of the last convolution; the source has 1, and 3 for a field.
         out_deviation: standard deviation of the last convolution's weights at first, its bias then 0, as the source
             begins a field; None leaves PyTorch's.
-        bounded: a sigmoid at the end, for grey values.
+        sigmoid: a sigmoid at the end, for grey values.
 
     Raises:
         InputError: see ``FeatureEncoder``.
@@ -53,35 +53,35 @@ class StridedUNet(nn.Module):
         in_channels: int = 1,
         out_channels: int = 1,
         channels: Sequence[int] = (64, 128, 256),
-        skips: bool = True,
-        normalised: bool = True,
+        skip_connections: bool = True,
+        norm: bool = True,
         dropout: float = 0.5,
         out_kernel: int = 1,
         out_deviation: float | None = None,
-        bounded: bool = False,
+        sigmoid: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder = FeatureEncoder(spatial_dims, in_channels, channels, normalised, dropout)
-        self.skips = skips
-        self.bounded = bounded
+        self.encoder = FeatureEncoder(spatial_dims, in_channels, channels, norm, dropout)
+        self.skip_connections = skip_connections
+        self.sigmoid = sigmoid
         self.mode = "bilinear" if spatial_dims == 2 else "trilinear"
         widths = list(reversed(self.encoder.channels))
         stages = []
         for index, width in enumerate(widths):
-            inputs = width if index == 0 else widths[index - 1] + (width if skips else 0)
+            inputs = width if index == 0 else widths[index - 1] + (width if skip_connections else 0)
             stage: list[nn.Module] = [convolution(spatial_dims, inputs, width), convolution(spatial_dims, width, width)]
             if dropout:
                 stage.append(Dropout["dropout", spatial_dims](dropout))
             stages.append(nn.Sequential(*stage))
         self.decoder = nn.ModuleList(stages)
-        width = widths[-1] + (in_channels if skips else 0)
+        width = widths[-1] + (in_channels if skip_connections else 0)
         self.head = nn.Sequential(convolution(spatial_dims, width, width), convolution(spatial_dims, width, width))
         self.out = Convolution(spatial_dims, width, out_channels, kernel_size=out_kernel, conv_only=True)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, a=SLOPE)
         if out_deviation is not None:
-            start_small(self.out.conv, out_deviation)
+            init_near_zero(self.out.conv, out_deviation)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, *spatial) -> (B, out_channels, *spatial), linear or in [0, 1].
@@ -97,7 +97,7 @@ class StridedUNet(nn.Module):
         for index, stage in enumerate(self.decoder):
             above = levels[-2 - index]
             x = F.interpolate(stage(x), size=above.shape[2:], mode=self.mode, align_corners=False)
-            if self.skips:
+            if self.skip_connections:
                 x = torch.cat([x, above], dim=1)
         result: Tensor = self.out(self.head(x))
-        return torch.sigmoid(result) if self.bounded else result
+        return torch.sigmoid(result) if self.sigmoid else result

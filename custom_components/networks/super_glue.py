@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 SPREAD = 0.7  # share of the longer side that becomes 1
 Pair = tuple[Tensor, Tensor]

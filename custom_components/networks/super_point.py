@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import sample
 
 STRIDE = 8  # pixels a side of a cell, which has one descriptor and at most a few points
@@ -34,13 +34,13 @@ class SuperPoint(nn.Module):
         [(1, 65, 2, 3), (1, 256, 2, 3)]
     """
 
-    def __init__(self, normalised: bool = False) -> None:
+    def __init__(self, norm: bool = False) -> None:
         super().__init__()
-        self.normalised = normalised
+        self.norm = norm
         for name, (inputs, outputs) in CHANNELS.items():
             size = 1 if name in OUTPUTS else 3
             self.add_module(f"conv{name}", nn.Conv2d(inputs, outputs, size, padding=size // 2))
-            if normalised:
+            if norm:
                 self.add_module(f"bn{name}", nn.BatchNorm2d(outputs, eps=1e-3))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,7 @@ class SuperPoint(nn.Module):
         x = self.get_submodule(f"conv{name}")(x)
         if name not in OUTPUTS:
             x = F.relu(x)
-        if self.normalised:
+        if self.norm:
             x = self.get_submodule(f"bn{name}")(x)
         return x
 

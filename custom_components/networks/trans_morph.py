@@ -12,8 +12,8 @@ from monai.networks.layers.factories import Pool
 from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
+from custom_components.networks.init_near_zero import DEVIATION, init_near_zero
 from custom_components.networks.sizes import check_sides
-from custom_components.networks.small_start import DEVIATION, start_small
 
 
 class TransMorph(nn.Module):
@@ -67,7 +67,7 @@ class TransMorph(nn.Module):
         self.decoder = nn.ModuleList(_double(spatial_dims, below + above, above) for above, below in pairwise(levels))
         self.finest = _double(spatial_dims, width + max(1, width // 2), head_channels)
         self.flow = Convolution(spatial_dims, head_channels, spatial_dims, conv_only=True)
-        start_small(self.flow.conv, DEVIATION)
+        init_near_zero(self.flow.conv, DEVIATION)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, *spatial) -> ddf (B, D, *spatial), voxels, fixed -> moving.

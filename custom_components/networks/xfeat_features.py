@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from kornia.feature.xfeat import XFeatModel
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 class XFeatFeatures(nn.Module):

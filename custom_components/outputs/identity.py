@@ -17,7 +17,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from custom_components.bundles.keys import bundle_root_of, strings_in
+from custom_components.bundles.keys import read_bundle_root, strings_in
 from custom_components.pairs import Pair
 
 Record = Mapping[str, Any]
@@ -28,8 +28,8 @@ WEIGHTS = re.compile(r"\.(pt|pth|ts|onnx|npz|safetensors|engine)(\b|$)")
 APART = frozenset({
     "imports", "initialize", "finalize", "run", "bundle_root", "dataset_dir", "output_dir", "device", "pairs", "status",
     "moving", "fixed", "moving_landmarks", "fixed_landmarks", "moving_annotations", "fixed_annotations",
-    "moving_labels", "fixed_labels", "moving_mask", "fixed_mask", "id", "resume", "workers", "scheduler", "submission",
-    "dataset", "evaluator", "handlers", "tensorboard", "report", "note",
+    "moving_labels", "fixed_labels", "moving_mask", "fixed_mask", "id", "resume", "processes", "scheduler",
+    "submission", "dataset", "evaluator", "handlers", "tensorboard", "report", "note",
 })  # fmt: skip
 
 
@@ -50,7 +50,7 @@ class RunSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def settings_of(config: Mapping[str, Any] | None, apart: frozenset[str] = APART) -> RunSettings:
+def read_run_settings(config: Mapping[str, Any] | None, apart: frozenset[str] = APART) -> RunSettings:
     """The settings in a bundle's config, overrides in it; those of no bundle for None.
 
     Args:
@@ -61,7 +61,7 @@ def settings_of(config: Mapping[str, Any] | None, apart: frozenset[str] = APART)
         return RunSettings()
     chosen = {key: value for key, value in config.items() if key not in apart and not key.startswith("_")}
     weights = _weights_in(config, chosen)
-    root = bundle_root_of(config)
+    root = read_bundle_root(config)
     options = {key: _plain(value) for key, value in chosen.items() if key not in weights}
     try:
         version = str(json.loads((root / "configs" / "metadata.json").read_text())["version"])
@@ -137,7 +137,7 @@ def is_unchanged(earlier: Record, path: Path) -> bool:
     return stat.st_mtime_ns == earlier.get("modified") or (known is not None and _digest(path) == known)
 
 
-def inputs_of(pair: Pair) -> dict[str, Path]:
+def list_inputs(pair: Pair) -> dict[str, Path]:
     """The files of a pair by the names of its fields."""
     values = {entry.name: getattr(pair, entry.name) for entry in fields(pair)}
     return {name: value for name, value in values.items() if isinstance(value, Path)}
@@ -146,7 +146,7 @@ def inputs_of(pair: Pair) -> dict[str, Path]:
 def run_record(pair: Pair, settings: RunSettings, versions: Mapping[str, str]) -> dict[str, Any]:
     """``run`` of a pair's metrics.json."""
     return {
-        "inputs": {name: file_record(path) for name, path in (inputs_of(pair) | _stored_in(pair, settings)).items()},
+        "inputs": {name: file_record(path) for name, path in (list_inputs(pair) | _stored_in(pair, settings)).items()},
         "bundle": settings.bundle, "bundle_version": settings.version,
         "weights": dict(settings.weights), "options": dict(settings.options), "versions": dict(versions),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -178,7 +178,7 @@ def differences(run: Record | None, pair: Pair, settings: RunSettings) -> list[s
     if not run:
         return ["an older version made it, which did not record what it is made of"]
     found = []
-    then, now = run.get("inputs") or {}, inputs_of(pair) | _stored_in(pair, settings)
+    then, now = run.get("inputs") or {}, list_inputs(pair) | _stored_in(pair, settings)
     for name in dict.fromkeys([*then, *now]):
         if name not in now or name not in then or not is_unchanged(then[name], now[name]):
             gone = " is not given now" if name not in now else " was not given then" if name not in then else " differs"

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from custom_components.fields import Grid, apply_matrix, index_to_physical, matrix_of
-from custom_components.fields.itk_bridge import continued, vector_image, vectors_of
+from custom_components.fields import Grid, apply_matrix, image_matrix, index_to_physical
+from custom_components.fields.itk_bridge import continued, image_vectors, vector_image
 
 Matrix = npt.NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def in_itk_space(displacement: Any, fixed: tuple[Grid, Matrix], moving: tuple[Gr
     """
     to_fixed, to_moving = (matrix @ np.linalg.inv(grid.matrix) for grid, matrix in (fixed, moving))
     whole = continued(displacement, fixed[0].shape, fixed[0].matrix)
-    own, vectors = matrix_of(whole), vectors_of(whole).astype(np.float64)
+    own, vectors = image_matrix(whole), image_vectors(whole).astype(np.float64)
     dimensions = vectors.ndim - 1
     index = np.stack([axis.ravel() for axis in np.indices(vectors.shape[:-1])], axis=1).astype(np.float64)
     start = apply_matrix(own, index)

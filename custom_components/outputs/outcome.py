@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from custom_components.errors import InputError, told_cause
+from custom_components.common.errors import InputError, told_cause
 from custom_components.inferers.result import Registration
 from custom_components.pairs import Pair
 
@@ -36,7 +36,7 @@ class PairOutcome:
     error: Exception | None = None
 
 
-def reason_of(error: BaseException, pair: Pair) -> str:
+def failure_reason(error: BaseException, pair: Pair) -> str:
     """Why a pair failed, in words that name what it was about.
 
     MONAI's ``Compose`` wraps what a transform raises, so the cause is looked for along the chain of exceptions.

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import atomic_folder, atomic_path
 from custom_components.pairs.atomic import IsOurs, check_replaceable, clear_folder_leftovers
 from custom_components.results.record import METRICS, find_metrics, find_object
@@ -90,7 +90,7 @@ def clear_leftovers(output_dir: Path, identifiers: Collection[str]) -> None:
     clear_folder_leftovers(output_dir, identifiers, recognise_pair)
 
 
-def stamp_of(output_dir: Path, identifier: str) -> str | None:
+def read_stamp(output_dir: Path, identifier: str) -> str | None:
     """What tells one writing of a pair from another, None when there is none.
 
     The digest of its metrics.json, whose seconds never repeat: times and inodes differ between machines.

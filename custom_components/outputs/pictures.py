@@ -41,7 +41,7 @@ def to_rgb(image: npt.NDArray[Any], limits: tuple[float, float] | None = None) -
     return np.ascontiguousarray(np.moveaxis((between(grey.astype(np.float32), *limits) * 255).astype(np.uint8), 0, -1))
 
 
-def fit(image: RGB, longest: int = 900) -> RGB:
+def shrink_to(image: RGB, longest: int = 900) -> RGB:
     """Shrink (never enlarge) so that the longest side is at most ``longest``."""
     scale = longest / max(image.shape[:2])
     if scale >= 1:
@@ -101,7 +101,7 @@ def deformation_grid(background: RGB, displacement: npt.NDArray[np.float64], lin
     return (canvas + ink[..., None] * (np.array(BLUE) - canvas)).astype(np.uint8)
 
 
-def spread(points: Points, count: int) -> npt.NDArray[np.intp]:
+def evenly_spaced(points: Points, count: int) -> npt.NDArray[np.intp]:
     """Indices of at most ``count`` points (N, 2), each as far as possible from those before."""
     chosen = [0] if len(points) else []
     distance = np.full(len(points), np.inf)
@@ -138,7 +138,7 @@ def matches_picture(
         for point in (*moving, *(fixed + offset)):
             _dot(canvas, point, colour, radius)
     for (moving, fixed), colour, count in ((dropped, RED, lines // 3), (kept, GREEN, lines)):
-        for i in spread(fixed, count):
+        for i in evenly_spaced(fixed, count):
             start, end = moving[i], fixed[i] + offset
             here, there = ((round(float(p[1])), round(float(p[0]))) for p in (start, end))
             cv2.line(canvas, here, there, colour, 1, cv2.LINE_AA)
@@ -187,10 +187,10 @@ def error_chart(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64],
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     end = 1.02 * max(before.max(), after.max(), 1e-6)
-    share = np.minimum(np.arange(len(before) + 2), len(before)) / len(before) * 100
+    fraction = np.minimum(np.arange(len(before) + 2), len(before)) / len(before) * 100
     for errors, colour, name in ((before, RED, "before"), (after, GREEN, "after")):
         hexadecimal = "#{:02x}{:02x}{:02x}".format(*colour)
-        axes.step(np.r_[0.0, np.sort(errors), end], share, where="post", color=hexadecimal, label=name, linewidth=2)
+        axes.step(np.r_[0.0, np.sort(errors), end], fraction, where="post", color=hexadecimal, label=name, linewidth=2)
     axes.set(xlabel=f"error, {unit}", ylabel="landmarks with a smaller error, %", xlim=(0, end), ylim=(0, 102))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)

@@ -15,12 +15,12 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from custom_components.fields import (
     Grid,
-    affine_residual,
     apply_matrix,
     best_affine,
     displacement_image,
     image_to_ddf,
     jacobian_determinant,
+    nonrigid_part,
     resample,
 )
 from custom_components.metrics import tre
@@ -101,9 +101,9 @@ def verdict(m: Metrics) -> str:
     return text[0].upper() + text[1:]
 
 
-def percent(share: float) -> str:
+def percent(fraction: float) -> str:
     """A share in percent that never rounds to a false zero."""
-    return "0 %" if share == 0 else f"{100 * share:.2f} %" if share >= 1e-4 else "< 0.01 %"
+    return "0 %" if fraction == 0 else f"{100 * fraction:.2f} %" if fraction >= 1e-4 else "< 0.01 %"
 
 
 def fact_sheet(m: Metrics) -> list[tuple[str, str]]:
@@ -198,7 +198,7 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
     grey_fixed, grey_warped, grey_before = (stain_independent_grey(image) for image in (fixed, warped, unaligned))
 
     ddf = image_to_ddf(data.displacement, fixed_matrix, moving_matrix, shape)
-    bend = affine_residual(best_affine(ddf), ddf)
+    bend = nonrigid_part(best_affine(ddf), ddf)
     to_fixed, to_moving = (np.asarray(np.linalg.inv(m), dtype=np.float64) for m in (fixed_matrix, moving_matrix))
     kept, dropped = (
         (apply_matrix(to_moving, moving_points), apply_matrix(to_fixed, fixed_points))
@@ -243,7 +243,7 @@ def _volume_pictures(data: ReportData, longest: int) -> dict[str, draw.RGB]:
     )
     grey_fixed, grey_warped, grey_before = ([s[0] for s in sections(grey[None])] for grey in greys)
     ddf = image_to_ddf(data.displacement, fixed_matrix, moving_matrix, shape)
-    bend = affine_residual(best_affine(ddf), ddf)
+    bend = nonrigid_part(best_affine(ddf), ddf)
     determinant = [s[0] for s in sections(jacobian_determinant(bend).double().numpy())]
     return {
         "fixed": drawn(_same, rgb_fixed),
@@ -277,7 +277,7 @@ def write_report(path: Path, metrics: Metrics, data: ReportData | None) -> None:
     page = environment().get_template("report.html.j2").render(
         m=metrics, viewer_link=VIEWER_LINK, verdict=verdict(metrics), facts=fact_sheet(metrics),
         stages=stage_rows(metrics), marks=landmark_tables(data) if data is not None else None,
-        pictures={n: draw.data_uri(draw.fit(i, 1600 if n == "matches" else 900)) for n, i in pictures.items()},
+        pictures={n: draw.data_uri(draw.shrink_to(i, 1600 if n == "matches" else 900)) for n, i in pictures.items()},
     )  # fmt: skip
     with atomic_path(path) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy as np
 from custom_components.fields import Grid
 from custom_components.outputs.report import ReportData, write_report
 from custom_components.pairs import atomic_path, read_image, read_points
-from custom_components.slides.native import background_of, native_array
+from custom_components.slides.native import native_array, rim_median
 
 
 def write_report_again(folder: Path, metrics: dict[str, Any], displacement: Any) -> Path:
@@ -32,7 +32,7 @@ def write_report_again(folder: Path, metrics: dict[str, Any], displacement: Any)
     if warped.is_file() and all(mark is not None and Path(mark).is_file() for mark in marks):
         landmarks = (read_points(marks[0]), read_points(warped), read_points(marks[1]))
     data = ReportData(
-        native_array(fixed), array, Grid.of(fixed), Grid.of(moving), displacement, background_of(array),
+        native_array(fixed), array, Grid.of(fixed), Grid.of(moving), displacement, rim_median(array),
         (none, none), (none, none), fixed.meta["file_grid"], landmarks,
         [str(number + 1) for number in range(len(landmarks[0]))] if landmarks else (),
     )  # fmt: skip

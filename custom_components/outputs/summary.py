@@ -21,7 +21,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def reason_of(metrics: dict[str, Any]) -> str:
+def failure_reason(metrics: dict[str, Any]) -> str:
     """Why a result is poor or failed, and why a repeat that did not replace it failed."""
     repeat = f"the last repeat failed: {metrics['failed_repeat']}" if metrics.get("failed_repeat") else ""
     return "; ".join(part for part in (metrics["reason"], repeat) if part)
@@ -31,7 +31,7 @@ def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:
     """One row of summary.csv."""
     marks = metrics.get("landmarks") or {}
     return {
-        "id": metrics["id"], "status": metrics["status"], "reason": reason_of(metrics),
+        "id": metrics["id"], "status": metrics["status"], "reason": failure_reason(metrics),
         "moving": metrics["moving"], "fixed": metrics["fixed"], "matches": metrics.get("matches"),
         "folding_share": metrics.get("folding_share"), "similarity": metrics.get("similarity"),
         "inverse_error_median": (metrics.get("inverse_error") or {}).get("median"),
@@ -63,7 +63,7 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
     with atomic_path(output_dir / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=1))
     for m in rows:
-        m["reason"] = reason_of(m)
+        m["reason"] = failure_reason(m)
         for key, name in (("report", "report.html"), ("thumbnail", "thumbnail.jpg"), ("viewer", "viewer.html")):
             m[key] = (output_dir / m["id"] / name).is_file()
     page = environment().get_template("index.html.j2").render(rows=rows, counts=counts, aggregate=summary["scored"])

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from custom_components.console import say
-from custom_components.errors import InputError
-from custom_components.outputs.identity import RunSettings, differences, inputs_of, other_images, run_record
+from custom_components.common.console import say
+from custom_components.common.errors import InputError
+from custom_components.outputs.identity import RunSettings, differences, list_inputs, other_images, run_record
 from custom_components.outputs.pair_folder import check_pair_folder, is_good
 from custom_components.pairs import Pair
 from custom_components.pairs.overwriting import same_file
@@ -42,7 +42,7 @@ def check_targets(
     written = [output_dir / name for name in reserved]
     for pair in pairs:
         target = root / pair.id
-        files = inputs_of(pair) | ({"pair table": Path(table)} if table is not None else {})
+        files = list_inputs(pair) | ({"pair table": Path(table)} if table is not None else {})
         for name, file in files.items():
             what = f"{pair.source or pair.id}: {name.replace('_', ' ')} {file}"
             if target in file.resolve().parents or target in file.absolute().parents:
@@ -143,7 +143,7 @@ def is_same_run(output_dir: Path, pair: Pair, settings: RunSettings) -> bool:
     )  # fmt: skip
 
 
-def has_result_of(output_dir: Path, pair: Pair) -> bool:
+def has_result(output_dir: Path, pair: Pair) -> bool:
     """Whether an earlier run registered the pair's files, in whatever way."""
     metrics = find_metrics(output_dir / pair.id) or {}
     return is_good(metrics) and other_images(metrics, pair) is None

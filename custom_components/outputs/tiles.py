@@ -20,7 +20,7 @@ import numpy as np
 from custom_components.fields import Grid
 from custom_components.outputs.pictures import RGB, contrast, jpeg, to_rgb
 from custom_components.pairs import Slide
-from custom_components.pairs.slides import Shape, averaged, read_averaged, read_shrunk
+from custom_components.pairs.slides import Shape, block_mean, read_block_mean, read_shrunk
 from custom_components.slides.pyramid import TILE, level_shapes
 
 DEEP = 2  # halvings of a block while it is in memory
@@ -62,7 +62,7 @@ class Layer:
         rows, columns = self.slide.levels[self.level]
         top, left = row * self.factor, column * self.factor
         tall, wide = min(height * self.factor, rows - top), min(width * self.factor, columns - left)
-        part = read_averaged(self.slide, self.level, self.factor, top, left, tall, wide)
+        part = read_block_mean(self.slide, self.level, self.factor, top, left, tall, wide)
         return to_rgb(np.moveaxis(part, -1, 0), self.limits)
 
 
@@ -128,7 +128,7 @@ def cut(image: RGB, tile: int = TILE) -> Iterator[tuple[int, int, RGB]]:
 
 def halved(picture: RGB) -> RGB:
     """Each pixel the mean of four, the last row and column repeated where they are odd."""
-    return averaged(picture, 2)
+    return block_mean(picture, 2)
 
 
 def write_tiles(layer: Layer, root: Path, threads: int = 1, advance: Callable[[], Any] = lambda: None) -> list[Shape]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid
 from custom_components.outputs.report import VIEWER_LINK, environment
 from custom_components.outputs.summary import write_summary
@@ -25,16 +25,16 @@ MADE_BY = "made_by.txt"  # marks the folder of tiles as ours
 LONGEST = 16384  # pixels of the longest side that are shown unless more is asked for
 
 
-def outlines_of(geojson: Any) -> list[list[list[float]]]:
+def extract_outlines(geojson: Any) -> list[list[list[float]]]:
     """All lines of a GeoJSON as lists of [x, y] to a tenth of a pixel; points are left out."""
     if isinstance(geojson, list):
         if geojson and all(isinstance(v, list) and v and isinstance(v[0], int | float) for v in geojson):
             return [[[round(float(v), 1) for v in point[:2]] for point in geojson]]
-        return [line for part in geojson for line in outlines_of(part)]
+        return [line for part in geojson for line in extract_outlines(part)]
     if not isinstance(geojson, dict) or geojson.get("type") in ("Point", "MultiPoint"):
         return []
     parts = (geojson.get(key) for key in ("features", "geometries", "geometry", "coordinates"))
-    return [line for part in parts if part for line in outlines_of(part)]
+    return [line for part in parts if part for line in extract_outlines(part)]
 
 
 def frame_scale(shape: Shape, fixed_levels: Sequence[Shape]) -> tuple[float, float] | None:
@@ -127,7 +127,7 @@ def write_viewer_page(
             atomic_folder(folder / TILES, recognise_tiles) as partial,
             tqdm(total=sum(map(block_count, layers)), unit="block", desc="viewer", delay=2, leave=False) as bar,
         ):
-            (partial / MADE_BY).write_text("custom_components.view: the tiles of viewer.html, which replaces them\n")
+            (partial / MADE_BY).write_text("warpzoo view: the tiles of viewer.html, which replaces them\n")
             for name, layer in zip(LAYERS, layers, strict=True):
                 sizes = write_tiles(layer, partial / name, threads, bar.update)
                 shown[name] = {"scale": layer.scale[::-1], "levels": [size[::-1] for size in sizes]}

@@ -16,18 +16,19 @@ from monai.data.meta_tensor import MetaTensor
 from scipy.ndimage import affine_transform
 from torch import Tensor
 
-from custom_components.annotations import Coordinates, PointMap, carry_geojson
+from custom_components.annotations import Coordinates, PointMap, warp_geojson
+from custom_components.common.version import VERSION
 from custom_components.fields import (
     Grid,
-    affine_residual,
     apply_matrix,
     best_affine,
     compose,
     displacement_image,
     folding_share,
     log_jacobian_deviation,
-    lookup,
+    nonrigid_part,
     resample,
+    sample_at,
     warp,
     write_displacement,
     write_transform,
@@ -55,8 +56,7 @@ from custom_components.pairs import (
     write_image,
     write_points,
 )  # fmt: skip
-from custom_components.slides.native import background_of, native_array, output_suffix
-from custom_components.version import VERSION
+from custom_components.slides.native import native_array, output_suffix, rim_median
 
 Matrix = npt.NDArray[np.float64]
 Points = npt.NDArray[np.float64]
@@ -82,7 +82,7 @@ def _write_json(path: Path, data: Any) -> None:
         partial.write_text(json.dumps(data, indent=1))
 
 
-def _run_of(pair: Pair) -> dict[str, Any]:
+def _run_record(pair: Pair) -> dict[str, Any]:
     """What identifies the result; of a pair that no run has taken, its files."""
     return dict(pair.run) if pair.run else run_record(pair, RunSettings(), versions())
 
@@ -95,7 +95,7 @@ def write_failure(pair: Pair, reason: str, output_dir: Path, seconds: float) -> 
     metrics: dict[str, Any] = {
         "id": pair.id, "status": "failed", "reason": reason, "note": "", "unit": "", "moving": str(pair.moving),
         "fixed": str(pair.fixed), "stages": {}, "seconds": {"total": seconds}, "versions": versions(),
-        "run": _run_of(pair),
+        "run": _run_record(pair),
     }  # fmt: skip
 
     def fill(folder: Path) -> None:
@@ -107,17 +107,17 @@ def write_failure(pair: Pair, reason: str, output_dir: Path, seconds: float) -> 
     return metrics | ({"kept": True} if kept else {})
 
 
-def judge(
-    metrics: Mapping[str, Any], least_similarity: float = POOR_SIMILARITY, doubts: Sequence[str] = ()
+def assess(
+    metrics: Mapping[str, Any], least_similarity: float = POOR_SIMILARITY, warnings: Sequence[str] = ()
 ) -> tuple[str, str]:
     """(status, reason) of a finished registration.
 
     Args:
         metrics: as they go into metrics.json.
         least_similarity: local similarity below which the result is poor.
-        doubts: what else speaks against it.
+        warnings: what else speaks against it.
     """
-    reasons = list(doubts)
+    reasons = list(warnings)
     if metrics["folding_share"] > POOR_FOLDING:
         reasons.append(f"{metrics['folding_share']:.1%} of the tissue is folded over")
     if metrics["inverse_error"]["median"] > POOR_INVERSE:
@@ -135,7 +135,7 @@ def write_registration(
     output: Output,
     seconds: float = 0.0,
     least_similarity: float = POOR_SIMILARITY,
-    doubts: Sequence[str] = (),
+    warnings: Sequence[str] = (),
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write all files of one pair, whole or not at all; returns its metrics.
@@ -146,7 +146,7 @@ def write_registration(
         output: where to and in which form.
         seconds: spent so far on the pair.
         least_similarity: see ``judge``.
-        doubts: see ``judge``.
+        warnings: see ``judge``.
         details: further entries of metrics.json.
 
     Raises:
@@ -160,7 +160,7 @@ def write_registration(
     # what is written lies on the image as it was read, whatever a config's transforms have made of it since
     frame_moving, frame = (image.meta["read_grid"] for image in (moving, fixed))
     forward = _displacement(result.ddf, grid_fixed, grid_moving, frame)
-    bend = affine_residual(best_affine(result.ddf), result.ddf)
+    bend = nonrigid_part(best_affine(result.ddf), result.ddf)
     backward = _displacement(result.inverse, grid_moving, grid_fixed, frame_moving)
     metrics: dict[str, Any] = {
         "id": pair.id, "status": "ok", "reason": "", "note": output.note, "unit": prepared.unit,
@@ -176,11 +176,11 @@ def write_registration(
         "folding_share": folding_share(bend, mask_fixed[None]),
         "log_jacobian_deviation": log_jacobian_deviation(bend, mask_fixed[None]),
         "similarity": _last_detail(result, "similarity"),
-        "versions": versions(), "run": _run_of(pair), **(details or {}),
+        "versions": versions(), "run": _run_record(pair), **(details or {}),
     }  # fmt: skip
-    metrics["status"], metrics["reason"] = judge(metrics, least_similarity, doubts)
+    metrics["status"], metrics["reason"] = assess(metrics, least_similarity, warnings)
     array = native_array(moving)
-    background = background_of(array)
+    background = rim_median(array)
     shown = Grid.of(moving)
 
     def fill(folder: Path) -> None:
@@ -249,7 +249,7 @@ def _in_frame(image: MetaTensor) -> npt.NDArray[Any]:
     if own.same_space(frame):
         return array
     still = displacement_image(torch.zeros(1, len(frame.shape), *(2,) * len(frame.shape)), frame.matrix, frame.matrix)
-    return resample(array, own.matrix, still, frame.shape, frame.matrix, 1, background_of(array))
+    return resample(array, own.matrix, still, frame.shape, frame.matrix, 1, rim_median(array))
 
 
 def _last_detail(result: Registration, name: str) -> float | None:
@@ -265,7 +265,7 @@ def _residual(matches: PointPairs, ddf: Tensor, matrix: Matrix) -> float:
     """
     if len(matches) == 0:
         return 0.0
-    found = matches.fixed + lookup(ddf, matches.fixed).to(matches.fixed)
+    found = matches.fixed + sample_at(ddf, matches.fixed).to(matches.fixed)
     ends = (apply_matrix(matrix, points.cpu().double().numpy()) for points in (found, matches.moving))
     return float(np.median(np.linalg.norm(np.subtract(*ends), axis=1)))
 
@@ -299,7 +299,7 @@ def _carry_landmarks(
 
 def _carry_annotations(file: Path, way: PointMap, folder: Path, metrics: dict[str, Any], key: str) -> None:
     level = Coordinates(corner=True)  # as QuPath writes GeoJSON
-    data, found = carry_geojson(read_geojson(file), way, level, level)
+    data, found = warp_geojson(read_geojson(file), way, level, level)
     prefix = "warped_fixed_" if key.startswith("fixed") else "warped_"
     write_geojson(folder / f"{prefix}{geojson_stem(file)}.geojson", data)
     metrics[key] = {"objects": found.objects, "notes": found.notes(way)}

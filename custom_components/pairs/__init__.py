@@ -11,7 +11,7 @@ from custom_components.pairs.acrobat import (
     write_acrobat_submission,
 )
 from custom_components.pairs.atomic import atomic_folder, atomic_path
-from custom_components.pairs.formats import suffix_of
+from custom_components.pairs.formats import full_suffix
 from custom_components.pairs.geojson import geojson_stem, read_geojson, write_geojson
 from custom_components.pairs.images import file_pixel_size, read_image, read_labels, write_image
 from custom_components.pairs.landmarks import check_landmark_counts, read_index, read_points, write_points
@@ -37,6 +37,7 @@ __all__ = [
     "check_landmark_counts",
     "check_pair",
     "file_pixel_size",
+    "full_suffix",
     "geojson_stem",
     "is_large",
     "level_for",
@@ -52,7 +53,6 @@ __all__ = [
     "read_point_table",
     "read_points",
     "select_pairs",
-    "suffix_of",
     "write_acrobat_submission",
     "write_geojson",
     "write_image",

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 import tifffile
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.cells import read_cells
-from custom_components.pairs.formats import UNREADABLE, PixelSize, pixel_size_of
+from custom_components.pairs.formats import UNREADABLE, PixelSize, stated_pixel_size
 
 Points = npt.NDArray[np.float64]
 
@@ -216,7 +216,7 @@ def slide_header(path: str | Path) -> tuple[tuple[int, int], PixelSize | None]:
         with tifffile.TiffFile(path) as tiff:
             series = tiff.series[0]
             shape = series.shape[series.axes.index("Y")], series.shape[series.axes.index("X")]
-            size = pixel_size_of(tiff)
+            size = stated_pixel_size(tiff)
     except UNREADABLE as error:
         raise InputError(f"image {path} can't be read as TIFF, it may be damaged or cut off: {error}") from error
     return (int(shape[0]), int(shape[1])), size

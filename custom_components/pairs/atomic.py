@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from custom_components.errors import InputError
-from custom_components.pairs.owners import OWNER, is_owned, owner_of, sign
+from custom_components.common.errors import InputError
+from custom_components.pairs.owners import OWNER, is_owned, read_owner, sign
 
 IsOurs = Callable[[str], bool]  # of a path relative to a folder, with slashes
 Recognise = Callable[[Path], IsOurs]
@@ -92,7 +92,7 @@ def atomic_folder(path: str | Path, recognise: Recognise = refuse) -> Iterator[P
         shutil.rmtree(partial, ignore_errors=True)
         for old, is_ours in older:
             keep_foreign(old, final, is_ours)
-        if (owner_of(final) or {}).get("token") == token:
+        if (read_owner(final) or {}).get("token") == token:
             (final / OWNER).unlink(missing_ok=True)
 
 
@@ -225,7 +225,7 @@ def _in_use(final: Path, token: str | None) -> bool:
     if token is None:
         return False
     partial = final.with_name(f".{final.name}.{token}.partial")
-    return is_owned(partial) or ((owner_of(final) or {}).get("token") == token and is_owned(final))
+    return is_owned(partial) or ((read_owner(final) or {}).get("token") == token and is_owned(final))
 
 
 def _restore(old: Path, final: Path, recognise: Recognise) -> None:

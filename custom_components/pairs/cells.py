@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 def read_cells(file: Path, what: str) -> pd.DataFrame:

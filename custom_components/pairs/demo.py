@@ -10,8 +10,8 @@ import torch
 from scipy import ndimage
 from skimage import color, data
 
-from custom_components.errors import InputError
-from custom_components.fields import affine_to_ddf, compose, invert, lookup, sample
+from custom_components.common.errors import InputError
+from custom_components.fields import affine_to_ddf, compose, invert, sample, sample_at
 from custom_components.fields.sampling import identity_grid
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.geojson import write_geojson
@@ -84,14 +84,14 @@ def write_demo_pair(folder: str | Path, seed: int = 0, rotation: float = 25.0, l
     inverse, residual = invert(truth, iterations=200, tolerance=1e-6)
     rows, columns = np.meshgrid(np.linspace(90, 420, 9), np.linspace(90, 420, 9), indexing="ij")
     fixed = torch.from_numpy(np.stack([rows.ravel(), columns.ravel()], axis=1))
-    exact = lookup(residual.expand(-1, 2, -1, -1), fixed).amax(dim=1) < 0.01
+    exact = sample_at(residual.expand(-1, 2, -1, -1), fixed).amax(dim=1) < 0.01
     fixed = fixed[exact]
     write_points(root / "fixed_landmarks.csv", fixed.numpy())
-    write_points(root / "moving_landmarks.csv", (fixed + lookup(inverse, fixed)).numpy())
+    write_points(root / "moving_landmarks.csv", (fixed + sample_at(inverse, fixed)).numpy())
 
     angles = np.linspace(0, 2 * np.pi, 49)
     circle = torch.from_numpy(np.stack([256 + 60 * np.sin(angles), 256 + 60 * np.cos(angles)], axis=1))
-    ring = ((circle + lookup(inverse, circle)).flip(1) + 0.5).tolist()  # QuPath begins at the outer corner
+    ring = ((circle + sample_at(inverse, circle)).flip(1) + 0.5).tolist()  # QuPath begins at the outer corner
     feature = {
         "type": "Feature", "id": "demo-region", "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": {"objectType": "annotation", "name": "region of the demo"},

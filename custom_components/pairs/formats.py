@@ -16,7 +16,7 @@ UNREADABLE = (OSError, ValueError, RuntimeError, SyntaxError, LookupError, TypeE
 TO_MICROMETRE = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6}
 
 
-def suffix_of(path: str | Path) -> str:
+def full_suffix(path: str | Path) -> str:
     """Lower-case suffix, ".nii.gz" as one."""
     name = Path(path).name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
@@ -29,7 +29,7 @@ def first_line(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def pixel_size_of(tiff: tifffile.TiffFile) -> PixelSize | None:
+def stated_pixel_size(tiff: tifffile.TiffFile) -> PixelSize | None:
     """(row, col) micrometres of the largest image in an open TIFF; None where it doesn't say."""
     if tiff.is_ome:
         return ome_pixel_size(tiff.ome_metadata)

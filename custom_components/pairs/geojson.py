@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 
 # what json, gzip and zipfile raise on files that they don't understand or that end too early

@@ -24,7 +24,7 @@ import torch
 from nibabel.filebasedimages import ImageFileError
 from PIL import Image, ImageFile
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import geometry
 from custom_components.fields.grid import LARGEST_SHEAR, Grid
 from custom_components.pairs.atomic import atomic_path
@@ -35,8 +35,8 @@ from custom_components.pairs.formats import (
     UNREADABLE,
     PixelSize,
     first_line,
-    pixel_size_of,
-    suffix_of,
+    full_suffix,
+    stated_pixel_size,
 )  # fmt: skip
 from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk, read_strided
 
@@ -76,7 +76,7 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
     file = Path(path)
     if not file.is_file():
         raise InputError(f"image {file} does not exist")
-    suffix = suffix_of(file)
+    suffix = full_suffix(file)
     grid, size, more = None, None, dict[str, Any]()
     try:
         if suffix in MEDICAL:
@@ -134,7 +134,7 @@ def read_labels(path: str | Path, image: Grid, longest: float | None = None) -> 
             elsewhere.
     """
     file = Path(path)
-    if longest is not None and file.is_file() and suffix_of(file) not in MEDICAL and is_large(file):
+    if longest is not None and file.is_file() and full_suffix(file) not in MEDICAL and is_large(file):
         with open_slide(file) as slide:
             shape = slide.levels[0]
             factor = max(1, int(max(shape) // max(longest, 1)))
@@ -238,7 +238,7 @@ def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
         series = tiff.series[0]
         array, axes = series.asarray(), series.axes
         page = tiff.pages.first
-        size = pixel_size_of(tiff)
+        size = stated_pixel_size(tiff)
         alpha = tuple(page.extrasamples) in ((1,), (2,))  # a further channel of no stated kind is data
     for axis in [a for a in axes if a not in "YX"]:
         position = axes.index(axis)
@@ -275,7 +275,7 @@ def _check_nifti_whole(file: Path) -> None:
 
 def _read_medical(file: Path) -> tuple[Array, Grid, dict[str, Any]]:
     """Pixels, their grid, and further meta entries."""
-    if suffix_of(file).startswith(".nii"):
+    if full_suffix(file).startswith(".nii"):
         _check_nifti_whole(file)
     image = sitk.ReadImage(str(file))
     array = sitk.GetArrayFromImage(image)
@@ -296,7 +296,7 @@ def _read_medical(file: Path) -> tuple[Array, Grid, dict[str, Any]]:
 
 def _states_geometry(file: Path) -> bool:
     """Whether a header says where the image lies; a NIfTI file may leave it open."""
-    if not suffix_of(file).startswith(".nii"):
+    if not full_suffix(file).startswith(".nii"):
         return True
     header = cast(Any, nibabel.load(file)).header
     try:
@@ -342,7 +342,7 @@ def write_image(
     Raises:
         InputError: the format can't hold such an image, or the folder can't be written.
     """
-    target, suffix = Path(path), suffix_of(path)
+    target, suffix = Path(path), full_suffix(path)
     known = (*PICTURES, *TIFF, *MEDICAL)
     if suffix not in known:
         raise InputError(f"{target}: can't write '{suffix}'; choose one of {', '.join(known)}")
@@ -391,7 +391,7 @@ def _write_medical(path: Path, array: Array, matrix: npt.NDArray[np.float64] | N
     values = np.ascontiguousarray(np.moveaxis(array, 0, -1) if vector else array[0])
     image = sitk.GetImageFromArray(values, isVector=vector)
     if matrix is not None:
-        spacing, origin, direction = geometry.geometry_of(matrix)
+        spacing, origin, direction = geometry.spacing_origin_direction(matrix)
         image.SetSpacing([float(v) for v in spacing])
         image.SetOrigin([float(v) for v in origin])
         image.SetDirection([float(v) for v in np.ravel(direction)])

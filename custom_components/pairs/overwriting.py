@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 def check_output_file(output: str | Path, inputs: Iterable[str | Path | None], overwrite: bool = False) -> None:

@@ -15,11 +15,11 @@ FOREIGN_HOST_PATIENCE = 24 * 3600.0  # seconds without a write, after which a pr
 
 def sign(folder: Path, token: str) -> None:
     """Write into ``folder`` that this process is its owner; ``token`` tells its folders apart."""
-    record = {"host": socket.gethostname(), "pid": os.getpid(), "start": _start_of(os.getpid()), "token": token}
+    record = {"host": socket.gethostname(), "pid": os.getpid(), "start": _start_time(os.getpid()), "token": token}
     (folder / OWNER).write_text(json.dumps(record))
 
 
-def owner_of(folder: Path) -> dict[str, Any] | None:
+def read_owner(folder: Path) -> dict[str, Any] | None:
     """The record in ``folder``; None where there is none that can be read."""
     try:
         record = json.loads((folder / OWNER).read_text())
@@ -30,13 +30,13 @@ def owner_of(folder: Path) -> dict[str, Any] | None:
 
 def is_owned(folder: Path) -> bool:
     """Whether a process that is still running owns ``folder``; a folder without a record belongs to none."""
-    record = owner_of(folder)
+    record = read_owner(folder)
     if record is None:
         return False
     if record.get("host") != socket.gethostname():
         return time.time() - _last_write(folder) < FOREIGN_HOST_PATIENCE
     pid = record.get("pid")
-    return isinstance(pid, int) and _exists(pid) and _start_of(pid) == record.get("start")
+    return isinstance(pid, int) and _exists(pid) and _start_time(pid) == record.get("start")
 
 
 def _exists(pid: int) -> bool:
@@ -49,7 +49,7 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _start_of(pid: int) -> str:
+def _start_time(pid: int) -> str:
     """When a process started, in the system's own count: process numbers are used again. "" where it can't be told."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 
 Points = npt.NDArray[np.float64]

@@ -21,9 +21,17 @@ import numpy.typing as npt
 import openslide
 import tifffile
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields.grid import Grid
-from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, fits, pixel_size_of, suffix_of
+from custom_components.pairs.formats import (
+    TIFF,
+    UNREADABLE,
+    PixelSize,
+    first_line,
+    fits,
+    full_suffix,
+    stated_pixel_size,
+)
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, int]
@@ -77,7 +85,7 @@ class _Closing(ABC):
         """Give the file back."""
 
 
-class Recent:
+class LRUCache:
     """The arrays that were asked for last, as far as they fit into ``room`` bytes. Safe in threads."""
 
     def __init__(self, room: float = 24e6) -> None:
@@ -102,10 +110,10 @@ class Recent:
         return made
 
 
-class Plane:
+class TiffPageReader:
     """One page of a TIFF, decoded segment by segment; a page without compression is mapped into memory."""
 
-    def __init__(self, page: tifffile.TiffPage, descriptor: int, recent: Recent) -> None:
+    def __init__(self, page: tifffile.TiffPage, descriptor: int, recent: LRUCache) -> None:
         self.page = page
         self.descriptor = descriptor
         self.recent = recent
@@ -180,11 +188,11 @@ class TiffSlide(_Closing):
         self.levels = [(level.shape[axes.index("Y")], level.shape[axes.index("X")]) for level in series.levels]
         self.channels = shape[axes.index(names[0])] if names else 1
         self.dtype = np.dtype(series.dtype)
-        self.pixel_size = pixel_size_of(self._file)
+        self.pixel_size = stated_pixel_size(self._file)
         self._descriptor = os.open(path, os.O_RDONLY)
-        recent = Recent()  # blocks that are read one after the other share segments
+        recent = LRUCache()  # blocks that are read one after the other share segments
         self._planes = [
-            [Plane(page.aspage(), self._descriptor, recent) for page in level.pages if page is not None]
+            [TiffPageReader(page.aspage(), self._descriptor, recent) for page in level.pages if page is not None]
             for level in series.levels
         ]
 
@@ -268,7 +276,7 @@ def open_slide(path: str | Path) -> Slide:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"image {file} does not exist")
-    suffix = suffix_of(file)
+    suffix = full_suffix(file)
     try:
         if suffix in TIFF or suffix == ".svs":
             return TiffSlide(file)
@@ -285,7 +293,7 @@ def open_slide(path: str | Path) -> Slide:
 
 def is_large(path: str | Path) -> bool:
     """Whether a file is a slide, or a TIFF of more than ``LARGE`` pixels."""
-    suffix = suffix_of(path)
+    suffix = full_suffix(path)
     if suffix not in TIFF:
         return suffix in SLIDES
     with open_slide(path) as slide:
@@ -316,7 +324,7 @@ def read_shrunk(slide: Slide, longest: float, grid: Grid, block: int = 2048) -> 
     level = level_for(slide.levels, longest)
     height, width = slide.levels[level]
     factor = max(1, int(max(height, width) // max(longest, 1)))
-    result = read_averaged(slide, level, factor, 0, 0, height, width, block)
+    result = read_block_mean(slide, level, factor, 0, 0, height, width, block)
     return result, grid.level(slide.levels[level]).averaged(factor)
 
 
@@ -338,7 +346,7 @@ def read_strided(slide: Slide, factor: int, block: int = 2048) -> Array:
     return np.concatenate(rows)
 
 
-def read_averaged(
+def read_block_mean(
     slide: Slide, level: int, factor: int, row: int, column: int, height: int, width: int, block: int = 2048
 ) -> Array:
     """A region of a level, averaged in squares while it is read.
@@ -361,13 +369,13 @@ def read_averaged(
     for down in range(0, height, step):
         for right in range(0, width, step):
             part = slide.read(level, row + down, column + right, min(step, height - down), min(step, width - right))
-            small = averaged(part, factor)
+            small = block_mean(part, factor)
             top, left = down // factor, right // factor
             result[top : top + small.shape[0], left : left + small.shape[1]] = small
     return result
 
 
-def averaged(part: Array, factor: int) -> Array:
+def block_mean(part: Array, factor: int) -> Array:
     """(H, W, C) averaged in squares of ``factor``, the last row and column repeated as far as they are too short."""
     if factor == 1:
         return part

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs.cells import read_cells
 
 OPTIONAL = (

@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from custom_components.errors import InputError, RegistrationError
-from custom_components.fields import Grid, affine_residual, compose, displacement_image, sample, warp
-from custom_components.inferers.flow_refinement import similarity
+from custom_components.common.errors import InputError, RegistrationError
+from custom_components.fields import Grid, compose, displacement_image, nonrigid_part, sample, warp
+from custom_components.inferers.flow_refinement import local_similarity
 from custom_components.inferers.patches import Patch, plan_patches
 from custom_components.inferers.residual import with_residual
 from custom_components.inferers.result import Estimate, PairImages, PairOrigin, Step
 from custom_components.refinement.slide_windows import SlideWindows
-from custom_components.refinement.windows import BlendedField, Box, box_of, boxes_of, wanted
+from custom_components.refinement.windows import BlendedField, Box, parse_box, read_boxes, wanted
 from custom_components.slides.native import open_image
 
 Matrix = npt.NDArray[np.float64]
@@ -164,16 +164,16 @@ class SlideRefinement:
             **{name: outcomes[name] for name in ("refined", "not better", "no matches")},
             "median_move_window_pixels": float(np.median(moves)) if moves else 0.0,
             "mean_gain_in_similarity": float(np.mean(gains)),
-            "similarity": similarity(images, ddf),
+            "similarity": local_similarity(images, ddf),
         }
-        residual = affine_residual(estimate.affine, ddf)
+        residual = nonrigid_part(estimate.affine, ddf)
         return with_residual(estimate, residual, images, self.minimum_jacobian, self.name, start, details)
 
     def _boxes(self) -> list[Box] | None:
         if self.region is None and self.regions is None:
             return None
-        return ([] if self.region is None else [box_of(self.region)]) + (
-            [] if self.regions is None else boxes_of(self.regions)
+        return ([] if self.region is None else [parse_box(self.region)]) + (
+            [] if self.regions is None else read_boxes(self.regions)
         )
 
     def _level(self, images: PairImages, origin: PairOrigin) -> int:
@@ -206,11 +206,11 @@ class SlideRefinement:
     def _refined(self, window: PairImages) -> tuple[Tensor | None, str, float]:
         """A window's field, what became of it, and the gain in similarity."""
         estimate = Estimate.identity(window.shape, window.fixed.device)
-        before = similarity(window, estimate.ddf)
+        before = local_similarity(window, estimate.ddf)
         try:
             for step in self.steps:
                 estimate = step(window, estimate)
         except RegistrationError:
             return None, "no matches", 0.0
-        gain = similarity(window, estimate.ddf) - before
+        gain = local_similarity(window, estimate.ddf) - before
         return (estimate.ddf, "refined", gain) if gain > 0 else (None, "not better", 0.0)

@@ -11,10 +11,10 @@ from monai.data.meta_tensor import MetaTensor
 from custom_components.fields import Grid
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import Slide
-from custom_components.pairs.slides import averaged
-from custom_components.slides.carry_slide import source_level
-from custom_components.slides.native import background_of, native_array
-from custom_components.slides.warp_slide import SlideWarp
+from custom_components.pairs.slides import block_mean
+from custom_components.slides.native import native_array, rim_median
+from custom_components.slides.slide_warp import SlideWarp
+from custom_components.slides.warp_file import source_level
 from custom_components.transforms.grey import GreyRange, stain_independent_grey
 
 Array = npt.NDArray[Any]
@@ -50,7 +50,7 @@ class SlideWindows:
         # where the slide has no level of this resolution, pixels of a finer grid are averaged in squares
         self.factor = max(1, int(np.min(grid.spacing / source.spacing) + 0.01))
         self.channel = None if slide.channels == len(array) else channel  # an image in memory has no other any more
-        background = background_of(array)
+        background = rim_median(array)
         if self.channel is not None:
             background = background * slide.channels
         field = FieldBlocks(displacement, grid.finer(self.factor).matrix, source.matrix)
@@ -62,7 +62,7 @@ class SlideWindows:
     def colours(self, row: int, column: int, height: int, width: int) -> Array:
         """(height, width, channels) in the slide's dtype, from a first pixel of the grid on."""
         size = [self.factor * number for number in (row, column, height, width)]
-        part = averaged(self.warp.block(*size), self.factor)
+        part = block_mean(self.warp.block(*size), self.factor)
         return part if self.channel is None else part[..., self.channel, None]
 
     def grey(self, row: int, column: int, height: int, width: int) -> npt.NDArray[np.float32]:

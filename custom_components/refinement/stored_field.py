@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import best_affine
 from custom_components.inferers.result import Estimate, PairImages, PairOrigin, Stage
 from custom_components.results.folder import ResultFolder

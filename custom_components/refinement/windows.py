@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from custom_components.annotations import take_apart
-from custom_components.errors import InputError
+from custom_components.annotations import parse_annotations
+from custom_components.common.errors import InputError
 from custom_components.fields import sample
 from custom_components.inferers.patches import Patch
 from custom_components.pairs import read_geojson
@@ -41,7 +41,7 @@ class Box:
         return bool(first[0] < self.bottom and last[0] > self.top and first[1] < self.right and last[1] > self.left)
 
 
-def box_of(region: Sequence[float]) -> Box:
+def parse_box(region: Sequence[float]) -> Box:
     """The box of x, y, width, height, counted from the outer corner of the first pixel.
 
     Raises:
@@ -53,19 +53,19 @@ def box_of(region: Sequence[float]) -> Box:
     return Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)
 
 
-def boxes_of(file: str | Path) -> list[Box]:
+def read_boxes(file: str | Path) -> list[Box]:
     """The bounding boxes of a GeoJSON file's objects.
 
     Raises:
         InputError: the file is wrong, or holds no object.
     """
-    chains = take_apart(read_geojson(file)).chains
+    chains = parse_annotations(read_geojson(file)).chains
     boxes = []
     for owner in np.unique(chains.owner):
         mine = [chains.points[chains.starts[i] : chains.starts[i + 1]] for i in np.flatnonzero(chains.owner == owner)]
         low, high = (extreme(np.concatenate(mine), axis=0) for extreme in (np.min, np.max))
         width, height = np.maximum(high - low, 1.0)  # so that a point is a box too
-        boxes.append(box_of([low[0], low[1], width, height]))
+        boxes.append(parse_box([low[0], low[1], width, height]))
     if not boxes:
         raise InputError(f"{file}: there is no object in it to refine around")
     return boxes

@@ -9,9 +9,9 @@ from typing import Any, overload
 
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid, image_to_ddf, read_displacement
-from custom_components.pairs.formats import MEDICAL, PixelSize, suffix_of
+from custom_components.pairs.formats import MEDICAL, PixelSize, full_suffix
 from custom_components.pairs.overwriting import same_file
 from custom_components.results.record import METRICS, find_metrics, read_metrics
 
@@ -36,7 +36,7 @@ class ResultFolder:
         given = Path(path)
         self._field: Path | None = None
         self._grids: dict[str, Grid] = {}
-        is_field = suffix_of(given) in MEDICAL and not given.name.startswith(NO_FIELDS)
+        is_field = full_suffix(given) in MEDICAL and not given.name.startswith(NO_FIELDS)
         if given.is_dir() or not (is_field or given.is_file() or given.name == METRICS):
             self.folder = given
             return

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 METRICS = "metrics.json"
 SAID = 8  # ids in a message

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from custom_components.annotations import Convention, PointMap, carry_geojson, carry_geojson_file, carry_points_file
-from custom_components.errors import InputError
+from custom_components.annotations import Convention, PointMap, warp_geojson, warp_geojson_file, warp_points_file
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid, resample
 from custom_components.pairs import is_large, read_image, write_image
 from custom_components.pairs.overwriting import check_output_file
 from custom_components.results.folder import ResultFolder
-from custom_components.slides.carry_slide import carried_slide, carry_slide, stem_of
-from custom_components.slides.native import background_of, native_array, output_suffix
+from custom_components.slides.native import native_array, output_suffix, rim_median
+from custom_components.slides.warp_file import carried_slide, full_stem, warp_slide_file
 
 Array = npt.NDArray[Any]
 Points = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ def open_result(path: str | Path) -> StoredRegistration:
     return stored
 
 
-def sides_of(direction: str) -> tuple[str, str]:
+def source_and_target(direction: str) -> tuple[str, str]:
     """(source, target) of a direction, each "moving" or "fixed".
 
     Raises:
@@ -66,7 +66,7 @@ class StoredRegistration(ResultFolder):
         Raises:
             InputError: another direction, the pair failed, or the field that starts from the source is missing.
         """
-        source, target = sides_of(direction)
+        source, target = source_and_target(direction)
         self.check_field(source)
         image = self.field() if source == "fixed" else self.inverse()
         return PointMap(image, self.grid(source), self.grid(target), source, target)
@@ -105,7 +105,7 @@ class StoredRegistration(ResultFolder):
         """
         self._check_sections()
         way = self.way(direction)
-        return carry_geojson(data, way, *self._convention(way, unit, origin).sides(way, "pixel", corner=True))[0]
+        return warp_geojson(data, way, *self._convention(way, unit, origin).sides(way, "pixel", corner=True))[0]
 
     def warp(self, image: Any, direction: str = "moving_to_fixed", order: int = 1) -> Array:
         """An image on the grid of the other one.
@@ -123,7 +123,7 @@ class StoredRegistration(ResultFolder):
         Raises:
             InputError: another direction, order or size, the pair failed, or the field is missing.
         """
-        source, target = sides_of(direction)
+        source, target = source_and_target(direction)
         self.check_field(target)
         start, end = self.grid(source), self.grid(target)
         meta = image.meta if hasattr(image, "meta") else {}
@@ -137,7 +137,7 @@ class StoredRegistration(ResultFolder):
                 f"image {meta.get('filename', 'given')} is {_size(shape)} pixels, but the registered {source} image "
                 f"has {_size(start.shape)}; give an image on the same pixels"
             )
-        fill: float | list[float] = 0.0 if order == 0 else background_of(array)
+        fill: float | list[float] = 0.0 if order == 0 else rim_median(array)
         field = self.field() if target == "fixed" else self.inverse()
         return resample(array, start.matrix, field, end.shape, end.matrix, order, fill)
 
@@ -173,16 +173,16 @@ class StoredRegistration(ResultFolder):
         Raises:
             InputError: see ``warp``; the file is wrong or missing, or the result is there already or can't be written.
         """
-        given, (source, target) = Path(image), sides_of(direction)
+        given, (source, target) = Path(image), source_and_target(direction)
         self.check_field(target)
         size, end = self.pixel_size(target), self.grid(target)
         if is_large(given) or level > 0:
             path = self._output(output, carried_slide(self.folder, given), given, overwrite)
             field = self.field() if target == "fixed" else self.inverse()
             start = self.grid(source)
-            carry_slide(given, path, field, start, end, size, order, level, compression, quality, threads)
+            warp_slide_file(given, path, field, start, end, size, order, level, compression, quality, threads)
             return path
-        name = f"warped_{stem_of(given)}{output_suffix(given, None)}"
+        name = f"warped_{full_stem(given)}{output_suffix(given, None)}"
         path = self._output(output, self.folder / name, given, overwrite)
         write_image(path, self.warp(read_image(given), direction, order), end.matrix, size)
         return path
@@ -212,7 +212,7 @@ class StoredRegistration(ResultFolder):
         Raises:
             InputError: see ``way``; a file or convention is wrong, or the result is there already or can't be written.
         """
-        return self._carry_file(carry_points_file, points, output, direction, unit, origin, overwrite)
+        return self._carry_file(warp_points_file, points, output, direction, unit, origin, overwrite)
 
     def geojson_file(
         self,
@@ -224,14 +224,14 @@ class StoredRegistration(ResultFolder):
         overwrite: bool = False,
     ) -> tuple[Path, list[str]]:
         """Write GeoJSON, plain, .gz or .zip, as it lies on the other image; see ``geojson`` and ``points_file``."""
-        return self._carry_file(carry_geojson_file, geojson, output, direction, unit, origin, overwrite)
+        return self._carry_file(warp_geojson_file, geojson, output, direction, unit, origin, overwrite)
 
     def _carry_file(
         self, carry: Any, given: str | Path, output: str | Path | None, direction: str, unit: str | None,
         origin: str | None, overwrite: bool,
     ) -> tuple[Path, list[str]]:  # fmt: skip
         file = Path(given)
-        self.check_field(sides_of(direction)[0])
+        self.check_field(source_and_target(direction)[0])
         self._check_sections()
         path = self._output(output, self.folder / f"warped_{file.name}", file, overwrite)
         way = self.way(direction)

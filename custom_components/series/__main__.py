@@ -15,9 +15,9 @@ from typing import Any
 
 import fire
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.stopping import stopped_by_signals
 from custom_components.series.aligning import align_series
-from custom_components.stopping import stopped_by_signals
 
 
 def series(

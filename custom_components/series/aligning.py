@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from custom_components import switches
-from custom_components.console import say
+from custom_components.common import booleans
+from custom_components.common.console import say
+from custom_components.common.errors import InputError
 from custom_components.engines.pair_evaluator import Data, check_attached
-from custom_components.errors import InputError
 from custom_components.fields import Link, chain_ddf
 from custom_components.inferers.result import Stage
 from custom_components.outputs.identity import run_record
-from custom_components.outputs.outcome import reason_of
+from custom_components.outputs.outcome import failure_reason
 from custom_components.outputs.prepared import Output
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.targets import is_same_run
@@ -31,7 +31,7 @@ from custom_components.series.pair_runs import PairRuns
 from custom_components.series.recording import Run, warped_file, write_preview, write_record
 from custom_components.series.reference import choose_reference
 from custom_components.series.routes import MODES, Outcome, Route, best_routes, other_routes, register_all
-from custom_components.series.sections import pair_of, read_sections
+from custom_components.series.sections import make_pair, read_sections
 from custom_components.series.stack import write_stack
 
 
@@ -60,10 +60,10 @@ class Composer:
     def __call__(self, number: int) -> dict[str, Any]:
         """Write the folder of a section unless it is there; returns its metrics, of a failure too."""
         section, start = self.runs.sections[number], perf_counter()
-        pair = pair_of(section, self.runs.sections[self.reference], section.id)
+        pair = make_pair(section, self.runs.sections[self.reference], section.id)
         if number not in self.routes:
             return write_failure(pair, self._why_not(number), self.output_dir, 0.0)
-        made_of = self._made_of(pair, self.routes[number])
+        made_of = self._made_from(pair, self.routes[number])
         pair = replace(pair, run=run_record(pair, self.runs.run_settings, versions()))
         if self.resume and self._is_done(pair, made_of):
             return read_metrics(self.output_dir / pair.id)
@@ -73,7 +73,7 @@ class Composer:
             metrics = self._write(pair, data, number, made_of, start)
             write_preview(self.output_dir / pair.id)
         except Exception as error:  # one section of a series must not take the others with it
-            return write_failure(pair, reason_of(error, pair), self.output_dir, perf_counter() - start)
+            return write_failure(pair, failure_reason(error, pair), self.output_dir, perf_counter() - start)
         return metrics
 
     def _write(self, pair: Pair, data: Data, number: int, made_of: dict[str, Any], start: float) -> dict[str, Any]:
@@ -82,10 +82,10 @@ class Composer:
         details = {
             "made_of": made_of, "dtype": data["moving"].meta["dtype"], "disagreement": self._disagreement(data, number)
         }  # fmt: skip
-        report = switches.on(self.runs.setting("report", True), "report")
+        report = booleans.parse_bool(self.runs.setting("report", True), "report")
         output = Output(self.output_dir, self.runs.setting("output_ext"), report, self._note(number))
         return write_section(
-            pair, data, self._links(route), output, steps=steps, doubts=route.doubts, details={"series": details},
+            pair, data, self._links(route), output, steps=steps, warnings=route.warnings, details={"series": details},
             seconds=sum(step.seconds for step in steps) + perf_counter() - start,
         )  # fmt: skip
 
@@ -131,13 +131,13 @@ class Composer:
         )
         return float(np.median([float((field - chosen).norm(dim=0).median()) for field in rest]))
 
-    def _made_of(self, pair: Pair, route: Route) -> dict[str, Any]:
+    def _made_from(self, pair: Pair, route: Route) -> dict[str, Any]:
         """All that a section's result depends on but the images themselves."""
         ids = [section.id for section in self.runs.sections]
         files = (pair.moving, pair.fixed, pair.moving_landmarks, pair.fixed_landmarks, pair.moving_annotations)
         return {
             "path": [ids[step] for step in route.path],
-            "pairs": [self.runs.folder_of(*self._record(*ends)).name for ends in _steps(route)],
+            "pairs": [self.runs.pair_path(*self._record(*ends)).name for ends in _steps(route)],
             "files": [str(file) for file in (*files, pair.moving_labels, pair.fixed_labels) if file is not None],
             "output_ext": self.runs.setting("output_ext"),
         }
@@ -161,7 +161,7 @@ def _steps(route: Route) -> list[tuple[int, int]]:
     return list(pairwise(route.path))
 
 
-def line_of(metrics: dict[str, Any], path: Sequence[str]) -> str:
+def format_line(metrics: dict[str, Any], path: Sequence[str]) -> str:
     """One line for the console."""
     if metrics["status"] == "failed":
         return f"{metrics['id']}: failed: {metrics['reason']}"
@@ -203,7 +203,8 @@ def align_series(
         raise InputError(f"--mode is {', '.join(MODES[:-1])} or {MODES[-1]}, got '{mode}'")
     if reach < 1:
         raise InputError(f"--reach is 1 or more, got {reach}")
-    stacked, going_on, root = switches.on(stack, "stack"), switches.on(resume, "resume"), Path(output_dir)
+    stacked, going_on = (booleans.parse_bool(value, name) for name, value in (("stack", stack), ("resume", resume)))
+    root = Path(output_dir)
     sections = read_sections(images)
     runs = PairRuns(sections, bundle, root, settings, going_on)
     number, why = choose_reference(sections, reference, runs.setting("channel"))
@@ -217,7 +218,7 @@ def align_series(
     metrics = []
     for n in range(len(sections)):
         metrics.append(compose(n))
-        say(line_of(metrics[-1], [sections[step].id for step in paths[n]]))
+        say(format_line(metrics[-1], [sections[step].id for step in paths[n]]))
     paths = [path if m["status"] != "failed" else () for path, m in zip(paths, metrics, strict=True)]
     run = Run(sections, number, why, mode, paths, metrics, outcomes, str(runs.config), settings)
     record = write_record(run, root)

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from custom_components.engines.pair_evaluator import Data, images_of
+from custom_components.engines.pair_evaluator import Data, to_pair_images
 from custom_components.fields import Grid, Link, chain_ddf, invert
 from custom_components.fields.geometry import Matrix
-from custom_components.inferers.flow_refinement import similarity
+from custom_components.inferers.flow_refinement import local_similarity
 from custom_components.inferers.result import Registration, Stage
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.outputs.prepared import Output, PreparedPair
@@ -44,7 +44,7 @@ def compose_registration(data: Data, links: Sequence[Link], steps: Sequence[Stag
     tissue = residual[torch.as_tensor(data["mask_moving"])[None].as_subclass(torch.Tensor) > 0.5]
     details = {
         "links": len(links),
-        "similarity": similarity(images_of(data, torch.device("cpu")), ddf),
+        "similarity": local_similarity(to_pair_images(data, torch.device("cpu")), ddf),
         "median_residual_voxels": float(tissue.median()) if len(tissue) else 0.0,
     }
     stage = Stage("composition", perf_counter() - start, details)
@@ -58,7 +58,7 @@ def write_section(
     output: Output,
     *,
     steps: Sequence[Stage] = (),
-    doubts: Sequence[str] = (),
+    warnings: Sequence[str] = (),
     details: Mapping[str, Any] | None = None,
     seconds: float = 0.0,
 ) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def write_section(
         links: see ``compose_registration``.
         output: where to and in which form.
         steps: see ``compose_registration``.
-        doubts: what speaks against the links.
+        warnings: what speaks against the links.
         details: further entries of metrics.json.
         seconds: spent so far on the section.
 
@@ -81,5 +81,5 @@ def write_section(
     result = compose_registration(data, links, steps)
     return write_registration(
         result, PreparedPair.of(data, pair), output, seconds + perf_counter() - start,
-        least_similarity=POOR_SIMILARITY if len(links) < 2 else CHAINED_SIMILARITY, doubts=doubts, details=details,
+        least_similarity=POOR_SIMILARITY if len(links) < 2 else CHAINED_SIMILARITY, warnings=warnings, details=details,
     )  # fmt: skip

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from custom_components import switches
 from custom_components.bundles import find_bundle, open_bundle
+from custom_components.common import booleans
+from custom_components.common.errors import InputError
 from custom_components.engines import PairEvaluator
 from custom_components.engines.pair_evaluator import Data, PairDataset
-from custom_components.errors import InputError
 from custom_components.fields import Link
 from custom_components.handlers import RegistrationWriter
 from custom_components.inferers.result import PairImages, Registration
-from custom_components.outputs.identity import settings_of
+from custom_components.outputs.identity import read_run_settings
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers
 from custom_components.outputs.targets import SUMMARIES, check_same_images, check_targets, is_same_run, pairs_to_do
 from custom_components.outputs.writer import versions
@@ -27,13 +27,13 @@ from custom_components.pairs import atomic_path
 from custom_components.results.folder import ResultFolder
 from custom_components.results.record import read_metrics
 from custom_components.series.routes import Outcome
-from custom_components.series.sections import PAIRS, RESERVED, Section, pair_id, pair_of
+from custom_components.series.sections import PAIRS, RESERVED, Section, make_pair, pair_id
 
 # keys of a bundle that the series sets itself, pair by pair
 OWN = (
     "output_dir", "dataset", "evaluator", "handlers", "run", "pairs", "status", "moving", "fixed", "moving_landmarks",
     "fixed_landmarks", "moving_annotations", "moving_labels", "fixed_labels", "id", "resume", "submission",
-    "workers", "scheduler",
+    "processes", "scheduler",
 )  # fmt: skip
 
 
@@ -79,12 +79,12 @@ class PairRuns:
         self.folder = Path(output_dir) / PAIRS
         self.config = config_file(bundle)
         self.settings = dict(settings)
-        self.resume = switches.on(resume, "resume")
+        self.resume = booleans.parse_bool(resume, "resume")
         own = [key for key in settings if key.split("::")[0] in OWN]
         if own:
             raise InputError(f"a series sets '{own[0]}' itself, for every pair")
         self._parser = open_bundle(self.config, **settings).parser()
-        self.run_settings = settings_of(self._parser.config)
+        self.run_settings = read_run_settings(self._parser.config)
         self._check_folders(Path(output_dir))
         check_writable(self.folder)
         self._agree_on_settings()
@@ -92,8 +92,8 @@ class PairRuns:
 
     def _check_folders(self, root: Path) -> None:
         """Nothing but earlier results lies where sections and pairs are written, and no input does."""
-        sections = [pair_of(section, section, section.id) for section in self.sections]
-        pairs = [pair_of(*two, pair_id(*two)) for two in permutations(self.sections, 2)]
+        sections = [make_pair(section, section, section.id) for section in self.sections]
+        pairs = [make_pair(*two, pair_id(*two)) for two in permutations(self.sections, 2)]
         clear_leftovers(root, {pair.id for pair in sections})
         clear_leftovers(self.folder, {pair.id for pair in pairs})
         check_targets(sections, root, reserved=RESERVED)
@@ -134,7 +134,7 @@ class PairRuns:
     def __call__(self, fixed: int, moving: int) -> Outcome:
         """Register one section onto another unless that is done; failures are recorded with their reason."""
         two = self.sections[moving], self.sections[fixed]
-        pair = pair_of(*two, pair_id(*two))
+        pair = make_pair(*two, pair_id(*two))
         if not (self.resume and is_same_run(self.folder, pair, self.run_settings)):
             (pair,) = pairs_to_do([pair], self.folder, self.run_settings, versions(), resume=False)
             writer = RegistrationWriter(self.folder, report=self.setting("report", True))
@@ -148,7 +148,7 @@ class PairRuns:
             fixed, moving, metrics["status"], metrics["reason"], metrics.get("matches", 0), metrics.get("similarity")
         )
 
-    def folder_of(self, fixed: int, moving: int) -> Path:
+    def pair_path(self, fixed: int, moving: int) -> Path:
         """Where the registration lies."""
         return self.folder / pair_id(self.sections[moving], self.sections[fixed])
 
@@ -159,7 +159,7 @@ class PairRuns:
             InputError: it was not written, or is damaged.
         """
         try:
-            return read_metrics(self.folder_of(fixed, moving))
+            return read_metrics(self.pair_path(fixed, moving))
         except InputError as error:
             raise InputError(f"{error}; the output folder must stay writable during a run") from error
 
@@ -171,6 +171,6 @@ class PairRuns:
             moving: number of the section that was warped.
             backwards: from ``moving`` to ``fixed``, by the inverse field.
         """
-        stored = ResultFolder(self.folder_of(fixed, moving))
+        stored = ResultFolder(self.pair_path(fixed, moving))
         sides = stored.grid("fixed").matrix, stored.grid("moving").matrix
         return Link(stored.inverse(), *reversed(sides)) if backwards else Link(stored.field(), *sides)

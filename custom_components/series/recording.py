@@ -121,7 +121,7 @@ def write_record(run: Run, output_dir: Path) -> dict[str, Any]:
     return record
 
 
-def _report_of(output_dir: Path, pair: str) -> str | None:
+def _report_line(output_dir: Path, pair: str) -> str | None:
     """The link to a pair's report; None where it was left out."""
     link = f"{PAIRS}/{pair}/report.html"
     return link if (output_dir / link).is_file() else None
@@ -134,7 +134,7 @@ def _write_page(record: Mapping[str, Any], output_dir: Path) -> None:
         folder = output_dir / row["id"]
         steps = list(pairwise(row["path"]))
         rows.append({
-            **row, "steps": [(end, _report_of(output_dir, folders[frozenset((start, end))])) for start, end in steps],
+            **row, "steps": [(end, _report_line(output_dir, folders[frozenset((start, end))])) for start, end in steps],
             "report": (folder / "report.html").is_file(), "thumbnail": (folder / "thumbnail.jpg").is_file(),
         })  # fmt: skip
         if (folder / "preview.jpg").is_file():

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError, RegistrationError
+from custom_components.common.errors import InputError, RegistrationError
 from custom_components.inferers import AffineAlignment, Estimate, PairImages
 from custom_components.matching import XFeatMatcher
 from custom_components.pairs import read_image

@@ -41,12 +41,12 @@ class Route:
     Attributes:
         path: section numbers, the reference first, the section last.
         cost: sum over its links, see ``link_costs``.
-        doubts: what speaks against its links.
+        warnings: what speaks against its links.
     """
 
     path: tuple[int, ...]
     cost: float = 0.0
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 Register = Callable[[int, int], Outcome]
@@ -185,6 +185,6 @@ def other_routes(
             continue
         start = routes[steps[section]]
         path = (*start.path, section)
-        if section not in start.path and path != routes[section].path and not start.doubts:
+        if section not in start.path and path != routes[section].path and not start.warnings:
             found.append(Route(path, start.cost + costs[outcome.fixed, outcome.moving]))
     return sorted(found, key=lambda route: route.cost)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import Pair, read_points
 from custom_components.pairs.cells import read_cells
 from custom_components.pairs.table import check_ids
@@ -104,7 +104,7 @@ def _check(sections: Sequence[Section], source: str) -> None:
         few, many = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
         raise InputError(
             f"{few} has {counts[few]} landmarks, {many} has {counts[many]}; row i of all must be the same structure. "
-            "Other points are carried afterwards with custom_components.apply"
+            "Other points are carried over afterwards with warpzoo apply"
         )
 
 
@@ -113,7 +113,7 @@ def pair_id(moving: Section, fixed: Section) -> str:
     return f"{moving.id}_to_{fixed.id}"
 
 
-def pair_of(moving: Section, fixed: Section, identifier: str) -> Pair:
+def make_pair(moving: Section, fixed: Section, identifier: str) -> Pair:
     """One section onto another as the pair that all else in this package takes."""
     return Pair(
         identifier, moving.image, fixed.image, moving.landmarks, fixed.landmarks, moving.labels, fixed.labels,

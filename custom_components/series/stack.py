@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import atomic_path, read_image
 from custom_components.slides.native import native_array
 from custom_components.transforms.grey import to_luminance

@@ -21,7 +21,7 @@ KEPT = (
 SAMPLES = 33  # of the field, a side, for its affine
 
 
-def answer_of(metrics: Mapping[str, Any], pair: Pair, folder: Path, url: str) -> dict[str, Any]:
+def build_answer(metrics: Mapping[str, Any], pair: Pair, folder: Path, url: str) -> dict[str, Any]:
     """The result of one registration as JSON.
 
     Args:

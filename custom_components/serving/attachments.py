@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from custom_components.annotations import take_apart
-from custom_components.errors import InputError
+from custom_components.annotations import parse_annotations
+from custom_components.common.errors import InputError
 from custom_components.pairs import check_landmark_counts, read_geojson, read_points, write_points
 from custom_components.serving.errors import RequestError
 from custom_components.serving.files import file_inside
@@ -43,7 +43,7 @@ def attach_files(given: Mapping[str, Any], studies: Path, scratch: Path, follow_
                 file = _written(name, value, scratch)
             content = read(file)
             if name == "annotations":
-                take_apart(content)  # raises for what can't be carried
+                parse_annotations(content)  # raises for what can't be carried
         except RequestError:
             raise
         except InputError as error:

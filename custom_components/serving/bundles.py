@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 @dataclass(frozen=True)

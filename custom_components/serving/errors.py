@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 BAD_REQUEST, FORBIDDEN, NOT_FOUND, UNREADABLE = 400, 403, 404, 422
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from custom_components import switches
-from custom_components.errors import InputError
+from custom_components.bundles.aliases import present_name
+from custom_components.common import booleans
+from custom_components.common.errors import InputError
 from custom_components.pairs.formats import MEDICAL, PICTURES, TIFF
 from custom_components.serving.errors import RequestError
 
@@ -52,9 +53,9 @@ OPTIONS = {
     "min_matches": Option("integer", "fewer consistent matches: the pair is refused", 3, 100_000),
     "optimise": Option("switch", "refine the pair by instance optimisation, some seconds more"),
     "seed": Option("integer", "of what is random", 0, 2**31 - 1),
-    "black": Option("number", "grey value of the background; null: none"),
+    "background_value": Option("number", "grey value of the background; null: none"),
     "minimum_jacobian": Option("number", "smooth the field until its Jacobian determinant is above this", -10, 1),
-    "half": Option("switch", "compute in bfloat16"),
+    "amp": Option("switch", "compute in bfloat16"),
     "output_ext": Option("choice", "form of the warped image; null keeps the moving image's", choices=OUTPUT_FORMS),
     "report": Option("switch", "write report.html"),
 }  # fmt: skip
@@ -86,7 +87,8 @@ def read_options(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[
     """
     known = [name for name in OPTIONS if name in defaults]
     chosen: dict[str, Value] = {}
-    for name, value in given.items():
+    for named, value in given.items():
+        name = present_name(named, known)
         if name in known:
             chosen[name] = _checked(name, value, defaults[name])
         elif name not in ATTACHED and name not in CLIENTS:
@@ -106,7 +108,7 @@ def switch(given: Mapping[str, Any], name: str) -> bool:
     try:
         if not isinstance(value, bool | str):
             raise InputError("no word either")
-        return switches.on(value, name)
+        return booleans.parse_bool(value, name)
     except InputError:
         raise RequestError(name, f"is true or false, got {_short(value)}") from None
 

@@ -9,7 +9,7 @@ from typing import Any
 PLAIN = re.compile(r"[^\w .,()+-]")  # what would need escaping in XML
 
 
-def annotation_of(geojson: Any) -> dict[str, Any]:
+def to_polygons(geojson: Any) -> dict[str, Any]:
     """``{"labels": {name: colour}, "elements": [{"label", "contours"}]}`` of the polygons of a GeoJSON.
 
     Both forms have closed outlines only: holes become outlines of their own, points and lines are left out.
@@ -29,14 +29,14 @@ def _outlines(data: Any, name: str) -> Iterator[tuple[str, list[Any]]]:
     elif kind == "GeometryCollection":
         yield from _outlines(data["geometries"], name)
     elif kind == "Feature" and data.get("geometry"):
-        yield from _outlines(data["geometry"], _name_of(data.get("properties") or {}))
+        yield from _outlines(data["geometry"], _label_name(data.get("properties") or {}))
     elif kind == "Polygon":
         yield name, [[point[:2] for point in ring] for ring in data["coordinates"]]
     elif kind == "MultiPolygon":
         yield name, [[point[:2] for point in ring] for polygon in data["coordinates"] for ring in polygon]
 
 
-def _name_of(properties: dict[str, Any]) -> str:
+def _label_name(properties: dict[str, Any]) -> str:
     """QuPath's class or else the object's own name."""
     kind = properties.get("classification")
     found = (kind.get("name") if isinstance(kind, dict) else kind) or properties.get("name") or "annotation"

@@ -9,9 +9,9 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from custom_components.bundles import open_bundle
+from custom_components.common.errors import InputError
 from custom_components.engines import PairDataset
-from custom_components.errors import InputError
-from custom_components.outputs.identity import settings_of
+from custom_components.outputs.identity import read_run_settings
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers
 from custom_components.outputs.targets import check_targets, pairs_to_do
 from custom_components.outputs.writer import versions
@@ -40,7 +40,7 @@ def register(bundle: Bundle, pair: Pair, options: Mapping[str, Any], output_dir:
     clear_leftovers(output_dir, {pair.id})
     check_targets([pair], output_dir)
     opened = open_bundle(bundle.config, **options)
-    (pair,) = pairs_to_do([pair], output_dir, settings_of(opened.config), versions(), resume=False)
+    (pair,) = pairs_to_do([pair], output_dir, read_run_settings(opened.config), versions(), resume=False)
     parser = opened.parser(output_dir=str(output_dir), dataset=PairDataset([pair], [pair], output_dir))
     evaluator = parser.get_parsed_content("evaluator")
     causes: list[BaseException] = []

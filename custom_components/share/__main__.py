@@ -6,9 +6,9 @@ import sys
 
 import fire
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.stopping import stopped_by_signals
 from custom_components.share import pack, push
-from custom_components.stopping import stopped_by_signals
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from monai.bundle import push_to_hf_hub
 
-from custom_components import switches
-from custom_components.errors import InputError
+from custom_components.common import booleans
+from custom_components.common.errors import InputError
 from custom_components.share.metadata import read_metadata
 
 
@@ -45,8 +45,8 @@ def push(bundle: str, repo: str, private: bool = True, token: str | None = None,
             name=folder.name,
             bundle_dir=copies,
             token=token,
-            private=switches.on(private, "private"),
+            private=booleans.parse_bool(private, "private"),
             version=metadata["version"],
-            tag_as_latest_version=switches.on(latest, "latest"),
+            tag_as_latest_version=booleans.parse_bool(latest, "latest"),
         )
     return f"{folder.name} {metadata['version']}: {place}"

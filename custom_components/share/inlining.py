@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from custom_components.bundles.opening import reference, resolved
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 @dataclass(frozen=True)

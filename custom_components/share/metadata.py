@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from custom_components.errors import InputError
-from custom_components.version import VERSION
+from custom_components.common.errors import InputError
+from custom_components.common.version import VERSION
 
 # Keys of their own in MONAI's schema; everything else stands under REQUIRED.
 VERSIONS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}

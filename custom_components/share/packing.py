@@ -19,8 +19,9 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import torch
 import yaml
 
-from custom_components import switches
-from custom_components.errors import InputError
+from custom_components.common import booleans
+from custom_components.common.errors import InputError
+from custom_components.common.version import VERSION
 from custom_components.matching.weights import FILES, load, sha256
 from custom_components.pairs import atomic_folder, atomic_path
 from custom_components.pairs.atomic import IsOurs
@@ -31,12 +32,11 @@ from custom_components.share.vendoring import (
     ROOT,
     VENDORED,
     data_files,
+    find_modules,
     foreign_packages,
-    modules_of,
     names_in,
     renamed,
 )
-from custom_components.version import VERSION
 
 LARGEST = 25 << 20  # bytes of a file that the model zoo accepts
 NEEDED = ("LICENSE", "configs/inference.yaml", "configs/logging.conf", "docs/README.md", "docs/data_license.txt")
@@ -72,7 +72,7 @@ def pack(
         InputError: the folder is no complete bundle, a reference leads nowhere, there is an older packed form and no
             ``force``, a folder that is none, or a large file and no ``large_files_url``.
     """
-    source, vendored = Path(bundle).resolve(), switches.on(vendor, "vendor")
+    source, vendored = Path(bundle).resolve(), booleans.parse_bool(vendor, "vendor")
     name, metadata = source.name, read_metadata(source)
     missing = [file for file in NEEDED if not (source / file).is_file()]
     if missing:
@@ -80,11 +80,11 @@ def pack(
     target = Path(output) / name
     archive = Path(output) / f"{name}_v{metadata['version']}.zip"
     large = Path(output) / f"{name}_large_files"
-    wanted = [target, *([archive] if switches.on(zip, "zip") else [])]
+    wanted = [target, *([archive] if booleans.parse_bool(zip, "zip") else [])]
     if target.resolve() == source or source in target.resolve().parents or target.resolve() in source.parents:
         raise InputError(f"--output {output} would put the packed form over the bundle itself; choose another folder")
     older = [path for path in wanted if path.exists()]
-    if older and not switches.on(force, "force"):
+    if older and not booleans.parse_bool(force, "force"):
         raise InputError(f"{older[0]} exists; give --force true to replace it, or another --output")
     try:
         with atomic_folder(target, recognise_packed) as folder:
@@ -147,7 +147,7 @@ def _fill(folder: Path, source: Path, metadata: Mapping[str, Any], vendored: boo
             text = _own_weights(text, root, source.name, folder)
         texts[relative] = text
     names = set().union(*(names_in(text) for text in texts.values()))
-    modules = modules_of(names) if vendored else set()
+    modules = find_modules(names) if vendored else set()
     for module in sorted(modules | data_files(modules)):
         texts[f"{VENDORED}/{module.relative_to(ROOT).as_posix()}"] = module.read_text()
     if vendored:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 PACKAGE = "custom_components"
 # The zoo's name for a bundle's own code. Another one than PACKAGE, so that an installed WarpZoo of another version is
@@ -22,7 +22,7 @@ def names_in(text: str) -> set[str]:
     return set(re.findall(rf"\b{PACKAGE}(?:\.\w+)+", text))
 
 
-def modules_of(names: Iterable[str]) -> set[Path]:
+def find_modules(names: Iterable[str]) -> set[Path]:
     """Files of the modules that dotted names lie in, and of all modules of the package that these import.
 
     A name's packages count too, since importing the name runs them.

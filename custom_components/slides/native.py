@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from custom_components.fields import Grid
 from custom_components.pairs import ArraySlide, Slide, is_large, open_slide, read_image
-from custom_components.pairs.formats import MEDICAL, TIFF, suffix_of
+from custom_components.pairs.formats import MEDICAL, TIFF, full_suffix
 from custom_components.pairs.slides import SLIDES
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def output_suffix(moving: Path, wanted: str | None) -> str:
     """Suffix of the warped image: the one asked for, else the moving image's own, JPEG becoming lossless PNG."""
     if wanted:
         return wanted if wanted.startswith(".") else f".{wanted}"
-    suffix = suffix_of(moving)
+    suffix = full_suffix(moving)
     if moving.name.lower().endswith((".ome.tif", ".ome.tiff")):
         return ".ome.tif"
     if suffix in SLIDES:
@@ -29,7 +29,7 @@ def output_suffix(moving: Path, wanted: str | None) -> str:
     return suffix if suffix in (*MEDICAL, *TIFF) else ".png"
 
 
-def background_of(image: npt.NDArray[Any]) -> list[float]:
+def rim_median(image: npt.NDArray[Any]) -> list[float]:
     """The median of the rim of (C, *spatial), one value a channel."""
     faces = [image.take(place, axis).reshape(len(image), -1) for axis in range(1, image.ndim) for place in (0, -1)]
     return [float(v) for v in np.median(np.concatenate(faces, axis=1), axis=1)]

@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import atomic_path
 from custom_components.pairs.formats import PixelSize
-from custom_components.pairs.slides import averaged
+from custom_components.pairs.slides import block_mean
 
 Array = npt.NDArray[Any]
 TILE = 512
@@ -164,7 +164,7 @@ class PyramidWriter:
         return self.work / f"{row // BLOCK}_{column // BLOCK}.npz"
 
     def _half(self, part: Array) -> Array:
-        return part[::2, ::2] if self.nearest else averaged(part, 2)
+        return part[::2, ::2] if self.nearest else block_mean(part, 2)
 
     def _encoded(self, tile: Array, plane: int) -> bytes:
         values = tile if self.colour else tile[..., plane]

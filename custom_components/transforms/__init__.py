@@ -17,30 +17,30 @@ from custom_components.transforms.dictionary import (
     StainGreyd,
     WorkingSized,
 )
-from custom_components.transforms.disturbance import Disturbedd
+from custom_components.transforms.disturbance import Corruptd
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask
 from custom_components.transforms.known_pairs import RandKnownPaird
 from custom_components.transforms.labelled_augmentation import labelled_augmentation
 from custom_components.transforms.random_items import RandomItems
 from custom_components.transforms.random_view import RandomView
-from custom_components.transforms.synthetic_warp import RandomField, RandomLook, SyntheticPairs
+from custom_components.transforms.synthetic_warp import RandomAppearance, RandomField, SyntheticPairs
 from custom_components.transforms.working import common_shape, pad_to, shrink, working_scale
 
 __all__ = [
     "AugmentedPairs",
     "CommonPadd",
     "CorrespondenceQueries",
+    "Corruptd",
     "DenseSIFT",
-    "Disturbedd",
     "GivenMaskd",
     "GreyScaled",
     "OntoFixedd",
     "RandKnownPaird",
     "RandPairAugmentd",
+    "RandomAppearance",
     "RandomDefect",
     "RandomField",
     "RandomItems",
-    "RandomLook",
     "RandomPairAugmentation",
     "RandomView",
     "ReadLabels",

@@ -16,7 +16,7 @@ from monai.data import MetaTensor
 from monai.transforms import Randomizable, Transform
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid, affine_to_ddf, warp
 
 Matrix = npt.NDArray[np.float64]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.transforms.augmentation import RandPairAugmentd
 
 

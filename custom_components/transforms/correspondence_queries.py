@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks.cotr import to_canvas
 from custom_components.transforms.synthetic_warp import SyntheticPairs
 
@@ -43,7 +43,7 @@ class CorrespondenceQueries(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         item = self.pairs[index]
         # one more number than the pair's own seed has, so that both draw differently
-        chance = np.random.RandomState([self.pairs.seed, self.pairs.epoch, index, 1])
+        rng = np.random.RandomState([self.pairs.seed, self.pairs.epoch, index, 1])
         ddf, weight = item["label"][:2], item["label"][2]
         shape = weight.shape
         for asked in (weight > 0.5, torch.ones_like(weight, dtype=torch.bool)):  # without tissue, points of the glass
@@ -53,10 +53,10 @@ class CorrespondenceQueries(Dataset[dict[str, Tensor]]):
             if inside.any():
                 break
         known = inside.nonzero()[:, 0].numpy()
-        chosen = chance.choice(known, self.points, replace=len(known) < self.points)
+        chosen = rng.choice(known, self.points, replace=len(known) < self.points)
         ends = [fixed[chosen].float(), moving[chosen]]
         image = item["image"].flip(0)  # the fixed one first
-        if chance.uniform() < 0.5:
+        if rng.uniform() < 0.5:
             ends.reverse()
             image = item["image"]
         queries, answers = (

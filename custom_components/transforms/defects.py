@@ -14,7 +14,7 @@ from monai.transforms import Randomizable
 from scipy import ndimage
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import identity_grid, sample, smooth
 
 KINDS = ("resection", "tear", "fold", "blob")
@@ -145,8 +145,8 @@ class RandomDefect(Randomizable):
         angle = torch.atan2(row, column)
         outline = torch.zeros_like(angle)
         for lobes in range(2, 10):
-            share = float(self.R.normal(0, 0.7)) / lobes**1.4  # few spikes
-            outline += share * torch.cos(lobes * angle + float(self.R.uniform(0, 6.3)))
+            fraction = float(self.R.normal(0, 0.7)) / lobes**1.4  # few spikes
+            outline += fraction * torch.cos(lobes * angle + float(self.R.uniform(0, 6.3)))
         return (torch.hypot(row, column) / (0.5 * width * outline.clamp(-1, 1).exp()))[None, None]
 
     def _curve(self, centre: Tensor, width: float, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,8 +168,8 @@ class RandomDefect(Randomizable):
         """A sum of waves along ``place``, about -1..1, with up to ``fastest`` radians a unit and little of the fast."""
         total = torch.zeros_like(place)
         for speed in np.linspace(fastest / 5, fastest, 5):
-            share = float(self.R.normal(0, 0.6)) * (fastest / 5 / speed) ** 0.5
-            total += share * torch.sin(float(speed) * place + float(self.R.uniform(0, 6.3)))
+            fraction = float(self.R.normal(0, 0.6)) * (fastest / 5 / speed) ** 0.5
+            total += fraction * torch.sin(float(speed) * place + float(self.R.uniform(0, 6.3)))
         return total.clamp(-1, 1)
 
     def _noise(self, image: Tensor, spacing: float) -> Tensor:

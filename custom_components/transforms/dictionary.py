@@ -18,17 +18,17 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid
 from custom_components.pairs import (
     Pair,
     check_pair,
     file_pixel_size,
+    full_suffix,
     is_large,
     open_slide,
     read_image,
     read_labels,
-    suffix_of,
 )
 from custom_components.pairs.formats import MEDICAL
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
@@ -78,7 +78,7 @@ class ReadPaird(Transform):
         if images["fixed"].ndim == 4:
             self._check_attached(pair)
         metric = all(image.meta["pixel_size"] is not None for image in images.values())
-        medical = all(suffix_of(getattr(pair, side)) in MEDICAL for side in SIDES)
+        medical = all(full_suffix(getattr(pair, side)) in MEDICAL for side in SIDES)
         unit = "millimetre" if medical else "micrometre" if metric else "pixel"
         return dict(data) | {side: _measured(image, unit) for side, image in images.items()} | {"unit": unit}
 
@@ -143,15 +143,18 @@ class GreyScaled(MapTransform):
         keys: images (C, *spatial).
         low: per cent of the voxels that become 0.
         high: per cent above which all become 1.
-        black: grey value of the file that is background, such as 0 around a skull-stripped brain; these voxels are not
+        background_value: grey value of the file that is background, such as 0 around a skull-stripped brain; these
+            voxels are not
             in the mask and percentiles are taken without them. None takes all voxels.
     """
 
-    def __init__(self, keys: KeysCollection, low: float = 0.5, high: float = 99.5, black: float | None = None) -> None:
+    def __init__(
+        self, keys: KeysCollection, low: float = 0.5, high: float = 99.5, background_value: float | None = None
+    ) -> None:
         super().__init__(keys)
         self.low = low
         self.high = high
-        self.black = black
+        self.background_value = background_value
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Expect the images already at working size in ``working_<key>``.
@@ -163,7 +166,7 @@ class GreyScaled(MapTransform):
         for key in self.key_iterator(result):
             image = result[f"working_{key}"]
             grey = to_luminance(image.numpy())
-            mask = np.ones_like(grey, dtype=bool) if self.black is None else grey != self.black
+            mask = np.ones_like(grey, dtype=bool) if self.background_value is None else grey != self.background_value
             values = grey[mask]
             bottom, top = np.percentile(values, (self.low, self.high)) if len(values) else (0.0, 0.0)
             if top <= bottom:

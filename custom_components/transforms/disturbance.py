@@ -11,11 +11,11 @@ from monai.config import KeysCollection
 from monai.networks.layers import GaussianFilter
 from monai.transforms import MapTransform
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.transforms.dictionary import Data
 
 
-class Disturbedd(MapTransform):
+class Corruptd(MapTransform):
     """Gaussian noise and blur in the working images, which stay in 0..1; the noise of a pair is always the same.
 
     Source: the noise study of Czolbe et al., "DeepSim", Medical Image Analysis 2023.

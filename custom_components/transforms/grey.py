@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage import filters
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

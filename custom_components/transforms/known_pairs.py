@@ -10,10 +10,10 @@ import torch
 from monai.transforms import Randomizable, Transform
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import identity_grid, sample
 from custom_components.transforms.defects import FAINT, RandomDefect
-from custom_components.transforms.synthetic_warp import RandomField, RandomLook
+from custom_components.transforms.synthetic_warp import RandomAppearance, RandomField
 
 
 class RandKnownPaird(Randomizable, Transform):
@@ -26,7 +26,7 @@ class RandKnownPaird(Randomizable, Transform):
         field: of the displacement; None takes its defaults.
         defect: None makes none.
         probability: of a defect; it lies in the moving or the fixed image, with even odds.
-        look: of both images; None leaves the grey values.
+        appearance: of both images; None leaves the grey values.
 
     Raises:
         InputError: the probability is none.
@@ -37,19 +37,19 @@ class RandKnownPaird(Randomizable, Transform):
         field: RandomField | None = None,
         defect: RandomDefect | None = None,
         probability: float = 0.5,
-        look: RandomLook | None = None,
+        appearance: RandomAppearance | None = None,
     ) -> None:
         if not 0 <= probability <= 1:
             raise InputError(f"the probability of a defect lies in 0..1, got {probability}")
         self.field = field or RandomField()
         self.defect = defect
         self.probability = probability
-        self.look = look
+        self.appearance = appearance
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandKnownPaird:
         """Seed both this transform and what it wraps."""
         super().set_random_state(seed, state)
-        for part in (self.field, self.defect, self.look):
+        for part in (self.field, self.defect, self.appearance):
             if part is not None:
                 part.set_random_state(state=self.R)
         return self
@@ -77,7 +77,7 @@ class RandKnownPaird(Randomizable, Transform):
         if len(image) == 1:
             ddf = self.field(max(height, width))[:, :, :height, :width]
             fixed, weight = bent(moving, ddf)
-        images = [moving, fixed] if self.look is None else [self.look(moving), self.look(fixed)]
+        images = [moving, fixed] if self.appearance is None else [self.appearance(moving), self.appearance(fixed)]
         if self.defect is not None and self.R.uniform() < self.probability:
             side = self.R.randint(2)
             images[side] = self.defect(images[side])[0]

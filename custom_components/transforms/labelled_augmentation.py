@@ -16,7 +16,7 @@ from monai.transforms import (
     SelectItemsd,
 )
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 TARGETS = ("image", "labels", "both")
 

@@ -9,7 +9,7 @@ import numpy as np
 from monai.transforms import Compose
 from torch.utils.data import Dataset
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 class RandomItems(Dataset[Any]):
@@ -42,9 +42,9 @@ class RandomItems(Dataset[Any]):
     def set_epoch(self, epoch: int) -> None:
         """Draw another order and other transforms from now on."""
         self.epoch = epoch
-        chance = np.random.RandomState([self.seed, epoch])
+        rng = np.random.RandomState([self.seed, epoch])
         rounds = -(-self.length // len(self.records))
-        self.order = np.concatenate([chance.permutation(len(self.records)) for _ in range(rounds)])[: self.length]
+        self.order = np.concatenate([rng.permutation(len(self.records)) for _ in range(rounds)])[: self.length]
 
     def __getitem__(self, index: int) -> Any:
         if not 0 <= index < self.length:

@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Randomizable
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import affine_to_ddf, apply_matrix, compose_affine, identity_grid, sample, warp
 from custom_components.transforms.synthetic_warp import RandomField
 

@@ -16,7 +16,7 @@ from monai.transforms import Randomizable
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import identity_grid, sample, smooth
 
 
@@ -61,7 +61,7 @@ class RandomField(Randomizable):
         return torch.from_numpy(self.R.standard_normal(shape).astype(np.float32))
 
 
-class RandomLook(Randomizable):
+class RandomAppearance(Randomizable):
     """Another stain's look for a grey patch: tone curve, blur, uneven light, noise, gamma.
 
     Args:
@@ -92,8 +92,8 @@ class RandomLook(Randomizable):
         place = grey * 8
         index = place.floor().clamp(max=7).long()
         curve = (knots[index] + (knots[index + 1] - knots[index]) * (place - index)) * (grey > 0.02)
-        share = self.strength * float(self.R.uniform(0, self.tone))
-        grey = (1 - share) * grey + share * curve
+        fraction = self.strength * float(self.R.uniform(0, self.tone))
+        grey = (1 - fraction) * grey + fraction * curve
         if self.R.uniform() < 0.5 * self.strength:
             grey = smooth(grey, float(self.R.uniform(0.3, max(self.blur, 0.3))))
         light = torch.from_numpy(self.R.standard_normal((1, 1, 4, 4)).astype(np.float32)) * float(
@@ -118,7 +118,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         patch_size: P.
         scales: of the working size; each item takes one of them.
         field: of the displacement.
-        look: of both patches.
+        appearance: of both patches.
         min_tissue: share of a patch that should be tissue.
         warm_up: epochs over which the looks grow to full strength; a network that begins with looks as different as
             those of two stains learns to answer zero before it learns to match.
@@ -136,7 +136,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         patch_size: int = 128,
         scales: Sequence[float] = (0.25, 0.5, 1.0),
         field: RandomField | None = None,
-        look: RandomLook | None = None,
+        appearance: RandomAppearance | None = None,
         min_tissue: float = 0.3,
         warm_up: int = 0,
         field_warm_up: int = 0,
@@ -148,7 +148,7 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
         self.length = length
         self.patch_size = patch_size
         self.field = field or RandomField()
-        self.look = look or RandomLook()
+        self.appearance = appearance or RandomAppearance()
         self.min_tissue = min_tissue
         self.warm_up = warm_up
         self.field_warm_up = field_warm_up
@@ -161,35 +161,35 @@ class SyntheticPairs(Dataset[dict[str, Tensor]]):
     def set_epoch(self, epoch: int) -> None:
         """Draw other items from now on."""
         self.epoch = epoch
-        self.look.strength = min(epoch / self.warm_up, 1.0) if self.warm_up else 1.0
+        self.appearance.strength = min(epoch / self.warm_up, 1.0) if self.warm_up else 1.0
         self.field.strength = min(epoch / self.field_warm_up, 1.0) if self.field_warm_up else 1.0
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        chance = np.random.RandomState([self.seed, self.epoch, index])
-        self.field.set_random_state(state=chance)
-        self.look.set_random_state(state=chance)
+        rng = np.random.RandomState([self.seed, self.epoch, index])
+        self.field.set_random_state(state=rng)
+        self.appearance.set_random_state(state=rng)
         # beyond the patch, so that few displacements read past the cut
         side, rim = self.patch_size, max(16, round(self.field.amplitude))
-        level = self.levels[chance.randint(len(self.levels))]
-        image, mask = self._cut(*level[chance.randint(len(level))], side + 2 * rim, chance)
+        level = self.levels[rng.randint(len(self.levels))]
+        image, mask = self._cut(*level[rng.randint(len(level))], side + 2 * rim, rng)
         grid = identity_grid(image.shape[2:])[None]
         label = self.field(side + 2 * rim)
         bent = sample(image, grid + label, "zeros")  # the fixed patch, so that the label is exact
         weight = sample(mask, grid + label, "zeros")
         inner = slice(rim, rim + side)
-        pair = torch.cat([self.look(image), self.look(bent)], dim=1)
+        pair = torch.cat([self.appearance(image), self.appearance(bent)], dim=1)
         return {
             "image": pair[0, :, inner, inner].contiguous(),
             "label": torch.cat([label, weight], dim=1)[0, :, inner, inner].contiguous(),
         }
 
-    def _cut(self, image: Tensor, mask: Tensor, side: int, chance: np.random.RandomState) -> tuple[Tensor, Tensor]:
+    def _cut(self, image: Tensor, mask: Tensor, side: int, rng: np.random.RandomState) -> tuple[Tensor, Tensor]:
         """A square of both, (1, 1, side, side), with enough tissue in it if one is found in a few tries."""
         short = [max(side - length, 0) for length in image.shape[1:]]
         margins = (short[1] // 2, short[1] - short[1] // 2, short[0] // 2, short[0] - short[0] // 2)
         image, mask = (F.pad(part[None].float(), margins) for part in (image, mask))
         for _ in range(10):
-            row, column = (chance.randint(length - side + 1) for length in image.shape[2:])
+            row, column = (rng.randint(length - side + 1) for length in image.shape[2:])
             cut = mask[..., row : row + side, column : column + side]
             if cut.mean() >= self.min_tissue:
                 break

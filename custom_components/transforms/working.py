@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 LEAST = {2: 64, 3: 32}  # voxels of a working image's longest side, by its dimensions
 

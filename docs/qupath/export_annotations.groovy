@@ -1,6 +1,6 @@
 /*
  * Writes all objects of the open image to GeoJSON, parents with their children, for
- *     python -m custom_components.apply --field out/PAIR/displacement.mha --geojson THE_FILE
+ *     warpzoo apply out/PAIR --geojson THE_FILE
  *
  * For QuPath 0.5 and newer: Automate > Script editor, then Run. In a project the file goes into its folder
  * "annotations", else into the home folder. Written against QuPath's documented interface.

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_components.annotations import Coordinates, coordinates
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 number = st.floats(-1e5, 1e5)
 size = st.floats(0.05, 20)

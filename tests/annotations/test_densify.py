@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from itertools import pairwise
 
 import numpy as np
@@ -8,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_components.annotations import Followed, follow_bends
-from custom_components.annotations import densify as module
+from custom_components.annotations import Followed, densify
 
 SQUARE = np.array([[0.0, 0], [400, 0], [400, 300], [0, 300], [0, 0]])
 TOLERANCE = 0.1
@@ -22,7 +22,7 @@ def _wave(points: np.ndarray) -> np.ndarray:
 
 
 def _follow(points: np.ndarray, function: Callable[[np.ndarray], np.ndarray], step: float = 8.0) -> Followed:
-    return follow_bends(points, np.array([0, len(points)]), np.array([True]), function, step, TOLERANCE)
+    return densify(points, np.array([0, len(points)]), np.array([True]), function, step, TOLERANCE)
 
 
 def _to_polyline(points: np.ndarray, line: np.ndarray) -> np.ndarray:
@@ -30,14 +30,14 @@ def _to_polyline(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     start, side = line[:-1], np.diff(line, axis=0)
     offset = points[:, None] - start
     length = np.maximum((side**2).sum(axis=1), 1e-12)
-    share = np.clip((offset * side).sum(axis=2) / length, 0, 1)
-    return np.linalg.norm(offset - share[..., None] * side, axis=2).min(axis=1)
+    fraction = np.clip((offset * side).sum(axis=2) / length, 0, 1)
+    return np.linalg.norm(offset - fraction[..., None] * side, axis=2).min(axis=1)
 
 
 def _dense(points: np.ndarray, number: int = 400) -> np.ndarray:
     """Many points on every side."""
-    share = np.linspace(0, 1, number, endpoint=False)[:, None]
-    return np.concatenate([a + (b - a) * share for a, b in pairwise(points)])
+    fraction = np.linspace(0, 1, number, endpoint=False)[:, None]
+    return np.concatenate([a + (b - a) * fraction for a, b in pairwise(points)])
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -65,8 +65,8 @@ def test_sides_stay_within_the_tolerance_of_the_curve_and_keep_what_was_given(se
 def test_each_point_lies_where_its_origin_says() -> None:
     found = _follow(SQUARE, _wave)
     first = np.minimum(found.origin.astype(int), len(SQUARE) - 2)
-    share = (found.origin - first)[:, None]
-    on_side = SQUARE[first] * (1 - share) + SQUARE[first + 1] * share
+    fraction = (found.origin - first)[:, None]
+    on_side = SQUARE[first] * (1 - fraction) + SQUARE[first + 1] * fraction
     np.testing.assert_allclose(found.points, _wave(on_side), atol=1e-9)
 
 
@@ -101,7 +101,7 @@ def test_chains_are_followed_as_if_each_were_alone_by_a_few_calls_of_the_map() -
         return _wave(points)
 
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    found = follow_bends(np.concatenate(chains), starts, joined, counted, 8.0, TOLERANCE)
+    found = densify(np.concatenate(chains), starts, joined, counted, 8.0, TOLERANCE)
     assert len(calls) < 12
     for number, chain in enumerate(chains):
         own = slice(found.starts[number], found.starts[number + 1])
@@ -116,7 +116,7 @@ def test_rings_stay_closed() -> None:
 
 
 def test_positions_far_outside_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_SAMPLES", 1000)
+    monkeypatch.setattr(import_module("custom_components.annotations.densify"), "MAX_SAMPLES", 1000)
     sizes = []
 
     def flat(points: np.ndarray) -> np.ndarray:
@@ -129,5 +129,5 @@ def test_positions_far_outside_do_not_fill_the_memory(monkeypatch: pytest.Monkey
 
 
 def test_nothing_stays_nothing() -> None:
-    found = follow_bends(np.zeros((0, 2)), np.array([0]), np.zeros(0, bool), _wave, 8.0, TOLERANCE)
+    found = densify(np.zeros((0, 2)), np.array([0]), np.zeros(0, bool), _wave, 8.0, TOLERANCE)
     assert (found.points.shape, found.starts.tolist()) == ((0, 2), [0])

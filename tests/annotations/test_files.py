@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from custom_components.annotations import Convention, PointMap, carry_geojson_file, carry_points_file
-from custom_components.errors import InputError
+from custom_components.annotations import Convention, PointMap, warp_geojson_file, warp_points_file
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid, displacement_image, index_to_physical
 from custom_components.pairs import read_geojson, read_point_table, write_geojson
 
@@ -26,7 +26,7 @@ def way() -> PointMap:
 
 def _carry_points(folder: Path, way: PointMap, text: str, **convention: Any) -> str:
     (folder / "in.csv").write_text(text, encoding="utf-8")
-    carry_points_file(folder / "in.csv", folder / "out.csv", way, Convention(**SIZES, **convention))
+    warp_points_file(folder / "in.csv", folder / "out.csv", way, Convention(**SIZES, **convention))
     return (folder / "out.csv").read_text(encoding="utf-8")
 
 
@@ -67,7 +67,7 @@ def test_micrometres_are_refused_where_either_image_has_no_pixel_size(
     (tmp_path / "in.csv").write_text("X,Y\n1,2\n")
     convention = Convention("micrometre", **{**SIZES, absent: None})
     with pytest.raises(InputError, match=f"the file of the {side} image states no pixel size"):
-        carry_points_file(tmp_path / "in.csv", tmp_path / "out.csv", way, convention)
+        warp_points_file(tmp_path / "in.csv", tmp_path / "out.csv", way, convention)
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -89,13 +89,13 @@ def test_geojson_is_pixels_from_the_corner_unless_told_otherwise(
     tmp_path: Path, way: PointMap, name: str, convention: dict[str, Any], expected: list[float]
 ) -> None:
     write_geojson(tmp_path / name, {"type": "Point", "coordinates": [10, 20]})
-    notes = carry_geojson_file(tmp_path / name, tmp_path / f"out_{name}", way, Convention(**convention, **SIZES))
+    notes = warp_geojson_file(tmp_path / name, tmp_path / f"out_{name}", way, Convention(**convention, **SIZES))
     assert notes == []
     assert read_geojson(tmp_path / f"out_{name}") == {"type": "Point", "coordinates": expected}
 
 
 def test_points_beyond_an_image_are_told(tmp_path: Path, way: PointMap) -> None:
     (tmp_path / "in.csv").write_text("X,Y\n1,2\n150,2\n")
-    notes = carry_points_file(tmp_path / "in.csv", tmp_path / "out.csv", way, Convention())
+    notes = warp_points_file(tmp_path / "in.csv", tmp_path / "out.csv", way, Convention())
     assert notes[0].startswith("1 of 2 points reach beyond the moving image (100 x 100 pixels): are they of this image")
     assert len(read_point_table(tmp_path / "out.csv").points()) == 2

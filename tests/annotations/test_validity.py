@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_components.annotations import crossing, signed_areas, take_apart
+from custom_components.annotations import parse_annotations, self_intersecting, signed_areas
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 BOW = [[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]
@@ -15,8 +15,8 @@ HOLE = [[2, 2], [4, 2], [4, 4], [2, 2]]
 
 
 def _crossing(*polygons: list[Any], some: list[int] | None = None) -> list[int]:
-    chains = take_apart([{"type": "Polygon", "coordinates": each} for each in polygons]).chains
-    return crossing(chains.points, chains.starts, chains, None if some is None else np.array(some)).tolist()
+    chains = parse_annotations([{"type": "Polygon", "coordinates": each} for each in polygons]).chains
+    return self_intersecting(chains.points, chains.starts, chains, None if some is None else np.array(some)).tolist()
 
 
 def test_crossing_polygons_are_found_by_number() -> None:
@@ -35,8 +35,9 @@ def test_what_is_no_closed_ring_is_not_judged() -> None:
 
 
 def test_lines_are_not_judged() -> None:
-    chains = take_apart([{"type": "LineString", "coordinates": BOW}, {"type": "Polygon", "coordinates": [BOW]}]).chains
-    assert crossing(chains.points, chains.starts, chains).tolist() == [0]
+    objects = [{"type": "LineString", "coordinates": BOW}, {"type": "Polygon", "coordinates": [BOW]}]
+    chains = parse_annotations(objects).chains
+    assert self_intersecting(chains.points, chains.starts, chains).tolist() == [0]
 
 
 def _sides_cross(ring: np.ndarray) -> bool:

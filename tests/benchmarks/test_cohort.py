@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cohort import Run, part_of, same, table_of
+from benchmarks.cohort import Run, markdown_table, same, table_part
 from custom_components.pairs import read_pairs
 
 
@@ -37,16 +37,16 @@ def test_the_table_compares_with_the_first_run(left):
         Run(workers, seconds, 50, 2.5, folder)
         for workers, seconds, folder in zip((0, 1, 2), (60, 66, 40), left, strict=True)
     ]
-    lines = table_of(runs, 10).splitlines()
+    lines = markdown_table(runs, 10).splitlines()
     assert lines[2] == "| serial | 60 | 10.0 | 1.00 | 50 | 2.5 |  |"
-    assert lines[3] == "| `--workers 1` | 66 | 9.1 | 0.91 | 50 | 2.5 | the same |"
-    assert lines[4] == "| `--workers 2` | 40 | 15.0 | 1.50 | 50 | 2.5 | differ |"
+    assert lines[3] == "| `--processes 1` | 66 | 9.1 | 0.91 | 50 | 2.5 | the same |"
+    assert lines[4] == "| `--processes 2` | 40 | 15.0 | 1.50 | 50 | 2.5 | differ |"
 
 
 def test_the_first_pairs_of_a_status_are_taken_with_their_landmarks(tmp_path):
     rows = [f"{number},m.png,f.png,m.csv,,{status}" for number, status in enumerate(["x", "training"] * 3)]
     (tmp_path / "all.csv").write_text("\n".join(["id,moving,fixed,moving_landmarks,fixed_landmarks,status", *rows]))
-    pairs = read_pairs(part_of(tmp_path / "all.csv", "training", 2, tmp_path / "part.csv"))
+    pairs = read_pairs(table_part(tmp_path / "all.csv", "training", 2, tmp_path / "part.csv"))
     assert [pair.id for pair in pairs] == ["1", "3"]
     assert pairs[0].moving_landmarks == tmp_path / "m.csv"
     assert pairs[0].fixed_landmarks is None

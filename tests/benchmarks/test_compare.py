@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.compare import compare
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 SHIFT = np.array([4, -3])  # (row, col)
 DIAGONAL = float(np.hypot(128, 128))

@@ -17,14 +17,14 @@ from benchmarks.defects import (
     defects,
     distance_to_defect,
     landmark_errors,
-    method_of,
     methods_of,
+    parse_method,
     reference_of,
     set_of,
 )
 from benchmarks.defects_table import compared_with, markdown
-from custom_components.errors import InputError
-from custom_components.fields import invert, lookup, warp
+from custom_components.common.errors import InputError
+from custom_components.fields import invert, sample_at, warp
 from custom_components.outputs.pair_folder import is_done
 from custom_components.pairs import read_pairs, write_image, write_points
 
@@ -40,13 +40,13 @@ def known(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CONFIGS", Path("bundles/semantic_similarity/configs"))
     lines = ["id,moving,fixed,moving_landmarks,fixed_landmarks,defect,kind,status"]
     for number in range(2):
-        chance = np.random.default_rng(number)
-        image = gaussian_filter(chance.random((SIDE, SIDE)), 2)
+        rng = np.random.default_rng(number)
+        image = gaussian_filter(rng.random((SIDE, SIDE)), 2)
         fixed = torch.from_numpy(0.1 + 0.9 * (image - image.min()) / np.ptp(image)).float()[None, None]
-        field = np.stack([gaussian_filter(part, 10) for part in chance.normal(size=(2, SIDE, SIDE))])
+        field = np.stack([gaussian_filter(part, 10) for part in rng.normal(size=(2, SIDE, SIDE))])
         truth = torch.from_numpy(4 * field / np.abs(field).max()).float()[None]
         moving = warp(fixed, invert(truth)[0], padding_mode="border")
-        points = chance.uniform(8, SIDE - 9, size=(40, 2))
+        points = rng.uniform(8, SIDE - 9, size=(40, 2))
         if number:
             mask = np.zeros((1, SIDE, SIDE), np.uint8)
             mask[:, 28:36, 28:36] = 255
@@ -54,7 +54,7 @@ def known(tmp_path, monkeypatch):
         for side, values in (("moving", moving), ("fixed", fixed)):
             write_image(tmp_path / f"{side}{number}.png", (255 * values[0].clamp(0, 1)).byte().numpy())
         write_points(tmp_path / f"fixed{number}.csv", points)
-        write_points(tmp_path / f"moving{number}.csv", points + lookup(truth.double(), torch.tensor(points)).numpy())
+        write_points(tmp_path / f"moving{number}.csv", points + sample_at(truth.double(), torch.tensor(points)).numpy())
         files = [f"{side}{number}.{suffix}" for suffix in ("png", "csv") for side in ("moving", "fixed")]
         lines.append(",".join([f"p{number}", *files, "defect.png,blob" if number else ",", "evaluation"]))
     (tmp_path / "known.csv").write_text("\n".join(lines))
@@ -63,12 +63,12 @@ def known(tmp_path, monkeypatch):
 
 
 def test_methods_as_the_command_line_gives_them() -> None:
-    assert method_of("backward") == Method("backward", "backward", {"stages": "backward"})
-    found = method_of("overlap=backward;weighting=overlap;levels=[0,1]")
+    assert parse_method("backward") == Method("backward", "backward", {"stages": "backward"})
+    found = parse_method("overlap=backward;weighting=overlap;levels=[0,1]")
     assert found.overrides == {"stages": "backward", "weighting": "overlap", "levels": [0, 1]}
     assert (found.name, found.trained) == ("overlap", True)
-    assert method_of("smooth=demons;smoothing=3") == Method("smooth", "demons", {"smoothing": 3})
-    assert not method_of("dis").trained
+    assert parse_method("smooth=demons;field_sigma=3") == Method("smooth", "demons", {"field_sigma": 3})
+    assert not parse_method("dis").trained
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_what_another_environment_has_done_needs_no_ants(known) -> None:
 def test_networks_are_trained_for_every_seed_and_judged_by_landmarks_and_labels(
     known, labelled_table, monkeypatch
 ) -> None:
-    networks = {"backward": {"similarity": "mse", "smoothness": 0.02}}
+    networks = {"backward": {"similarity": "mse", "regularization_weight": 0.02}}
     monkeypatch.setattr(module, "VARIANTS", networks)
     monkeypatch.setattr(module, "NETWORKS", networks)
     to = known.parent / "out"

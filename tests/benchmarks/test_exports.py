@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import exports
-from benchmarks.exports import CASES, FORMS, Case, main, measured, network_of, write_onnx
-from custom_components.errors import InputError
+from benchmarks.exports import CASES, FORMS, Case, benchmark_network, main, measured, write_onnx
+from custom_components.common.errors import InputError
 from custom_components.networks import MaskFlownetS, NetworkPyramid, PatchUNet, XFeatMaps, joint_saliency_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,11 +60,11 @@ def test_onnx_runtime_agrees_at_other_batches_and_sizes(name, tmp_path):
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_names_a_network_with_weights(name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert not network_of(CASES[name]).training
+    assert not benchmark_network(CASES[name]).training
 
 
 def test_the_table_has_differences_and_what_fails(monkeypatch, tmp_path):
-    monkeypatch.setattr(exports, "network_of", lambda case: nn.Identity())
+    monkeypatch.setattr(exports, "benchmark_network", lambda case: nn.Identity())
     monkeypatch.setitem(FORMS, "half off", lambda network, case, file: lambda image: image + 0.5)
 
     def broken(network: nn.Module, case: Case, file: Path) -> None:

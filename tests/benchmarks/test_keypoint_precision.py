@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.keypoint_precision import configured, judge, keypoint_precision, landmark_displacement, markdown
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import PointPairs, SIFTMatcher
 
 SHIFT = np.array([3.0, -2.0])

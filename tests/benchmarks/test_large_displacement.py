@@ -11,9 +11,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from benchmarks import large_displacement as benchmark
-from benchmarks.large_displacement import large_displacement, method_of, unit_field, warp_moving
+from benchmarks.large_displacement import large_displacement, parse_method, unit_field, warp_moving
 from custom_components.bundles import open_bundle
-from custom_components.errors import InputError, RegistrationError
+from custom_components.common.errors import InputError, RegistrationError
 from custom_components.fields import folding_share
 from custom_components.pairs import write_image, write_points
 
@@ -87,7 +87,7 @@ def test_refused_pair_counts_as_unregistered_and_is_told(cohort, monkeypatch):
     def refuse(moving, fixed, points):
         raise RegistrationError("too few matches")
 
-    monkeypatch.setattr(benchmark, "method_of", lambda text: (text, refuse))
+    monkeypatch.setattr(benchmark, "parse_method", lambda text: (text, refuse))
     said = large_displacement(str(cohort / "pairs.csv"), str(cohort / "to"), "shy", amplitudes="4", limit=1)
     assert re.search(r"\| 4 \| (\S+) \| \1 \|", said)
     assert said.endswith("`shy` refused 1 of 1, counted as unregistered.")
@@ -97,7 +97,7 @@ def test_method_overrides_keys_of_a_bundle(repository, monkeypatch):
     monkeypatch.chdir(repository)
     parser = open_bundle(CONFIG, align=False, scales=[0.5, 1.0]).parser()
     assert (parser.get_parsed_content("align"), parser.get_parsed_content("scales")) == (False, [0.5, 1.0])
-    name, carry = method_of(f"patch={CONFIG},align=false,scales=[0.25,0.5],margin=0")
+    name, carry = parse_method(f"patch={CONFIG},align=false,scales=[0.25,0.5],margin=0")
     parsed = carry.keywords["parser"]
     assert (name, parsed.get_parsed_content("scales"), parsed.get_parsed_content("margin")) == ("patch", [0.25, 0.5], 0)
 
@@ -113,7 +113,7 @@ def test_method_overrides_keys_of_a_bundle(repository, monkeypatch):
 def test_unknown_methods_files_and_keys_are_told(text, message, repository, monkeypatch):
     monkeypatch.chdir(repository)
     with pytest.raises(InputError, match=message):
-        method_of(text)
+        parse_method(text)
 
 
 @pytest.mark.parametrize("amplitudes", ["", "1 two", "-1"])

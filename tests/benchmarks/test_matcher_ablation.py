@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.keypoint_precision import Prepared
-from benchmarks.matcher_ablation import matcher_ablation, matchers_of, rows_of
-from custom_components.errors import InputError
+from benchmarks.matcher_ablation import build_matchers, matcher_ablation, table_rows
+from custom_components.common.errors import InputError
 from custom_components.matching import PointPairs
 
 SHIFT = torch.tensor([4.0, -3.0])
@@ -36,7 +36,7 @@ def test_union_and_filters_are_told_apart() -> None:
     marks = np.vstack([[[35, 35], [35, 165], [165, 35], [165, 165]], generator.uniform(40, 160, (20, 2))])
     image = torch.zeros(1, 1, 200, 200)
     given = Prepared(image, image, marks + SHIFT.numpy(), marks, np.ones((200, 200), dtype=bool))
-    table = pd.DataFrame(rows_of(given, {"a": Known(0, 200, 60), "b": Known(1, 150, 0)})).set_index(
+    table = pd.DataFrame(table_rows(given, {"a": Known(0, 200, 60), "b": Known(1, 150, 0)})).set_index(
         ["matcher", "filter"]
     )
     filters = ("none", "isolation forest", "neighbourhood", "both")
@@ -53,7 +53,7 @@ def test_without_matches_the_landmarks_stay() -> None:
     marks = np.random.default_rng(0).uniform(30, 170, (20, 2))
     image = torch.zeros(1, 1, 200, 200)
     given = Prepared(image, image, marks + SHIFT.numpy(), marks, np.ones((200, 200), dtype=bool))
-    row = rows_of(given, {"few": Known(0, 5, 0)})[0]
+    row = table_rows(given, {"few": Known(0, 5, 0)})[0]
     assert row["mean_spline"] == pytest.approx(5 / np.hypot(200, 200))
     assert row["matches"] == 5
 
@@ -83,7 +83,7 @@ def test_the_table_from_files_and_its_resuming(shifted_table: Path) -> None:
 
 def test_matchers_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        matchers_of(str(tmp_path / "none.yaml"), None, {})
+        build_matchers(str(tmp_path / "none.yaml"), None, {})
     (tmp_path / "some.yaml").write_text("matchers: {a: {_target_: custom_components.matching.SIFTMatcher}}")
     with pytest.raises(InputError, match="has the matchers a, not 'b'"):
-        matchers_of(str(tmp_path / "some.yaml"), "a b", {})
+        build_matchers(str(tmp_path / "some.yaml"), "a b", {})

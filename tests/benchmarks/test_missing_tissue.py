@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.missing_tissue import missing_tissue
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 WIDTHS = (60, 60, 60, 30)  # of the moving tissue, pixels; that of the fixed one is 60
 
@@ -37,7 +37,7 @@ def cohort(tmp_path: Path) -> Path:
 
 
 def test_the_pair_that_lacks_tissue_is_judged_apart(cohort) -> None:
-    text = missing_tissue(str(cohort / "pairs.csv"), f"good={cohort}/good bad={cohort}/bad", share=0.25)
+    text = missing_tissue(str(cohort / "pairs.csv"), f"good={cohort}/good bad={cohort}/bad", fraction=0.25)
     relative = 4 / np.hypot(96, 96)
     assert f"| all: AArTRE | 4 | 0.00000 | 0.00000 | {relative / 4:.5f} |" in text
     assert f"| least overlap: AArTRE | 1 | 0.00000 | 0.00000 | {relative:.5f} |" in text

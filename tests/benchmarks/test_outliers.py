@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks.large_displacement import unit_field
 from benchmarks.outliers import KINDS, NEAR, Row, contaminated, field_error, filters_of, markdown, measure, outliers
-from custom_components.errors import InputError
-from custom_components.fields import lookup
+from custom_components.common.errors import InputError
+from custom_components.fields import sample_at
 from custom_components.inferers import Estimate, HybridMatching, PairImages
 from custom_components.matching import PointPairs
 from custom_components.matching.outliers import merge_duplicates
@@ -29,14 +29,14 @@ def truth() -> Tensor:
 
 @pytest.fixture(scope="module")
 def rows() -> dict[tuple[float, str, str], Row]:
-    return {(row.share, row.kind, row.filter): row for row in measure(SIDE, 400, 2.5, [0, 30], 0)}
+    return {(row.fraction, row.kind, row.filter): row for row in measure(SIDE, 400, 2.5, [0, 30], 0)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_wrong_matches_are_as_many_and_as_far_away_as_said(kind: str, truth: Tensor) -> None:
     pairs, true = contaminated(truth, 300, 0.4, kind, (1, 2))
     assert (len(pairs), int(true.sum())) == (500, 300)
-    away = (pairs.moving - pairs.fixed - lookup(truth.double(), pairs.fixed)).norm(dim=1)
+    away = (pairs.moving - pairs.fixed - sample_at(truth.double(), pairs.fixed)).norm(dim=1)
     assert away[true].max() < 2.5
     assert away[true].square().mean().sqrt() == pytest.approx(0.5 * np.sqrt(2), rel=0.1)
     if kind == "near":
@@ -91,7 +91,7 @@ def test_error_of_a_field_leaves_out_the_rim(truth: Tensor) -> None:
 
 def test_table_gives_mean_and_deviation_over_seeds() -> None:
     figures = {"precision": 0.9, "recall": 1.0, "spline_median": 1.0, "spline_p95": 2.0, "linear_median": 3.0}
-    made = [{"share": 10.0, "kind": "near", "filter": "both", **figures, "linear_p95": p95} for p95 in (4.0, 6.0)]
+    made = [{"fraction": 10.0, "kind": "near", "filter": "both", **figures, "linear_p95": p95} for p95 in (4.0, 6.0)]
     said = markdown(pd.DataFrame(made)).splitlines()
     cells = "| 0.900 +- 0.000 | 1.000 +- 0.000 | 1.00 +- 0.00 | 2.00 +- 0.00 | 3.00 +- 0.00 | 5.00 +- 1.41 |"
     assert said[2] == f"| 10 | near | both {cells}"

@@ -15,7 +15,7 @@ from custom_components.fields import displacement_image, grid_change, index_to_p
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import open_slide
 from custom_components.slides.pyramid import PyramidWriter
-from custom_components.slides.warp_slide import SlideWarp, warp_blocks
+from custom_components.slides.slide_warp import SlideWarp, warp_blocks
 
 RIVALS = os.environ.get("RIVALS_PYTHON")
 MATRIX = index_to_physical(PIXEL_SIZE[::-1])

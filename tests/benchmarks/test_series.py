@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.series import markdown, series
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.metrics.tre import PairTRE, aggregate
 from custom_components.pairs import write_image
 

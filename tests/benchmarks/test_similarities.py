@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.similarities import similarities
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 def test_the_whole_table_and_its_resuming(labelled_table, monkeypatch) -> None:

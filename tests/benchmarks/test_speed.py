@@ -28,7 +28,7 @@ from benchmarks.speed import (
     observed,
     table,
 )
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.inferers.flow_refinement import to_bytes
 
 
@@ -80,7 +80,7 @@ def test_a_peak_is_seen_though_it_is_given_back() -> None:
 def test_the_networks_memory_does_not_follow_the_size() -> None:
     if np.isnan(speed._status("VmHWM")):
         pytest.skip("this system does not tell a process's memory")
-    found = [network_memory(Setting("patch pyramid", size, group_size=1)).memory for size in (128, 256, 1024)]
+    found = [network_memory(Setting("patch pyramid", size, batch_size=1)).memory for size in (128, 256, 1024)]
     assert max(found) < 150
 
 

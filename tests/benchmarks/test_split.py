@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.split import split
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 @pytest.fixture

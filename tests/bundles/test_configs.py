@@ -86,8 +86,8 @@ def test_every_target_of_a_config_can_be_imported(config, monkeypatch):
         item for item in _parse(config, monkeypatch).ref_resolver.items.values() if isinstance(item, ConfigComponent)
     ]
     targets = {item.resolve_module_name() for item in components}
-    literal = {target for target in targets if isinstance(target, str) and not target.startswith("$")}
-    assert not {target for target in literal if locate(target) is None}
+    reference_implementation = {target for target in targets if isinstance(target, str) and not target.startswith("$")}
+    assert not {target for target in reference_implementation if locate(target) is None}
 
 
 def _contract(config: Path) -> str:

@@ -10,7 +10,7 @@ import pytest
 from monai.bundle import run
 from monai.utils import set_determinism
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching.weights import resolve
 from custom_components.pairs.demo import write_demo_pair
 
@@ -38,7 +38,7 @@ def test_cotr_is_trained_resumed_fine_tuned_and_matches_beside_xfeat(tmp_path, t
     monkeypatch.chdir(ROOT)
     settings = {
         "pairs": str(textured_table((80, 90))), "bundle_root": str(tmp_path), "items": 4, "batch_size": 2,
-        "side": 32, "points": 8, "scales": [1.0], "workers": 0, "device": "cpu", "network_def": TINY_COTR,
+        "side": 32, "points": 8, "scales": [1.0], "num_workers": 0, "device": "cpu", "network_def": TINY_COTR,
         "working_size": 90,
     }  # fmt: skip
     for epochs in (1, 2):  # the second run goes on after the first one's epoch
@@ -68,7 +68,7 @@ def test_two_processes_train_one_cotr(tmp_path, textured_table, one_network) -> 
     models = tmp_path / "models"
     one_network(
         "hybrid_matching", "train_cotr.yaml", models / "cotr.pt", pairs=textured_table((80, 90)), bundle_root=tmp_path,
-        items=5, batch_size=1, side=32, points=8, scales=[1.0], workers=0, network_def=TINY_COTR, working_size=90,
+        items=5, batch_size=1, side=32, points=8, scales=[1.0], num_workers=0, network_def=TINY_COTR, working_size=90,
     )  # fmt: skip
     with (models / "cotr_training" / "curve.csv").open() as stream:
         assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2"]

@@ -13,9 +13,9 @@ import torch
 from monai.bundle import ckpt_export, run, verify_net_in_out
 from monai.utils import set_determinism
 
+from custom_components.common.weights import load_pretrained, read_state
 from custom_components.fields import read_displacement
 from custom_components.networks import joint_saliency_network
-from custom_components.states import read_state, with_weights
 from custom_components.transforms import RandomItems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,8 +72,8 @@ def steps_of(models: Path) -> list[list[str]]:
     ("records", "options"),
     [
         ("pairs", {"weighting": "overlap"}),
-        ("images", {"truth": 1.0, "looks": True, "defects": 1.0, "patch_size": 32, "workers": 1}),
-        ("both", {"truth": 0.5, "weighting": "mismatch", "gradient_weight": 1.0}),
+        ("images", {"epe_weight": 1.0, "looks": True, "defects": 1.0, "patch_size": 32, "num_workers": 1}),
+        ("both", {"epe_weight": 0.5, "weighting": "mismatch", "gradient_weight": 1.0}),
     ],
 )
 @flat
@@ -109,7 +109,7 @@ def test_volumes(table):
         {"stages": "voxelmorph"},
         {"coarse": "regunet", "local": "localnet"},
         {"coarse": "globalnet", "side": [48, 56]},
-        {"literal": True, "residual": False, "images": False, "similarity": "ncc"},
+        {"reference_implementation": True, "residual": False, "images": False, "similarity": "ncc"},
     ],
     ids=lambda choice: " ".join(map(str, choice.values())),
 )
@@ -123,7 +123,7 @@ def test_other_networks_by_config(table, choice):
 
 @both
 def test_demons_in_place_of_the_network(table):
-    options = {"iterations": [20, 10], "smoothing": 1.0}
+    options = {"iterations": [20, 10], "field_sigma": 1.0}
     metrics = register(table, [f"{CONFIGS}/evaluate.yaml", f"{CONFIGS}/demons.yaml"], **options)
     assert "demons" in metrics["stages"]
     assert np.mean(list(metrics["dice"].values())) > 0.95
@@ -139,7 +139,9 @@ def test_optical_flow_in_place_of_the_network(table):
 @flat
 def test_stained_sections(table):
     overlay, options = f"{CONFIGS}/sections.yaml", {"working_size": 64}
-    models = train(table, [f"{CONFIGS}/train.yaml", overlay], records="images", patch_size=32, truth=1.0, **options)
+    models = train(
+        table, [f"{CONFIGS}/train.yaml", overlay], records="images", patch_size=32, epe_weight=1.0, **options
+    )
     register(table, [f"{CONFIGS}/inference.yaml", overlay], models / "model.pt", **options)
 
 
@@ -157,7 +159,7 @@ def test_the_field_of_patch_nonrigid_is_refined(table):
 
 @flat
 def test_a_training_stopped_in_an_epoch_and_run_again_ends_with_the_same_model(table, monkeypatch, capsys):
-    options = {"max_epochs": 2, "records": "both", "truth": 1.0, "seed": 3}
+    options = {"max_epochs": 2, "records": "both", "epe_weight": 1.0, "seed": 3}
     whole = train(table, root="whole", **options)
 
     class Stop(Exception):
@@ -215,8 +217,8 @@ def test_monais_tools_take_the_network_and_the_export_equals_it(tmp_path, monkey
     if not weights.exists():
         weights = tmp_path / "model.pt"
         torch.save(network.state_dict(), weights)
-    with_weights(network, weights)
+    load_pretrained(network, weights)
     ckpt_export("network_def", str(tmp_path / "model.ts"), str(weights), **files)
-    exported, image = with_weights(torch.nn.Identity(), None, tmp_path / "model.ts"), torch.rand(1, 2, 130, 150)
+    torchscript, image = load_pretrained(torch.nn.Identity(), None, tmp_path / "model.ts"), torch.rand(1, 2, 130, 150)
     with torch.no_grad():
-        assert torch.allclose(exported(image), network.eval()(image), atol=1e-5)
+        assert torch.allclose(torchscript(image), network.eval()(image), atol=1e-5)

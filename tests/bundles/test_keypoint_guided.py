@@ -19,10 +19,10 @@ from monai.utils import set_determinism
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from custom_components.common.weights import load_pretrained
 from custom_components.fields import identity_grid, sample
 from custom_components.inferers import Estimate, NetworkField, PairImages
 from custom_components.networks import MaskFlownetS
-from custom_components.states import with_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "keypoint_guided"
@@ -42,7 +42,7 @@ TINY: dict[str, Any] = {
 
 def release(name: str = "model.pt") -> MaskFlownetS:
     network = MaskFlownetS(**WIDTHS)
-    with_weights(network, BUNDLE / "models" / name)
+    load_pretrained(network, BUNDLE / "models" / name)
     return network.eval()
 
 
@@ -76,10 +76,10 @@ def test_monais_tools_take_the_network_and_the_export_equals_it(tmp_path, monkey
     files = {"meta_file": str(BUNDLE / "configs" / "metadata.json"), "config_file": f"{CONFIGS}/inference.yaml"}
     verify_net_in_out("network_def", **files)
     ckpt_export("network_def", str(tmp_path / "model.ts"), str(BUNDLE / "models" / "model.pt"), **files)
-    exported = with_weights(torch.nn.Identity(), None, tmp_path / "model.ts")
+    torchscript = load_pretrained(torch.nn.Identity(), None, tmp_path / "model.ts")
     network, image = release(), torch.rand(1, 2, 130, 150)
     with torch.no_grad():
-        assert torch.allclose(exported(image), network(image), atol=1e-4)
+        assert torch.allclose(torchscript(image), network(image), atol=1e-4)
 
 
 @pytest.fixture
@@ -100,14 +100,14 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_pretraining_and_the_ladder_lead_to_a_model(table, tmp_path):
     options: dict[str, Any] = {
         "pairs": str(table), "bundle_root": str(tmp_path / "mine"), "device": "$torch.device('cpu')",
-        "working_size": 80, "half": False, "network_def": TINY,
+        "working_size": 80, "amp": False, "network_def": TINY,
     }  # fmt: skip
-    pretraining = {"_target_": "custom_components.states.with_weights", "network": TINY, "file": None}
+    pretraining = {"_target_": "custom_components.common.weights.load_pretrained", "network": TINY, "file": None}
     run(
-        config_file=f"{CONFIGS}/pretrain.yaml", max_epochs=1, items=4, patch_size=64, workers=0,
+        config_file=f"{CONFIGS}/pretrain.yaml", max_epochs=1, items=4, patch_size=64, num_workers=0,
         **{**options, "network_def": pretraining},
     )  # fmt: skip
-    run(config_file=f"{CONFIGS}/train.yaml", max_epochs=1, min_new=0.0, **options)
+    run(config_file=f"{CONFIGS}/train.yaml", max_epochs=1, min_match_gain=0.0, **options)
     training = tmp_path / "mine" / "models" / "training"
     stages = ["baseline", "d_pcg", "ld_pcg", "pcg", "ipcg_1", "ipcg_2"]
     assert [name for name in stages if not (training / f"{name}.pt").is_file()] == []
@@ -115,7 +115,7 @@ def test_pretraining_and_the_ladder_lead_to_a_model(table, tmp_path):
         assert [row["id"] for row in csv.DictReader(stream)] == ["a", "b"]
     assert list((training / "matches").glob("*.npz"))
     tiny = MaskFlownetS(channels=[4] * 6, estimator_channels=[4], context_channels=[4] * 6)
-    with_weights(tiny, tmp_path / "mine" / "models" / "model.pt")
+    load_pretrained(tiny, tmp_path / "mine" / "models" / "model.pt")
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ def test_one_stage_and_keypoints_alone_from_the_command_line(table, tmp_path):
     command = [
         sys.executable, "-m", "monai.bundle", "run", "--config_file", f"{CONFIGS}/train.yaml", "--pairs", str(table),
         "--bundle_root", str(tmp_path / "mine"), "--init_weights", str(tmp_path / "start.pt"), "--working_size", "80",
-        "--network_def", json.dumps(TINY), "--half", "false",
+        "--network_def", json.dumps(TINY), "--amp", "false",
     ]  # fmt: skip
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     for more, said in (
@@ -140,7 +140,7 @@ def test_one_stage_and_keypoints_alone_from_the_command_line(table, tmp_path):
     assert [file.name for file in (tmp_path / "mine" / "models" / "training").glob("*.pt")] == ["d_pcg.pt"]
 
 
-def rows_of(file: Path) -> list[dict[str, str]]:
+def table_rows(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -151,7 +151,7 @@ def test_two_processes_climb_the_ladder_together(table, tmp_path, two_processes)
     torch.save(tiny.state_dict(), tmp_path / "start.pt")
     options = {
         "pairs": table, "bundle_root": tmp_path / "mine", "init_weights": tmp_path / "start.pt", "working_size": 80,
-        "network_def": TINY, "half": "false", "min_new": 0.0, "max_epochs": 2, "last_epochs": 1,
+        "network_def": TINY, "amp": "false", "min_match_gain": 0.0, "max_epochs": 2, "last_epochs": 1,
     }  # fmt: skip
     said = two_processes("keypoint_guided", "train.yaml", **options)
     training = tmp_path / "mine" / "models" / "training"
@@ -160,11 +160,11 @@ def test_two_processes_climb_the_ladder_together(table, tmp_path, two_processes)
         assert len([line for line in said.splitlines() if line.startswith(f"{stage}: ")]) == 1  # by one process
         assert (training / f"{stage}.pt").is_file()
         assert len(list((training / stage / "tensorboard").iterdir())) == 1
-        rows = rows_of(training / stage / "curve.csv")
+        rows = table_rows(training / stage / "curve.csv")
         assert [row["epoch"] for row in rows] == [str(n + 1) for n in range(len(rows))]
-    assert len(rows_of(training / "d_pcg" / "curve.csv")) == 2
-    assert [row["id"] for row in rows_of(training / "ipcg_1" / "matches.csv")] == ["a", "b"]  # each matched one
-    with_weights(tiny, tmp_path / "mine" / "models" / "model.pt")
+    assert len(table_rows(training / "d_pcg" / "curve.csv")) == 2
+    assert [row["id"] for row in table_rows(training / "ipcg_1" / "matches.csv")] == ["a", "b"]  # each matched one
+    load_pretrained(tiny, tmp_path / "mine" / "models" / "model.pt")
     assert two_processes("keypoint_guided", "train.yaml", **options).count("done already") == len(stages)
 
 
@@ -173,7 +173,7 @@ def test_two_processes_pretrain_one_network(table, tmp_path, one_network):
     models = tmp_path / "mine" / "models"
     one_network(
         "keypoint_guided", "pretrain.yaml", models / "pretrained.pt", pairs=table, bundle_root=tmp_path / "mine",
-        working_size=80, half="false", items=5, patch_size=64, batch_size=1, workers=0,
-        network_def={"_target_": "custom_components.states.with_weights", "network": TINY, "file": None},
+        working_size=80, amp="false", items=5, patch_size=64, batch_size=1, num_workers=0,
+        network_def={"_target_": "custom_components.common.weights.load_pretrained", "network": TINY, "file": None},
     )  # fmt: skip
-    assert [row["epoch"] for row in rows_of(models / "pretraining" / "curve.csv")] == ["1", "2"]
+    assert [row["epoch"] for row in table_rows(models / "pretraining" / "curve.csv")] == ["1", "2"]

@@ -10,12 +10,12 @@ import torch
 from monai.bundle import run
 from skimage import data, transform
 
-from custom_components.apply import carry
+from custom_components.commands.apply import apply
 from custom_components.fields import displacement_image, grid_change, identity_grid, index_to_physical, transform_points
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import ArraySlide, open_slide, read_points, slides, write_points
 from custom_components.slides.pyramid import PyramidWriter
-from custom_components.slides.warp_slide import SlideWarp, warp_blocks
+from custom_components.slides.slide_warp import SlideWarp, warp_blocks
 from custom_components.transforms import dictionary
 
 SIDE = 1200
@@ -79,7 +79,7 @@ def test_slides_are_registered_coarsely_refined_and_carried_over(folder, tmp_pat
     assert error_in(tmp_path / "fine" / "a b", truth) < coarse
 
     field = str(tmp_path / "fine" / "a b" / "displacement.mha")
-    written = carry(field, image=f"{folder}/moving.ome.tif", compression="deflate", threads=1)
+    written = apply(field, image=f"{folder}/moving.ome.tif", compression="deflate", threads=1)
     with open_slide(written) as slide, open_slide(folder / "fixed.ome.tif") as fixed:
         assert slide.levels == fixed.levels
         assert slide.pixel_size == pytest.approx(PIXEL_SIZE)

@@ -81,5 +81,5 @@ def test_workflows_and_commands_of_a_packed_bundle(bundle, tmp_path):
     assert (tmp_path / "fetched" / bundle.name / "configs" / "inference.yaml").is_file()
     loaded = load(bundle.name, bundle_dir=str(tmp_path), source="github")  # nothing is fetched: the folder is there
     assert loaded.keys() == torch.load(folder / "models" / "model.pt", weights_only=True).keys()
-    exported = inferred("exported", ["inference.yaml", "inference_ts.yaml"])
-    assert torch.allclose(exported, plain, atol=0.01)  # pixels
+    torchscript = inferred("torchscript", ["inference.yaml", "inference_ts.yaml"])
+    assert torch.allclose(torchscript, plain, atol=0.01)  # pixels

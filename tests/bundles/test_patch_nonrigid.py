@@ -8,17 +8,17 @@ import pytest
 import torch
 from monai.bundle import ckpt_export, verify_net_in_out
 
+from custom_components.common.weights import load_pretrained
 from custom_components.inferers import Estimate, PairImages, PatchPyramid
 from custom_components.networks import NetworkPyramid, PatchUNet
-from custom_components.states import with_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "patch_nonrigid"
 
 
 def release() -> NetworkPyramid:
-    network = NetworkPyramid(PatchUNet(channels=(16, 32, 64, 128, 256), head_channels=(16, 16)), 3, smoothing=7.0)
-    with_weights(network, BUNDLE / "models" / "model.pt")
+    network = NetworkPyramid(PatchUNet(channels=(16, 32, 64, 128, 256), head_channels=(16, 16)), 3, field_sigma=7.0)
+    load_pretrained(network, BUNDLE / "models" / "model.pt")
     return network.eval()
 
 
@@ -67,8 +67,8 @@ def test_monais_tools_take_the_network_and_the_export_equals_it(
     }
     verify_net_in_out("network_def", **files)
     ckpt_export("network_def", str(tmp_path / "model.ts"), str(BUNDLE / "models" / "model.pt"), **files)
-    exported = with_weights(torch.nn.Identity(), None, tmp_path / "model.ts")
+    torchscript = load_pretrained(torch.nn.Identity(), None, tmp_path / "model.ts")
     network, image = release(), torch.rand(2, 2, 128, 150)
     with torch.no_grad():
         for level in range(3):
-            assert torch.allclose(exported(image, level), network(image, level), atol=1e-5)
+            assert torch.allclose(torchscript(image, level), network(image, level), atol=1e-5)

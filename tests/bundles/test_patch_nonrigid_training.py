@@ -20,8 +20,8 @@ from monai.utils import set_determinism
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from custom_components.common.weights import load_pretrained
 from custom_components.networks import NetworkPyramid, PatchUNet
-from custom_components.states import with_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = "bundles/patch_nonrigid/configs"
@@ -31,7 +31,7 @@ TINY = {
     "level_network": {"_target_": "custom_components.networks.PatchUNet", **NETWORK},
 }
 PRETRAIN = {**TINY, "patch_size": 32, "batch_size": 4}
-TRAIN = {**TINY, "scales": [0.5, 1.0], "iterations": [1, 2], "patch_size": [32, 32], "group_size": 2}
+TRAIN = {**TINY, "scales": [0.5, 1.0], "iterations": [1, 2], "patch_size": [32, 32], "batch_size": 2}
 TRAIN |= {"finest_patches": 2, "init_weights": "$None"}  # MONAI ignores a plain null of the command line
 
 
@@ -58,7 +58,7 @@ def _from_the_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     set_determinism(None)  # what the configs switch on
 
 
-def rows_of(file: Path) -> list[dict[str, str]]:
+def table_rows(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -71,16 +71,16 @@ def equal(first: Path, second: Path) -> bool:
 
 def test_pretraining_and_training_lead_to_the_weights_of_the_pyramid(table, tmp_path, capsys):
     options: dict[str, Any] = {"pairs": str(table), "bundle_root": str(tmp_path), "device": "$torch.device('cpu')"}
-    run(config_file=f"{CONFIGS}/pretrain.yaml", max_epochs=2, items=8, workers=0, **options, **PRETRAIN)
+    run(config_file=f"{CONFIGS}/pretrain.yaml", max_epochs=2, items=8, num_workers=0, **options, **PRETRAIN)
     assert capsys.readouterr().out.count("left out: 7: pairs.csv row 5: moving image '7.png' does not exist") == 1
     models = tmp_path / "models"
-    with_weights(PatchUNet(**NETWORK), models / "pretrained.pt")
+    load_pretrained(PatchUNet(**NETWORK), models / "pretrained.pt")
 
     chain = {name: value for name, value in TRAIN.items() if name != "init_weights"}  # by default what came before
     run(config_file=f"{CONFIGS}/train.yaml", max_epochs=1, **options, **chain)
-    with_weights(NetworkPyramid(PatchUNet(**NETWORK), 2), models / "model.pt")
+    load_pretrained(NetworkPyramid(PatchUNet(**NETWORK), 2), models / "model.pt")
     for name, epochs in (("pretraining", 2), ("training", 1)):
-        rows = rows_of(models / name / "curve.csv")
+        rows = table_rows(models / name / "curve.csv")
         assert len(rows) == epochs
         assert all(np.isfinite(float(row["loss"])) for row in rows)
         assert (models / name / "checkpoint.pt").is_file()
@@ -112,7 +112,7 @@ def finish(arguments: list[str]) -> str:
 @pytest.mark.parametrize(
     ("config", "folder", "model", "options"),
     [
-        ("pretrain", "pretraining", "pretrained.pt", {**PRETRAIN, "items": 600, "workers": 1}),
+        ("pretrain", "pretraining", "pretrained.pt", {**PRETRAIN, "items": 600, "num_workers": 1}),
         ("train", "training", "model.pt", {**TRAIN, "iterations": [20, 20]}),
         ("train_affine", "affine_training", "affine.pt", {"working_size": 64, "size": 512, "batch_size": 1}),
     ],
@@ -140,11 +140,11 @@ def test_a_training_killed_in_an_epoch_and_run_again_ends_with_the_same_model(
     os.killpg(process.pid, signal.SIGKILL)  # the loader's worker as well
     assert process.wait() == -signal.SIGKILL
     assert not (models / model).exists()
-    assert 1 <= len(rows_of(models / folder / "curve.csv")) < 3
+    assert 1 <= len(table_rows(models / folder / "curve.csv")) < 3
 
     assert "going on after epoch" in finish(arguments(tmp_path / "killed"))
     assert equal(models / model, tmp_path / "whole" / "models" / model)
-    assert [row["epoch"] for row in rows_of(models / folder / "curve.csv")] == ["1", "2", "3"]
+    assert [row["epoch"] for row in table_rows(models / folder / "curve.csv")] == ["1", "2", "3"]
     finish(arguments(tmp_path / "killed"))  # nothing left to do: ends as well
 
 
@@ -158,10 +158,10 @@ def test_two_processes_train_one_model(table, tmp_path):
         said = finish(command(torchrun, both, table, tmp_path, max_epochs=epochs, finalize=ending, **TRAIN))
     assert said.count("going on after epoch 1 of 2") == 1
     models = tmp_path / "models"
-    with_weights(NetworkPyramid(PatchUNet(**NETWORK), 2), models / "model.pt")
+    load_pretrained(NetworkPyramid(PatchUNet(**NETWORK), 2), models / "model.pt")
     assert equal(tmp_path / "0.pt", tmp_path / "1.pt")
     assert equal(tmp_path / "0.pt", models / "model.pt")
-    assert [row["epoch"] for row in rows_of(models / "training" / "curve.csv")] == ["1", "2"]
+    assert [row["epoch"] for row in table_rows(models / "training" / "curve.csv")] == ["1", "2"]
     assert len(list((models / "training" / "tensorboard").iterdir())) == 2  # one a run, not one a process
     # half of the pairs a process is another training than all of them one after another
     finish(command([sys.executable], f"{CONFIGS}/train.yaml", table, tmp_path / "alone", max_epochs=2, **TRAIN))

@@ -14,13 +14,13 @@ import torch
 from monai.bundle import ckpt_export, run, verify_net_in_out
 from monai.utils import set_determinism
 
-from custom_components.extractors import load_extractor
+from custom_components.common.weights import load_pretrained, read_state
+from custom_components.datasets import brain_slabs
+from custom_components.engines.extractors import load_extractor
+from custom_components.experiments import registered, unregistered
 from custom_components.fields import read_displacement
-from custom_components.image_sets import brain_slabs
 from custom_components.networks import registration_network
 from custom_components.pairs import select_pairs
-from custom_components.states import read_state, with_weights
-from custom_components.studies import registered, unregistered
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = "bundles/semantic_similarity/configs"
@@ -125,7 +125,7 @@ def test_a_training_without_extractor_says_what_to_give(table):
 def test_the_released_weights_fit():
     models = ROOT / "bundles" / "semantic_similarity" / "models"
     for name, dimensions, channels in RELEASED:
-        with_weights(registration_network("unet", dimensions, channels, dropout=0.0), models / f"{name}.pt")
+        load_pretrained(registration_network("unet", dimensions, channels, dropout=0.0), models / f"{name}.pt")
     for name, dimensions in (("slice", 2), ("membrane", 2), ("sections", 2), ("volume", 3)):
         for features in ("autoencoder", "segmentation") if name != "sections" else ("autoencoder",):
             extractor = load_extractor(models / f"{name}_{features}.pt")
@@ -139,7 +139,7 @@ def test_the_released_network_aligns_real_brain_slices(shared_data, tmp_path, mo
     brain_slabs(str(shared_data / "brain_slabs"), str(tmp_path / "set"), axial=9)
     pairs = select_pairs(tmp_path / "set" / "pairs.csv", status="validation")
     files = {"pairs": str(tmp_path / "set" / "pairs.csv"), "status": "validation", "output_dir": str(tmp_path / "out")}
-    run(config_file=f"{CONFIGS}/evaluate.yaml", black=0, report=False, **files, **CPU)
+    run(config_file=f"{CONFIGS}/evaluate.yaml", background_value=0, report=False, **files, **CPU)
     gain = registered(tmp_path / "out", pairs)["dice"] - unregistered(pairs)["dice"]
     assert gain.min() > 0.03
 
@@ -152,9 +152,9 @@ def test_monais_tools_take_the_network_and_the_export_equals_it(tmp_path, monkey
     network = registration_network("unet", 2, (16, 32, 64))
     torch.save(network.state_dict(), tmp_path / "model.pt")
     ckpt_export("network_def", str(tmp_path / "model.ts"), str(tmp_path / "model.pt"), **files)
-    exported, image = with_weights(torch.nn.Identity(), None, tmp_path / "model.ts"), torch.rand(1, 2, 130, 150)
+    torchscript, image = load_pretrained(torch.nn.Identity(), None, tmp_path / "model.ts"), torch.rand(1, 2, 130, 150)
     with torch.no_grad():
-        assert torch.allclose(exported(image), network.eval()(image), atol=1e-5)
+        assert torch.allclose(torchscript(image), network.eval()(image), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from custom_components.bundles import find_bundle, names, open_bundle
 from custom_components.bundles.documented import documented_keys
 from custom_components.bundles.keys import check_keys
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def test_evaluate_is_inference_with_other_defaults():
     changed = {key for key in {*opened, *plain} if opened.get(key) != plain.get(key)}
     assert changed == {"resume", "submission"}
     with_union = open_bundle("hybrid_matching", ["evaluate", "union"]).config
-    assert with_union["enough"] is None
+    assert with_union["stop_after_matches"] is None
     assert with_union["submission"] is True
 
 
@@ -70,7 +70,7 @@ def test_a_wrong_name_key_or_value_is_named(bundle, config, overrides, message):
 
 def test_the_fields_names_for_keys_are_taken_too():
     config = open_bundle("hybrid_matching", optimize=True, stop_after_matches=50).config
-    assert (config["optimise"], config["enough"]) == (True, 50)
+    assert (config["optimise"], config["stop_after_matches"]) == (True, 50)
     assert "optimize" not in config
 
 

@@ -38,7 +38,7 @@ def _from_the_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     set_determinism(None)  # what trainings switch on
 
 
-def table_of(folder: Path, spatial: tuple[int, ...]) -> Path:
+def markdown_table(folder: Path, spatial: tuple[int, ...]) -> Path:
     """Two real sections, or textures of three dimensions, a few voxels apart, with landmarks and label maps."""
     suffix = ".png" if len(spatial) == 2 else ".nii.gz"
     matrix = index_to_physical([1.0] * len(spatial))
@@ -67,14 +67,14 @@ def table_of(folder: Path, spatial: tuple[int, ...]) -> Path:
 
 @pytest.fixture
 def sections(tmp_path: Path) -> Path:
-    """See ``table_of``."""
-    return table_of(tmp_path, (160, 144))
+    """See ``markdown_table``."""
+    return markdown_table(tmp_path, (160, 144))
 
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> Path:
-    """See ``table_of``."""
-    return table_of(tmp_path, (32, 40, 40))
+    """See ``markdown_table``."""
+    return markdown_table(tmp_path, (32, 40, 40))
 
 
 def configs_of(bundle: str, *names: str) -> list[str]:
@@ -148,8 +148,8 @@ def test_windows_are_refined_on_the_device(device, sections):
 
 
 SMALL = {"max_epochs": 1, "seed": 0}
-TINY = {"items": 2, "workers": 0, "batch_size": 1}
-FEATURES = {"items": 2, "workers": 0, "batch_size": 1, "patch_size": 32, "channels": [4, 8]}
+TINY = {"items": 2, "num_workers": 0, "batch_size": 1}
+FEATURES = {"items": 2, "num_workers": 0, "batch_size": 1, "patch_size": 32, "channels": [4, 8]}
 TRAININGS: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     "cotr": (
         "hybrid_matching",
@@ -164,18 +164,18 @@ TRAININGS: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     "saliency": (
         "joint_saliency",
         ["train"],
-        {**TINY, "patch_size": 32, "weighting": "mismatch", "records": "images", "truth": 1.0},
+        {**TINY, "patch_size": 32, "weighting": "mismatch", "records": "images", "epe_weight": 1.0},
     ),
     "saliency in volumes": ("joint_saliency", ["train"], {**TINY, "spatial_dims": 3, "similarity": "mse"}),
     "saliency refines": ("joint_saliency", ["train", "train_refine"], {**TINY, **SECTIONS, "patch_size": 64}),
     "known fields": (
-        "keypoint_guided", ["pretrain"], {**TINY, **SECTIONS, "patch_size": 64, "scales": [1.0], "half": False}
+        "keypoint_guided", ["pretrain"], {**TINY, **SECTIONS, "patch_size": 64, "scales": [1.0], "amp": False}
     ),
     "guided": (
         "keypoint_guided",
         ["train"],
         {
-            **SECTIONS, "stage": "d_pcg", "max_points": 50, "half": False,
+            **SECTIONS, "stage": "d_pcg", "max_points": 50, "amp": False,
             "init_weights": "bundles/keypoint_guided/models/pretrained.pt",
         },
     ),
@@ -185,7 +185,7 @@ TRAININGS: dict[str, tuple[str, list[str], dict[str, Any]]] = {
         ["train"],
         {**SECTIONS, "scales": [0.5, 1.0], "iterations": [1, 1], "patch_size": [96, 96], "init_weights": "$None"},
     ),
-    "affine": ("patch_nonrigid", ["train_affine"], {**SECTIONS, "workers": 0, "size": 64}),
+    "affine": ("patch_nonrigid", ["train_affine"], {**SECTIONS, "num_workers": 0, "size": 64}),
     "autoencoder": ("semantic_similarity", ["train_autoencoder"], FEATURES),
     "autoencoder of sections": ("semantic_similarity", ["train_autoencoder", "sections"], {**FEATURES, **SECTIONS}),
     "segmentation": ("semantic_similarity", ["train_segmentation"], {**FEATURES, "classes": 3}),
@@ -219,7 +219,7 @@ def trained(table: Path, bundle: str, *names: str, **options: Any) -> Path:
 )
 def test_a_training_works_on_the_device(device, tmp_path, name):
     bundle, configs, options = TRAININGS[name]
-    table = table_of(tmp_path, (160, 144) if options.get("spatial_dims", 2) == 2 else (32, 32, 32))
+    table = markdown_table(tmp_path, (160, 144) if options.get("spatial_dims", 2) == 2 else (32, 32, 32))
     trained(table, bundle, *configs, **options)
     trained(table, bundle, *configs, **{**options, "max_epochs": 2})  # taken up from its checkpoint
 

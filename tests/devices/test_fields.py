@@ -28,8 +28,8 @@ def matrix(dimensions: int) -> np.ndarray:
 
 
 def ddf(dimensions: int, seed: int = 0) -> Tensor:
-    chance = torch.Generator().manual_seed(seed)
-    return fields.smooth(3 * torch.randn(1, dimensions, 18, 20, *[16] * (dimensions - 2), generator=chance), 2.0)
+    rng = torch.Generator().manual_seed(seed)
+    return fields.smooth(3 * torch.randn(1, dimensions, 18, 20, *[16] * (dimensions - 2), generator=rng), 2.0)
 
 
 def image(dimensions: int) -> Tensor:
@@ -41,7 +41,7 @@ def points(dimensions: int) -> Tensor:
 
 
 CALLS: dict[str, Callable[[int, Move], Any]] = {
-    "affine_residual": lambda d, to: fields.affine_residual(matrix(d), to(ddf(d))),
+    "nonrigid_part": lambda d, to: fields.nonrigid_part(matrix(d), to(ddf(d))),
     "affine_to_ddf": lambda d, to: fields.affine_to_ddf(to(torch.from_numpy(matrix(d)).float()), (8,) * d),
     "best_affine": lambda d, to: fields.best_affine(to(ddf(d))),
     "compose": lambda d, to: fields.compose(to(ddf(d)), to(ddf(d, 1))),
@@ -53,7 +53,7 @@ CALLS: dict[str, Callable[[int, Move], Any]] = {
     "invert": lambda d, to: fields.invert(to(ddf(d))),
     "jacobian_determinant": lambda d, to: fields.jacobian_determinant(to(ddf(d))),
     "log_jacobian_deviation": lambda d, to: fields.log_jacobian_deviation(to(ddf(d)), to(image(d))),
-    "lookup": lambda d, to: fields.lookup(to(ddf(d)), to(points(d))),
+    "sample_at": lambda d, to: fields.sample_at(to(ddf(d)), to(points(d))),
     "points_to_ddf": lambda d, to: fields.points_to_ddf(to(points(d)), to(points(d) / 5), (16,) * d),
     "repair_folds": lambda d, to: fields.repair_folds(to(6 * ddf(d))),
     "resize": lambda d, to: fields.resize(to(ddf(d)), (9, 30, 8)[:d]),

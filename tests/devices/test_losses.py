@@ -23,8 +23,8 @@ from custom_components.losses import (
     EndPointLoss,
     FieldLoss,
     GuidedLoss,
-    MultiScaleLoss,
     NMILoss,
+    PyramidLoss,
     SaliencyFieldLoss,
     ShrunkenLoss,
     StructuralNCCLoss,
@@ -80,18 +80,18 @@ EXAMPLES: dict[str, Example] = {
     ),
     "FieldVariationLoss": (losses.FieldVariationLoss, lambda: (field(),)),
     "ForwardDiffusionLoss": (losses.ForwardDiffusionLoss, lambda: (field(),)),
-    "GuidedLoss": (lambda: GuidedLoss([1.0], features=DenseSIFT(step=4), boundary=1.0, smoothing=2.0), guided),
+    "GuidedLoss": (lambda: GuidedLoss([1.0], features=DenseSIFT(step=4), boundary=1.0, field_sigma=2.0), guided),
     "KeypointDistanceLoss": (
         losses.KeypointDistanceLoss,
         lambda: (field(), torch.rand(2, 5, 2) * 20, torch.rand(2, 5, 2) * 20, torch.ones(2, 5)),
     ),
-    "MultiScaleLoss": (
-        lambda: MultiScaleLoss(EndPointLoss(), [1.0, 0.5]),
+    "PyramidLoss": (
+        lambda: PyramidLoss(EndPointLoss(), [1.0, 0.5]),
         lambda: ([field(), field()], torch.cat([field(), torch.ones(2, 1, 24, 32)], 1)),
     ),
-    "NMILoss": (lambda: NMILoss(share=1.0), masked),
+    "NMILoss": (lambda: NMILoss(fraction=1.0), masked),
     "SaliencyFieldLoss": (
-        lambda: SaliencyFieldLoss(NMILoss(), weighting="mismatch", truth=1.0),
+        lambda: SaliencyFieldLoss(NMILoss(), weighting="mismatch", epe_weight=1.0),
         lambda: (
             torch.cat([field(), field(), torch.rand(2, 1, 24, 32)], dim=1),
             torch.cat([*pair(), field(), torch.ones(2, 1, 24, 32)], dim=1),

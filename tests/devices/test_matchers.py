@@ -19,7 +19,7 @@ from skimage import data
 from torch import Tensor, nn
 
 from custom_components import matching
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import (
     CachedMatcher,
     COTRMatcher,

@@ -15,8 +15,8 @@ from custom_components import networks
 from custom_components.networks import (
     COTR,
     AffineNet,
-    AskedTwice,
     CorrelatedCOTR,
+    CycleCOTR,
     Diffeomorphic,
     FeatureEncoder,
     FlowNet,
@@ -50,7 +50,7 @@ def small_cotr() -> nn.Module:
 asked = (image(2, 64, 64), torch.rand(1, 5, 2))
 EXAMPLES: dict[str, Example] = {
     "AffineNet": (lambda: AffineNet(width=4), (image(2, 64, 64),)),
-    "AskedTwice": (lambda: AskedTwice(small_cotr()), asked),
+    "CycleCOTR": (lambda: CycleCOTR(small_cotr()), asked),
     "COTR": (small_cotr, asked),
     "CorrelatedCOTR": (lambda: CorrelatedCOTR(XFeatFeatures(), width=16, heads=2, layers=1, hidden=16), asked),
     "Diffeomorphic": (lambda: Diffeomorphic(FlowNet(2, (4, 8))), (image(2, 16, 24),)),
@@ -65,7 +65,7 @@ EXAMPLES: dict[str, Example] = {
         lambda: MaskFlownetS(1, (4,) * 6, (4, 4), (4,) * 6, up_channels=4, radius=2),
         (image(2, 70, 90),),
     ),
-    "NetworkPyramid": (lambda: NetworkPyramid(FlowNet(2, (4, 8)), levels=2, smoothing=2.0), (image(2, 16, 24),)),
+    "NetworkPyramid": (lambda: NetworkPyramid(FlowNet(2, (4, 8)), levels=2, field_sigma=2.0), (image(2, 16, 24),)),
     "PatchAffineNet": (lambda: PatchAffineNet(32, width=4), (image(2, 64, 64),)),
     "PatchUNet": (lambda: PatchUNet(channels=(4, 8), head_channels=(4,)), (image(2, 20, 31),)),
     "SplitMaps": (lambda: SplitMaps(XFeatMaps()), (image(1, 64, 64),)),

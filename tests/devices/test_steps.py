@@ -85,12 +85,12 @@ EXAMPLES: dict[str, Callable[[], list[Any]]] = {
     "FlowRefinement": lambda: [RotationSearch(size=64, rotation_step=10.0), FlowRefinement()],
     "HybridMatching": lambda: [
         AffineAlignment(SIFTMatcher(), rotation_step=180.0, min_matches=8),
-        HybridMatching([SIFTMatcher()], enough=None, interpolation=ScatteredInterpolation()),
+        HybridMatching([SIFTMatcher()], stop_after_matches=None, interpolation=ScatteredInterpolation()),
     ],
     "InstanceOptimisation": lambda: [
         InstanceOptimisation(NMILoss(), weight=0.0, levels=2, iterations=2, diffeomorphic=True, proximity=0.1)
     ],
-    "NetworkField": lambda: [NetworkField(flow(), sizes=(64, 96), smoothing=2.0)],
+    "NetworkField": lambda: [NetworkField(flow(), sizes=(64, 96), field_sigma=2.0)],
     "OpticalFlow": lambda: [OpticalFlow(minimum_jacobian=0.1)],
     "PatchPyramid": lambda: [
         RotationSearch(size=32, rotation_step=30.0),

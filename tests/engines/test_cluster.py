@@ -18,10 +18,10 @@ import yaml
 from monai.bundle import run
 from scipy.ndimage import gaussian_filter
 
+from custom_components.common.errors import InputError
 from custom_components.engines import Cluster, cluster
-from custom_components.engines.cluster_worker import gpu_of
-from custom_components.errors import InputError
-from custom_components.fields import read_transform, vectors_of
+from custom_components.engines.cluster_worker import assign_gpu
+from custom_components.fields import image_vectors, read_transform
 from custom_components.outputs import writer
 from custom_components.pairs import write_image, write_points
 
@@ -127,7 +127,7 @@ CONFIG: dict[str, Any] = {
             "scheduler",
         ]
     ),
-    **{"resume": True, "workers": 0, "report": False, "submission": False, "note": ""},
+    **{"resume": True, "processes": 0, "report": False, "submission": False, "note": ""},
     **{"channel": None, "working_size": 64, "micrometres_per_pixel": None, "margin": 0},
     "dataset": "%bundles/hybrid_matching/configs/inference.yaml::dataset",
     "rest": "%bundles/hybrid_matching/configs/inference.yaml::preprocessing",
@@ -195,7 +195,7 @@ def attempts(folder: Path) -> list[str]:
     return [line.split()[0] for line in (folder / "parts" / "log.txt").read_text().splitlines()]
 
 
-def rows_of(output: Path) -> dict[str, dict[str, str]]:
+def table_rows(output: Path) -> dict[str, dict[str, str]]:
     with (output / "summary.csv").open(newline="") as lines:
         return {row["id"]: row for row in csv.DictReader(lines)}
 
@@ -221,11 +221,11 @@ def assert_same(first: Path, second: Path) -> None:
         elif name.endswith("report.html"):  # of failed pairs; the time is among its numbers
             assert re.sub(r"[\d.]+", "", one.read_text()) == re.sub(r"[\d.]+", "", two.read_text())
         elif name.endswith("transform.h5"):
-            fields = [vectors_of(read_transform(file).GetDisplacementField()) for file in (one, two)]
+            fields = [image_vectors(read_transform(file).GetDisplacementField()) for file in (one, two)]
             np.testing.assert_array_equal(*fields)
         elif one.is_file() and not name.startswith(("summary", "index", "warpzoo.log")):
             assert one.read_bytes() == two.read_bytes(), name
-    rows = [rows_of(root) for root in (first, second)]
+    rows = [table_rows(root) for root in (first, second)]
     for row in (*rows[0].values(), *rows[1].values()):
         del row["seconds"]
     assert rows[0] == rows[1]
@@ -238,7 +238,7 @@ def test_workers_of_a_scheduler_leave_what_the_serial_run_leaves(folder, schedul
     said = capsys.readouterr().out
     there = register(folder, "there", scheduler=scheduler)
     assert_same(serial, there)
-    assert {name: row["status"] for name, row in rows_of(there).items()} == {
+    assert {name: row["status"] for name, row in table_rows(there).items()} == {
         "one": "ok", "two": "ok", "three": "failed", "four": "ok",
     }  # fmt: skip
     told = capsys.readouterr().out
@@ -260,7 +260,7 @@ def test_done_pairs_are_passed_over_and_failed_ones_repeated(folder, scheduler, 
     assert attempts(folder)[4:] == ["three"]
     after = {name: (output / name / "metrics.json").stat().st_mtime_ns for name in NAMES}
     assert {name for name in NAMES if times[name] != after[name]} == {"three"}
-    assert rows_of(output)["three"]["status"] == "ok"
+    assert table_rows(output)["three"]["status"] == "ok"
 
 
 def test_repeated_pairs_are_not_taken_for_those_of_an_earlier_run(folder, scheduler):
@@ -284,7 +284,7 @@ def test_a_worker_that_cannot_build_the_bundle_ends_the_run_and_not_the_pairs(fo
     def fail(*arguments: Any) -> None:
         raise InputError("the bundle can't be built on far: no such weights")
 
-    monkeypatch.setattr("custom_components.engines.cluster_worker._arguments_of", fail)
+    monkeypatch.setattr("custom_components.engines.cluster_worker._command_arguments", fail)
     with pytest.raises(SystemExit, match="error: the bundle can't be built on far: no such weights"):
         register(folder, "out", scheduler=scheduler)
     assert [path.name for path in (folder / "out").iterdir()] == []
@@ -293,9 +293,9 @@ def test_a_worker_that_cannot_build_the_bundle_ends_the_run_and_not_the_pairs(fo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"workers": "many"}, "--workers is a number of processes, 0 for none, got 'many'"),
-        ({"workers": -1}, "--workers is a number of processes, 0 for none, got '-1'"),
-        ({"workers": 2, "scheduler": "tcp://a:1"}, "either --workers or --scheduler"),
+        ({"processes": "many"}, "--processes is a number of processes, 0 for none, got 'many'"),
+        ({"processes": -1}, "--processes is a number of processes, 0 for none, got '-1'"),
+        ({"processes": 2, "scheduler": "tcp://a:1"}, "either --processes or --scheduler"),
     ],
 )
 def test_wrong_options_are_named(options, message):
@@ -303,7 +303,7 @@ def test_wrong_options_are_named(options, message):
         Cluster(**options)
 
 
-@pytest.mark.parametrize("options", [{"workers": "2"}, {"scheduler": "tcp://a:8786"}])
+@pytest.mark.parametrize("options", [{"processes": "2"}, {"scheduler": "tcp://a:8786"}])
 def test_missing_dask_is_said_with_the_way_out_where_it_is_used(options, monkeypatch):
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     assert not Cluster().wanted
@@ -324,7 +324,7 @@ def test_a_scheduler_that_is_not_there_is_named(folder):
     [(None, 1, [None] * 3), (None, 0, [None] * 3), (None, 2, ["0", "1", "0"]), ("5,7", 2, ["5", "7", "5"])],
 )
 def test_gpus_are_dealt_out_to_the_processes_in_turn(visible, count, given):
-    assert [gpu_of(number, visible, count) for number in range(3)] == given
+    assert [assign_gpu(number, visible, count) for number in range(3)] == given
 
 
 def command(folder: Path, output: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -346,7 +346,7 @@ def test_pairs_whose_process_was_killed_are_done_once_and_whole(folder):
     order(folder, "kill", "one")  # while it is registered
     order(folder, "kill_writing", "two")  # half of its files are written
     order(folder, "kill_after", "three")  # all are written, but the run does not know
-    done = command(folder, "out", workers=2)
+    done = command(folder, "out", processes=2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same(serial, folder / "out")  # no hidden folder either
     assert sorted(attempts(folder)) == ["four", "one", "one", "three", "two", "two"]
@@ -359,24 +359,24 @@ def test_pairs_whose_process_was_killed_are_done_once_and_whole(folder):
 def test_a_pair_that_kills_every_process_fails_alone_and_one_that_fails_is_not_tried_again(folder):
     order(folder, "kill_always", "two")
     order(folder, "fail", "three")
-    done = command(folder, "out", workers=2)
+    done = command(folder, "out", processes=2)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert {name: row["status"] for name, row in rows_of(folder / "out").items()} == {
+    assert {name: row["status"] for name, row in table_rows(folder / "out").items()} == {
         "one": "ok", "two": "failed", "three": "failed", "four": "ok",
     }  # fmt: skip
-    assert "its process was killed, also when it ran alone" in rows_of(folder / "out")["two"]["reason"]
+    assert "its process was killed, also when it ran alone" in table_rows(folder / "out")["two"]["reason"]
     assert attempts(folder).count("three") == 1
     assert "[4/4] two: failed: a.png onto b.png: its process was killed" in done.stdout
     assert not list((folder / "out").glob(".*"))
     (folder / "parts" / "two.kill_always").unlink()
-    again = command(folder, "out", workers=2)
+    again = command(folder, "out", processes=2)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert rows_of(folder / "out")["two"]["status"] == "ok"
+    assert table_rows(folder / "out")["two"]["status"] == "ok"
 
 
 @pytest.mark.slow
 def test_processes_share_the_work_and_keep_to_their_threads(folder):
-    assert command(folder, "out", workers=2).returncode == 0
+    assert command(folder, "out", processes=2).returncode == 0
     lines = [line.split() for line in (folder / "parts" / "log.txt").read_text().splitlines()]
     assert len({process for _, process, _ in lines}) == 2
     assert {threads for _, _, threads in lines} == {"1"}

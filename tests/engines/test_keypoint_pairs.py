@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from custom_components.common.errors import InputError
 from custom_components.engines import KeypointPairs
-from custom_components.engines.keypoint_pairs import turned
-from custom_components.errors import InputError
+from custom_components.engines.keypoint_pairs import transformed_by_symmetry
 from custom_components.matching import PointPairs
 
 SHAPE = (20, 30)
@@ -74,7 +74,7 @@ def test_a_turn_moves_points_with_what_they_show(way):
         "image": image, "mask": image.clone(),
         "points_moving": torch.tensor([[[3.0, 7.0]]]), "points_fixed": torch.tensor([[[11.0, 2.0]]]),
     }  # fmt: skip
-    result = turned(item, SHAPE, way)
+    result = transformed_by_symmetry(item, SHAPE, way)
     for channel, key in ((0, "points_moving"), (1, "points_fixed")):
         row, column = result[key][0, 0].int().tolist()
         assert result["image"][channel, row, column] == 1
@@ -84,7 +84,7 @@ def test_a_turn_moves_points_with_what_they_show(way):
 def test_the_eight_turns_differ():
     item = {"image": torch.rand(2, 9, 9), "mask": torch.rand(2, 9, 9),
             "points_moving": torch.zeros(0, 0, 2), "points_fixed": torch.zeros(0, 0, 2)}  # fmt: skip
-    seen = {tuple(turned(item, (9, 9), way)["image"].flatten().tolist()) for way in range(8)}
+    seen = {tuple(transformed_by_symmetry(item, (9, 9), way)["image"].flatten().tolist()) for way in range(8)}
     assert len(seen) == 8
 
 

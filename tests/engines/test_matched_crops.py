@@ -11,8 +11,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from custom_components.common.errors import InputError
 from custom_components.engines import MatchedCrops, annotated, pseudo_labels, training_pairs
-from custom_components.errors import InputError
 from custom_components.fields import sample
 from custom_components.matching import PointPairs
 from custom_components.networks.cotr import from_canvas

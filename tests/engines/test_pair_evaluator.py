@@ -12,12 +12,12 @@ import torch
 from ignite.engine import Events
 from monai.transforms import Compose
 
+from custom_components.common.errors import InputError, RegistrationError
 from custom_components.engines import PairEvaluator, pair_dataset
-from custom_components.errors import InputError, RegistrationError
 from custom_components.inferers.result import PairImages, Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.outputs.identity import RunSettings, run_record
-from custom_components.outputs.outcome import reason_of
+from custom_components.outputs.outcome import failure_reason
 from custom_components.pairs import Pair, read_pairs, write_image
 from custom_components.transforms import CommonPadd, ReadPaird, StainGreyd, WorkingSized
 
@@ -168,5 +168,5 @@ def test_a_handler_that_cannot_write_a_pair_makes_it_a_failed_one(table, tmp_pat
 
 def test_reasons_name_both_images_where_the_error_does_not():
     pair = Pair("p", Path("x/a.png"), Path("y/b.png"))
-    assert reason_of(InputError("image c.png is empty"), pair) == "image c.png is empty"
-    assert reason_of(RegistrationError("no match"), pair) == "a.png onto b.png: no match"
+    assert failure_reason(InputError("image c.png is empty"), pair) == "image c.png is empty"
+    assert failure_reason(RegistrationError("no match"), pair) == "a.png onto b.png: no match"

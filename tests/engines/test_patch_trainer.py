@@ -17,10 +17,10 @@ from monai.data import Dataset
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from custom_components.common.errors import InputError
 from custom_components.engines import GradientExchange, PatchTrainer, level_optimizers, level_schedulers
-from custom_components.errors import InputError
 from custom_components.fields import identity_grid, invert, sample, warp
-from custom_components.handlers import SchedulerSteps, TrainingCheckpoint, TrainingCurve, losses_of
+from custom_components.handlers import SchedulerSteps, TrainingCheckpoint, TrainingCurve, select_losses
 from custom_components.inferers import PatchPyramid
 from custom_components.inferers.result import Estimate, PairImages
 from custom_components.losses import CurvatureLoss, PatchNCCLoss, WindowedNCCLoss
@@ -54,7 +54,7 @@ def flat_pair(shape: tuple[int, int] = (64, 64)) -> dict[str, Tensor]:
 def pyramid_of(scales: Sequence[float] = (0.5, 1.0), **options: Any) -> PatchPyramid:
     torch.manual_seed(0)
     network = NetworkPyramid(PatchUNet(channels=(4, 8, 8), head_channels=(4,)), len(scales))
-    return PatchPyramid(network, scales, **{"iterations": 2, "patch_size": PATCH, "group_size": 4, **options})
+    return PatchPyramid(network, scales, **{"iterations": 2, "patch_size": PATCH, "batch_size": 4, **options})
 
 
 def trainer_of(data: Sequence[dict], pyramid: PatchPyramid, rate: float = 1e-3, **options: Any) -> PatchTrainer:
@@ -63,13 +63,13 @@ def trainer_of(data: Sequence[dict], pyramid: PatchPyramid, rate: float = 1e-3, 
     return PatchTrainer(Dataset(list(data)), pyramid, **{"optimizers": optimizers, **settings, **options})
 
 
-def weights_of(module: nn.Module) -> Tensor:
+def weights_path(module: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
 
 
 def test_a_known_warp_is_learned():
     data, truth = known_pair((96, 96))
-    pyramid = pyramid_of(group_size=2)
+    pyramid = pyramid_of(batch_size=2)
     trainer_of([data], pyramid, rate=3e-3, max_epochs=25).run()
     images = PairImages(*(data[key][None] for key in data))
     found = pyramid(images, Estimate.identity(images.shape)).ddf
@@ -104,8 +104,8 @@ def test_a_training_taken_up_again_ends_with_the_same_weights_to_the_last_bit(tm
     np.random.seed(99)  # noqa: NPY002
     second = stoppable(tmp_path / "parts", 3)
     second.run()
-    assert not torch.equal(weights_of(first.network), weights_of(whole.network))
-    assert torch.equal(weights_of(second.network), weights_of(whole.network))
+    assert not torch.equal(weights_path(first.network), weights_path(whole.network))
+    assert torch.equal(weights_path(second.network), weights_path(whole.network))
     rates = [[e.optimizer.param_groups[0]["lr"] for e in trainer.exchanges] for trainer in (whole, second)]
     assert rates[0] == rates[1] == [1e-3 / 8] * 2
 
@@ -122,47 +122,47 @@ def test_the_output_has_the_means_of_every_level():
 
 @pytest.mark.parametrize("similarity", [WindowedNCCLoss(kernel_size=9), PatchNCCLoss()])
 def test_patches_without_contrast_leave_the_weights_finite(similarity, tmp_path):
-    half = known_pair()[0]
+    amp = known_pair()[0]
     for key in ("working_moving", "working_fixed"):
-        half[key][..., :40] = 0
+        amp[key][..., :40] = 0
     nearly = flat_pair()
     nearly["working_fixed"] = nearly["working_fixed"] + 2e-3 * (torch.rand(1, 64, 64) - 0.5)
     nearly["working_moving"] = nearly["working_fixed"].clone()
     untissued = known_pair()[0]
     untissued["mask_fixed"] = torch.zeros(1, 64, 64)
-    trainer = trainer_of([half, nearly, untissued], pyramid_of(), max_epochs=2, similarity=similarity)
+    trainer = trainer_of([amp, nearly, untissued], pyramid_of(), max_epochs=2, similarity=similarity)
     trainer.run()
-    assert bool(torch.isfinite(weights_of(trainer.network)).all())
+    assert bool(torch.isfinite(weights_path(trainer.network)).all())
 
 
 def test_a_pair_without_any_contrast_changes_nothing_and_has_no_figures(tmp_path):
     pyramid = pyramid_of()
-    before = weights_of(pyramid.network)
+    before = weights_path(pyramid.network)
     curve = TrainingCurve(tmp_path / "curve.csv")
     trainer = trainer_of([flat_pair()], pyramid, max_epochs=1, handlers=[curve])
     trainer.run()
-    assert torch.equal(weights_of(pyramid.network), before)
-    assert losses_of(trainer.state.output) == {}
+    assert torch.equal(weights_path(pyramid.network), before)
+    assert select_losses(trainer.state.output) == {}
     assert (tmp_path / "curve.csv").read_text().startswith("epoch,seconds")
 
 
 def test_images_smaller_than_a_patch_are_trained_on():
     trainer = trainer_of([known_pair((20, 41))[0]], pyramid_of(), max_epochs=1)
-    before = weights_of(trainer.network)
+    before = weights_path(trainer.network)
     trainer.run()
-    assert not torch.equal(weights_of(trainer.network), before)
+    assert not torch.equal(weights_path(trainer.network), before)
 
 
 def finest_patches_seen(seed: int, wanted: int | None = 2) -> list[list[tuple[int, ...]]]:
     """First voxels of the patches of each look at the finest level."""
-    trainer = trainer_of([known_pair()[0]], pyramid_of(group_size=16), max_epochs=2, finest_patches=wanted, seed=seed)
+    trainer = trainer_of([known_pair()[0]], pyramid_of(batch_size=16), max_epochs=2, finest_patches=wanted, seed=seed)
     seen: list[list[tuple[int, ...]]] = []
     learn = trainer._learn
 
-    def spy(group, index, figures):
+    def spy(group, index, loss_terms):
         if index == 1:
             seen.append([patch.start for patch in group.patches])
-        return learn(group, index, figures)
+        return learn(group, index, loss_terms)
 
     trainer._learn = spy
     trainer.run()
@@ -217,7 +217,7 @@ def test_without_pairs_the_message_says_what_to_give():
 SAMPLES = [[4, 2, 3], [1]]  # of every group of each rank
 
 
-def inputs_of(rank: int, group: int) -> Tensor:
+def list_inputs(rank: int, group: int) -> Tensor:
     return torch.randn(SAMPLES[rank][group], 3, generator=torch.Generator().manual_seed(10 * rank + group))
 
 
@@ -238,20 +238,20 @@ def work(rank: int, folder: Path) -> None:
     network, optimizer = line()
     exchange = GradientExchange(network, optimizer)
     for group, samples in enumerate(SAMPLES[rank]):
-        loss_of(network, inputs_of(rank, group)).backward()
+        loss_of(network, list_inputs(rank, group)).backward()
         assert exchange.step(samples)
     exchange.drain()
     exchange.drain()  # nobody has anything left: returns at once
     # unequal pairs, the third flat; an odd number of them, so that one is seen twice
     data = [known_pair((96, 64), 1)[0], known_pair((40, 40), 2)[0], flat_pair()]
-    pyramid = pyramid_of(group_size=2)
+    pyramid = pyramid_of(batch_size=2)
     curve = TrainingCurve(folder / "curve.csv")
     checkpoint = TrainingCheckpoint(folder / "checkpoint.pt", {"network": pyramid.network})
     trainer = trainer_of(
         data, pyramid, max_epochs=2, augmentation=RandPairAugmentd(), finest_patches=2, handlers=[curve, checkpoint]
     )
     trainer.run()
-    torch.save({"line": weights_of(network), "pyramid": weights_of(pyramid.network)}, folder / f"{rank}.pt")
+    torch.save({"line": weights_path(network), "pyramid": weights_path(pyramid.network)}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -266,7 +266,7 @@ def test_processes_with_different_numbers_of_groups_end_with_equal_weights(two_p
     first, second = (torch.load(two_processes / f"{rank}.pt") for rank in (0, 1))
     assert torch.equal(first["line"], second["line"])
     assert torch.equal(first["pyramid"], second["pyramid"])
-    assert not torch.equal(first["pyramid"], weights_of(pyramid_of().network))
+    assert not torch.equal(first["pyramid"], weights_path(pyramid_of().network))
     assert bool(torch.isfinite(first["pyramid"]).all())
 
 
@@ -275,9 +275,9 @@ def test_their_steps_are_those_of_one_process_with_all_samples(two_processes):
     for group in range(3):
         taking_part = [rank for rank in (0, 1) if group < len(SAMPLES[rank])]
         optimizer.zero_grad()
-        loss_of(network, torch.cat([inputs_of(rank, group) for rank in taking_part])).backward()
+        loss_of(network, torch.cat([list_inputs(rank, group) for rank in taking_part])).backward()
         optimizer.step()
-    assert torch.allclose(torch.load(two_processes / "0.pt")["line"], weights_of(network), atol=1e-6)
+    assert torch.allclose(torch.load(two_processes / "0.pt")["line"], weights_path(network), atol=1e-6)
 
 
 def test_one_of_them_writes_and_the_curve_is_over_all(two_processes):
@@ -288,12 +288,12 @@ def test_one_of_them_writes_and_the_curve_is_over_all(two_processes):
 
 def test_alone_a_step_is_the_optimisers():
     (network, optimizer), (expected, plain) = line(), line()
-    samples = inputs_of(0, 0)
+    samples = list_inputs(0, 0)
     loss_of(network, samples).backward()
     loss_of(expected, samples).backward()
     plain.step()
     exchange = GradientExchange(network, optimizer)
     assert not exchange.step(0)
     assert exchange.step(4)
-    assert torch.equal(weights_of(network), weights_of(expected))
+    assert torch.equal(weights_path(network), weights_path(expected))
     assert all(parameter.grad is None for parameter in network.parameters())

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser
 
+from custom_components.common.errors import InputError
 from custom_components.engines import run_folder, training_record
-from custom_components.errors import InputError
 from custom_components.handlers.training_files import agree_on_training, check_model_file, check_same_training
 
 ROOT = Path(__file__).resolve().parents[2]

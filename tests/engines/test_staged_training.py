@@ -14,15 +14,15 @@ from monai.data import Dataset
 from monai.utils import set_determinism
 from torch import nn
 
+from custom_components.common.errors import InputError
+from custom_components.common.weights import read_state
 from custom_components.engines import StagedTraining, TrainingStage
 from custom_components.engines.staged_training import _constant, _half_cosine
 from custom_components.engines.training_pairs import SIDES, stacked
-from custom_components.errors import InputError
 from custom_components.fields import smooth
 from custom_components.losses import GuidedLoss
 from custom_components.matching import PointPairs
 from custom_components.networks import MaskFlownetS
-from custom_components.states import read_state
 from custom_components.transforms import RandomView
 
 TINY = {"channels": [4] * 6, "estimator_channels": [4], "context_channels": [4] * 6}
@@ -101,7 +101,8 @@ def test_the_stages_run_in_order_and_are_passed_over_when_done(start, tmp_path, 
     assert rows[0] == {"id": "0", "fixed": "2", "first": "1"}
     assert len(rows) == 3
     with (folder / "second" / "curve.csv").open() as stream:
-        assert {"keypoints_0", "keypoints_1", "similarity", "smoothness", "loss"} < set(next(csv.DictReader(stream)))
+        columns = set(next(csv.DictReader(stream)))
+    assert {"keypoints_0", "keypoints_1", "similarity", "regularization", "loss"} < columns
     capsys.readouterr()
     training(start, folder, ladder(start), model_file=model).run()
     assert capsys.readouterr().out.count("done already") == 2
@@ -112,9 +113,9 @@ def test_one_stage_alone_asks_for_what_it_builds_on(start, tmp_path):
     with pytest.raises(InputError, match=r"stage 'first' is not done.*--stage first"):
         work.run(stage="second")
     work.run(stage="first")
-    assert not work.weights_of("second").exists()
+    assert not work.weights_path("second").exists()
     work.run(stage="second")
-    assert work.weights_of("second").exists()
+    assert work.weights_path("second").exists()
 
 
 def test_correspondences_alone(start, tmp_path, capsys):
@@ -127,13 +128,13 @@ def test_correspondences_alone(start, tmp_path, capsys):
 
 
 def test_the_schedule_ends_when_a_round_finds_little_new(start, tmp_path, capsys):
-    stages = [*ladder(start)[:1], stage("second", "first", ("fixed", "first"), min_new=0.6)]
+    stages = [*ladder(start)[:1], stage("second", "first", ("fixed", "first"), min_match_gain=0.6)]
     model = tmp_path / "model.pt"
     work = training(start, tmp_path / "training", stages, model_file=model)
     work.run()
     assert "first adds 50.0% of correspondences only; converged" in capsys.readouterr().out
-    assert not work.weights_of("second").exists()
-    assert model.read_bytes() == work.weights_of("first").read_bytes()
+    assert not work.weights_path("second").exists()
+    assert model.read_bytes() == work.weights_path("first").read_bytes()
 
 
 def test_a_stopped_stage_goes_on_to_the_same_weights(start, tmp_path):
@@ -155,7 +156,7 @@ def test_a_stopped_stage_goes_on_to_the_same_weights(start, tmp_path):
     loss.forward = failing  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         broken.run()
-    assert not broken.weights_of("first").exists()
+    assert not broken.weights_path("first").exists()
     training(start, tmp_path / "broken", stages(3), pairs=data).run()
     whole, again = (read_state(tmp_path / name / "first.pt", name) for name in ("whole", "broken"))
     assert all(torch.equal(whole[key], again[key]) for key in whole)
@@ -206,7 +207,7 @@ def test_a_stage_with_a_view_sees_second_looks_after_the_first_pass_of_its_start
             seen[float(item["image"][0, 0, 0])] = item["field"]
             return super().__call__(item)
 
-    training(start, tmp_path, [stage("first", start, view=Watched(second=1.0), smoothing=2.0)], pairs=data).run()
+    training(start, tmp_path, [stage("first", start, view=Watched(second=1.0), field_sigma=2.0)], pairs=data).run()
     network = MaskFlownetS(**TINY).eval()
     network.load_state_dict(read_state(start, "start"))
     assert len(seen) == 6

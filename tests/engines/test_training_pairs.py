@@ -9,8 +9,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from custom_components.engines import records_of, single_images, stacked_pairs, training_pairs
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.engines import build_records, single_images, stacked_pairs, training_pairs
 from custom_components.pairs import select_pairs
 
 PREPARED = ("working_moving", "working_fixed", "mask_moving", "mask_fixed")
@@ -97,22 +97,22 @@ def test_every_file_comes_once_as_a_single_image():
 def test_records_are_the_pairs_the_single_images_or_both_after_one_another():
     pairs = [prepared("a.png", "b.png"), prepared("b.png", "a.png"), prepared("c.png", "a.png")]
     values = {
-        kind: [record["image"][:, 0, 0].tolist() for record in records_of(pairs, kind)]
+        kind: [record["image"][:, 0, 0].tolist() for record in build_records(pairs, kind)]
         for kind in ("pairs", "images", "both")
     }
     assert values["pairs"] == [[97, 98], [98, 97], [99, 97]]
     assert values["images"] == [[97], [98], [99]]
     assert values["both"] == values["pairs"] + values["images"]
-    assert all("labels" in record for record in records_of(pairs, "both"))
-    assert [len(record["image"]) for record in records_of(pairs)] == [2, 2, 2]
+    assert all("labels" in record for record in build_records(pairs, "both"))
+    assert [len(record["image"]) for record in build_records(pairs)] == [2, 2, 2]
 
 
 def test_records_of_no_pairs_are_none_and_another_kind_is_refused():
-    assert records_of([], "both") == []
+    assert build_records([], "both") == []
     with pytest.raises(InputError, match="records is pairs, images or both, got 'image'"):
-        records_of([], "image")
+        build_records([], "image")
 
 
 def test_single_volumes_are_refused():
     with pytest.raises(InputError, match="give --records pairs"):
-        records_of(training_pairs(None, lambda data: data), "both", spatial_dims=3)
+        build_records(training_pairs(None, lambda data: data), "both", spatial_dims=3)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from custom_components.fields import affine as module
-from custom_components.fields import affine_residual, affine_to_ddf, compose, compose_affine, jacobian_determinant
+from custom_components.fields import affine_to_ddf, compose, compose_affine, jacobian_determinant, nonrigid_part
 
 
 def turn(degrees: float, spatial: tuple[int, int]) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_residual_composes_back_to_the_field(spatial, smooth_field) -> None:
         np.eye(dimensions) + 0.1 * np.random.default_rng(1).normal(size=(dimensions,) * 2), np.ones(dimensions)
     ]
     ddf = smooth_field(spatial, amplitude=1.5)
-    residual = affine_residual(matrix, ddf)
+    residual = nonrigid_part(matrix, ddf)
     inner = (..., *[slice(6, -6)] * dimensions)
     again = compose(affine_to_ddf(matrix, spatial, torch.float64), residual)
     torch.testing.assert_close(again[inner], ddf[inner], atol=1e-9, rtol=0)
@@ -53,14 +53,14 @@ def test_residual_composes_back_to_the_field(spatial, smooth_field) -> None:
 
 def test_residual_of_the_affine_itself_is_zero() -> None:
     matrix = np.array([[0.0, -1.1, 12.0], [0.9, 0.1, 1.0]])
-    residual = affine_residual(matrix, affine_to_ddf(matrix, (9, 10), torch.float64))
+    residual = nonrigid_part(matrix, affine_to_ddf(matrix, (9, 10), torch.float64))
     torch.testing.assert_close(residual, torch.zeros_like(residual), atol=1e-9, rtol=0)
 
 
 def test_compose_affine_is_the_inverse_of_affine_residual(smooth_field) -> None:
     matrix = turn(70, (20, 24))
     residual = smooth_field((20, 24), seed=1)
-    torch.testing.assert_close(affine_residual(matrix, compose_affine(matrix, residual)), residual)
+    torch.testing.assert_close(nonrigid_part(matrix, compose_affine(matrix, residual)), residual)
 
 
 def test_compose_affine_equals_compose_inside_and_folds_nowhere(smooth_field) -> None:
@@ -77,7 +77,7 @@ def some_affine(dimensions: int) -> np.ndarray:
     return np.eye(dimensions, dimensions + 1) + 0.2 * np.random.default_rng(3).normal(size=(dimensions, dimensions + 1))
 
 
-@pytest.mark.parametrize("function", [affine_residual, compose_affine])
+@pytest.mark.parametrize("function", [nonrigid_part, compose_affine])
 @pytest.mark.parametrize("spatial", [(30, 34), (14, 15, 16)])
 @pytest.mark.parametrize("at_once", [1, 300])
 def test_taking_an_affine_out_and_in_needs_no_whole_field_at_once(
@@ -90,7 +90,7 @@ def test_taking_an_affine_out_and_in_needs_no_whole_field_at_once(
     assert function(np.eye(len(spatial) + 1), field) is field
 
 
-@pytest.mark.parametrize("function", [affine_residual, compose_affine])
+@pytest.mark.parametrize("function", [nonrigid_part, compose_affine])
 @pytest.mark.parametrize("at_once", [1, 2**20])
 def test_gradients_reach_matrix_and_field(function, at_once, smooth_field, monkeypatch) -> None:
     monkeypatch.setattr(module, "VOXELS_AT_ONCE", at_once)

@@ -10,15 +10,15 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from custom_components.fields import (
     Link,
     apply_matrix,
-    carry_along,
     chain_ddf,
     compose,
     displacement_image,
     identity_grid,
+    image_matrix,
     image_to_ddf,
     index_to_physical,
-    matrix_of,
     transform_points,
+    warp_along,
 )
 
 DIMENSIONS = (2, 3)
@@ -74,8 +74,8 @@ def affine_chain(dimensions: int, oblique) -> tuple[list[Link], np.ndarray]:
 def test_affine_links_multiply_as_matrices_even_beyond_their_grids(dimensions, oblique) -> None:
     links, together = affine_chain(dimensions, oblique)
     points = np.random.default_rng(0).uniform(-150, 250, (200, dimensions))
-    np.testing.assert_allclose(carry_along(links, points), apply_matrix(together, points), atol=5e-3)
-    swapped = links[0].carry(links[1].carry(points))
+    np.testing.assert_allclose(warp_along(links, points), apply_matrix(together, points), atol=5e-3)
+    swapped = links[0].warp_points(links[1].warp_points(points))
     assert np.abs(swapped - apply_matrix(together, points)).max() > 1
 
 
@@ -108,7 +108,7 @@ def test_inside_its_grid_a_link_reads_the_field_as_stored_points_are_carried(dim
     image = displacement_image(smooth_field(shape, amplitude=4), fixed, moving)
     points = np.random.default_rng(0).uniform(0, np.array(shape) - 1, (300, dimensions))
     wanted = apply_matrix(np.linalg.inv(moving), transform_points(image, apply_matrix(fixed, points)))
-    np.testing.assert_allclose(Link(image, fixed, moving).carry(points), wanted, atol=1e-6)
+    np.testing.assert_allclose(Link(image, fixed, moving).warp_points(points), wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
@@ -171,9 +171,9 @@ def test_beyond_its_grid_a_turn_goes_on_turning() -> None:
     plain = index_to_physical([1.0, 1.0])
     link = link_of(lambda p: apply_matrix(turn, p), shape, (plain, plain), 1.0, shape)
     outside = np.array([[-80.0, 30.0], [120.0, 140.0]])
-    np.testing.assert_allclose(link.carry(outside), apply_matrix(turn, outside), atol=1e-3)
+    np.testing.assert_allclose(link.warp_points(outside), apply_matrix(turn, outside), atol=1e-3)
     # the border value, in contrast, is wrong by as much as the turn is at that distance
-    ddf = image_to_ddf(link.displacement, matrix_of(link.displacement), plain, shape)
+    ddf = image_to_ddf(link.displacement, image_matrix(link.displacement), plain, shape)
     assert np.abs(outside + ddf[0, :, 0, 30].numpy() - apply_matrix(turn, outside)).max() > 30
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from custom_components.errors import InputError
-from custom_components.fields import affine_to_ddf, compose, identity_grid, lookup, sample, warp
+from custom_components.common.errors import InputError
+from custom_components.fields import affine_to_ddf, compose, identity_grid, sample, sample_at, warp
 
 SPATIAL = [(11, 14), (7, 8, 9)]
 
@@ -123,8 +123,8 @@ def test_affine_fields_compose_as_matrices(first: float, second: float) -> None:
 def test_points_go_through_second_then_first(spatial, smooth_field) -> None:
     first, second = smooth_field(spatial, seed=5), smooth_field(spatial, seed=6)
     points = identity_grid(spatial, dtype=torch.float64).flatten(1).T
-    middle = points + lookup(second, points)
-    torch.testing.assert_close(points + lookup(compose(first, second), points), middle + lookup(first, middle))
+    middle = points + sample_at(second, points)
+    torch.testing.assert_close(points + sample_at(compose(first, second), points), middle + sample_at(first, middle))
 
 
 def test_compose_is_differentiable(smooth_field) -> None:

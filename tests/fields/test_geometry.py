@@ -7,8 +7,8 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_components.fields import apply_matrix, geometry_of, index_to_physical
-from custom_components.fields.itk_bridge import matrix_of, set_geometry
+from custom_components.fields import apply_matrix, index_to_physical, spacing_origin_direction
+from custom_components.fields.itk_bridge import image_matrix, set_geometry
 
 
 def test_2d_indices_are_row_col_and_physical_points_are_x_y() -> None:
@@ -36,7 +36,7 @@ def test_geometry_of_is_the_inverse(dimensions: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     direction, _ = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))
     spacing, origin = rng.uniform(1e-3, 1e3, dimensions), rng.normal(size=dimensions) * 1e3
-    found = geometry_of(index_to_physical(spacing, origin, direction))
+    found = spacing_origin_direction(index_to_physical(spacing, origin, direction))
     for got, wanted in zip(found, (spacing, origin, direction), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
 
@@ -44,7 +44,7 @@ def test_geometry_of_is_the_inverse(dimensions: int, seed: int) -> None:
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_agrees_with_itk(dimensions: int, oblique) -> None:
     matrix = oblique(dimensions)
-    spacing, origin, direction = geometry_of(matrix)
+    spacing, origin, direction = spacing_origin_direction(matrix)
     image = itk.image_from_array(np.zeros((5, 6, 7)[:dimensions], np.float32))
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(origin.tolist())
@@ -54,7 +54,7 @@ def test_agrees_with_itk(dimensions: int, oblique) -> None:
     np.testing.assert_allclose(apply_matrix(matrix, index), wanted, atol=1e-12)
     same = sitk.Image([7, 6, 5][-dimensions:], sitk.sitkFloat32)
     set_geometry(same, matrix)
-    np.testing.assert_allclose(matrix_of(same), matrix, atol=1e-12)
+    np.testing.assert_allclose(image_matrix(same), matrix, atol=1e-12)
     assert np.allclose(same.GetDirection(), itk.array_from_matrix(image.GetDirection()).ravel())
 
 

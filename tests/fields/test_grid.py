@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from monai.transforms import Flip
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid, apply_matrix, index_to_physical
 from custom_components.transforms.working import shrink
 
@@ -145,15 +145,15 @@ def test_one_factor_is_of_all_axes_and_as_the_image_shrinks(shape: tuple[int, ..
 @pytest.mark.parametrize("factor", range(1, 6))
 def test_an_averaged_pixel_lies_in_the_middle_of_its_block(turned: Make, shape: tuple[int, ...], factor: int) -> None:
     grid = turned(shape)
-    averaged = grid.averaged(factor)
+    block_mean = grid.averaged(factor)
     # blocks of an image continued beyond its end, their indices averaged as its values would be
     whole = tuple(-(-side // factor) * factor for side in shape)
     index = np.indices(whole).astype(np.float64)
     for axis in range(len(shape)):
         split = (*index.shape[: axis + 1], -1, factor, *index.shape[axis + 2 :])
         index = index.reshape(split).mean(axis=axis + 2)
-    assert averaged.shape == index.shape[1:]
-    np.testing.assert_allclose(places(averaged, grid), index.reshape(len(shape), -1).T, atol=1e-9)
+    assert block_mean.shape == index.shape[1:]
+    np.testing.assert_allclose(places(block_mean, grid), index.reshape(len(shape), -1).T, atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

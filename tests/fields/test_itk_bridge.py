@@ -10,25 +10,25 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import (
     affine_to_ddf,
     apply_matrix,
     compose,
     displacement_image,
     displacement_transform,
-    geometry_of,
     identity_grid,
+    image_matrix,
     image_to_ddf,
+    image_vectors,
     index_to_physical,
     invert,
-    lookup,
-    matrix_of,
     read_displacement,
     read_transform,
     resample,
+    sample_at,
+    spacing_origin_direction,
     transform_points,
-    vectors_of,
     warp,
     write_displacement,
     write_transform,
@@ -68,9 +68,9 @@ def test_vectors_lead_from_itks_fixed_voxel_to_itks_moving_voxel(spatial, obliqu
     ddf = smooth_field(spatial)
     image = displacement_image(ddf, fixed, moving)
     assert image.GetSize() == spatial[::-1]
-    np.testing.assert_allclose(matrix_of(image), fixed, atol=1e-9)
+    np.testing.assert_allclose(image_matrix(image), fixed, atol=1e-9)
     other = itk.image_from_array(np.zeros(spatial, np.float32))
-    spacing, origin, direction = geometry_of(moving)
+    spacing, origin, direction = spacing_origin_direction(moving)
     other.SetSpacing(spacing.tolist())
     other.SetOrigin(origin.tolist())
     other.SetDirection(itk.matrix_from_array(np.ascontiguousarray(direction)))
@@ -89,7 +89,7 @@ def test_vectors_lead_from_itks_fixed_voxel_to_itks_moving_voxel(spatial, obliqu
 def test_a_step_down_the_rows_is_a_step_along_y() -> None:
     ddf = torch.tensor([2.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 5)
     image = displacement_image(ddf, index_to_physical((0.5, 3.0)), index_to_physical((0.5, 3.0)))
-    np.testing.assert_allclose(vectors_of(image), np.broadcast_to([0, 6], (4, 5, 2)), atol=1e-6)
+    np.testing.assert_allclose(image_vectors(image), np.broadcast_to([0, 6], (4, 5, 2)), atol=1e-6)
 
 
 @pytest.mark.parametrize("spatial", SPATIAL)
@@ -152,7 +152,7 @@ def test_points_go_where_the_image_goes_in_both_directions(spatial, sigma, obliq
             pulled = resample(blob(spatial, start, sigma), here, back, spatial, there)
             carried = apply_matrix(np.linalg.inv(there), transform_points(image, apply_matrix(here, start[None])))[0]
             assert np.linalg.norm(centre_of_mass(pulled[0]) - carried) < 0.05
-            returned = carried + lookup(field, torch.from_numpy(carried)[None])[0].numpy()
+            returned = carried + sample_at(field, torch.from_numpy(carried)[None])[0].numpy()
             assert np.linalg.norm(returned - start) < 0.05
     middle = (0, 0, *[slice(8, -8)] * dimensions)
     assert residual[middle].max() < 0.01
@@ -186,9 +186,9 @@ def test_displacement_files_go_round(tmp_path: Path, spatial, suffix, oblique, s
     path = tmp_path / f"field{suffix}"
     write_displacement(path, image)
     back = read_displacement(path)
-    np.testing.assert_allclose(vectors_of(back), vectors_of(image), atol=1e-5)
-    np.testing.assert_allclose(itk.array_from_image(itk.imread(str(path))), vectors_of(image), atol=1e-5)
-    np.testing.assert_allclose(matrix_of(back), fixed, atol=1e-4 if suffix == ".nii.gz" else 1e-9)
+    np.testing.assert_allclose(image_vectors(back), image_vectors(image), atol=1e-5)
+    np.testing.assert_allclose(itk.array_from_image(itk.imread(str(path))), image_vectors(image), atol=1e-5)
+    np.testing.assert_allclose(image_matrix(back), fixed, atol=1e-4 if suffix == ".nii.gz" else 1e-9)
     ddf = image_to_ddf(back, fixed, moving, spatial)
     torch.testing.assert_close(ddf.double(), smooth_field(spatial), atol=1e-3, rtol=0)
 
@@ -197,7 +197,7 @@ def test_displacement_files_go_round(tmp_path: Path, spatial, suffix, oblique, s
 def test_fields_of_double_vectors_are_read_as_well(tmp_path: Path, dimensions) -> None:
     vectors = np.random.default_rng(0).normal(size=(*(4, 5, 6)[:dimensions], dimensions))
     itk.imwrite(itk.image_from_array(vectors, is_vector=True), str(tmp_path / "field.mha"))
-    found = vectors_of(read_displacement(tmp_path / "field.mha"))
+    found = image_vectors(read_displacement(tmp_path / "field.mha"))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, vectors, atol=1e-6)
 

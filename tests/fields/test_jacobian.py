@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import (
     affine_to_ddf,
     folding_share,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import affine_to_ddf, grid_change, resize
 
 SIZES = [((7, 10), (14, 5)), ((9, 9), (13, 4)), ((5, 6, 7), (10, 3, 9)), ((1, 6), (4, 3)), ((8, 5), (1, 1))]
@@ -44,9 +44,9 @@ def test_the_same_size_changes_nothing(spatial, dtype, smooth_field) -> None:
 @given(old=st.tuples(*[st.integers(1, 9)] * 2), new=st.tuples(*[st.integers(1, 17)] * 2))
 @settings(max_examples=25, deadline=None, derandomize=True)
 def test_a_shift_by_a_share_of_the_picture_stays_that_share(old, new) -> None:
-    share = torch.tensor([0.25, -0.5], dtype=torch.float64)
-    ddf = (share * torch.tensor(old)).view(1, 2, 1, 1).expand(1, 2, *old)
-    wanted = (share * torch.tensor(new)).view(1, 2, 1, 1).expand(1, 2, *new)
+    fraction = torch.tensor([0.25, -0.5], dtype=torch.float64)
+    ddf = (fraction * torch.tensor(old)).view(1, 2, 1, 1).expand(1, 2, *old)
+    wanted = (fraction * torch.tensor(new)).view(1, 2, 1, 1).expand(1, 2, *new)
     torch.testing.assert_close(resize(ddf, new), wanted)
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.interpolate import LinearNDInterpolator, RBFInterpolator
 from scipy.spatial import ConvexHull
 
-from custom_components.errors import InputError
-from custom_components.fields import affine_to_ddf, lookup, points_to_ddf
+from custom_components.common.errors import InputError
+from custom_components.fields import affine_to_ddf, points_to_ddf, sample_at
 
 SPATIAL = [(27, 34), (13, 11, 14)]
 METHODS = ["linear", "thin_plate"]
@@ -41,7 +41,7 @@ def test_affine_displacements_are_reproduced_exactly_inside_the_hull(spatial, me
     )
     truth = affine_to_ddf(matrix, spatial, torch.float64)
     points = scattered(spatial, 40, seed)
-    found = points_to_ddf(points, lookup(truth, points), spatial, method=method)
+    found = points_to_ddf(points, sample_at(truth, points), spatial, method=method)
     assert found.shape == (1, dimensions, *spatial)
     assert found.dtype == torch.float32
     inside = inside_hull(points, spatial)
@@ -54,7 +54,7 @@ def test_affine_displacements_are_reproduced_exactly_inside_the_hull(spatial, me
 def test_the_field_goes_through_the_points(spatial, method) -> None:
     points = scattered(spatial, 30)
     wanted = 3 * torch.randn(points.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = lookup(points_to_ddf(points, wanted, spatial, method=method), points)
+    found = sample_at(points_to_ddf(points, wanted, spatial, method=method), points)
     torch.testing.assert_close(found.double(), wanted, atol=1e-4, rtol=0)
 
 
@@ -148,14 +148,14 @@ def test_a_thin_plate_whose_nearest_points_lie_on_a_line_takes_more_of_them() ->
     values = 0.1 * points.flip(1) + 1
     found = points_to_ddf(points, values, (30, 30), method="thin_plate", neighbors=4)
     assert torch.isfinite(found).all()
-    torch.testing.assert_close(lookup(found, points).double(), values, atol=1e-4, rtol=0)
+    torch.testing.assert_close(sample_at(found, points).double(), values, atol=1e-4, rtol=0)
 
 
 def test_smoothing_takes_noise_away() -> None:
     points = scattered((40, 40), 120)
     noise = torch.randn(120, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     exact, smooth = (
-        lookup(points_to_ddf(points, 5 + noise, (40, 40), method="thin_plate", smoothing=s), points) - 5
+        sample_at(points_to_ddf(points, 5 + noise, (40, 40), method="thin_plate", smoothing=s), points) - 5
         for s in (0.0, 1e4)
     )
     assert exact.std() == pytest.approx(float(noise.std()), rel=1e-3)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.interpolate import BSpline
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import robust_spline
 from custom_components.fields.spline import basis, bending_energy, design_matrix, solve_banded, spline_matrix
 

@@ -17,21 +17,21 @@ from monai.handlers import LrScheduleHandler
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.handlers import (
     EpochSetter,
     FinalModel,
     SchedulerSteps,
     TrainingCheckpoint,
     TrainingCurve,
-    losses_of,
+    select_losses,
 )
 from custom_components.losses import EndPointLoss
 from custom_components.networks import PatchUNet
 from custom_components.transforms import SyntheticPairs
 
 
-def weights_of(module: nn.Module) -> Tensor:
+def weights_path(module: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
 
 
@@ -87,7 +87,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Training:
     return Training(tmp_path_factory.mktemp("whole"), 3).run()
 
 
-def rows_of(file: Path) -> list[dict[str, str]]:
+def table_rows(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -97,8 +97,8 @@ def test_a_training_taken_up_again_ends_with_the_same_weights_to_the_last_bit(wh
     first = Training(tmp_path, 1, workers=workers).run()
     torch.manual_seed(99)
     second = Training(tmp_path, 3, workers=workers).run()
-    assert not torch.equal(weights_of(first.network), weights_of(whole.network))
-    assert torch.equal(weights_of(second.network), weights_of(whole.network))
+    assert not torch.equal(weights_path(first.network), weights_path(whole.network))
+    assert torch.equal(weights_path(second.network), weights_path(whole.network))
     assert second.trainer.state.epoch == 3
 
 
@@ -129,11 +129,11 @@ def test_an_epoch_that_was_broken_off_is_trained_again(whole, tmp_path):
     with pytest.raises(Killed):
         broken.run()
     assert not broken.final.exists()
-    assert [row["epoch"] for row in rows_of(tmp_path / "curve.csv")] == ["1"]
+    assert [row["epoch"] for row in table_rows(tmp_path / "curve.csv")] == ["1"]
     again = Training(tmp_path, 3).run()
-    assert torch.equal(weights_of(again.network), weights_of(whole.network))
-    assert [row["loss"] for row in rows_of(tmp_path / "curve.csv")] == [
-        row["loss"] for row in rows_of(whole.final.with_name("curve.csv"))
+    assert torch.equal(weights_path(again.network), weights_path(whole.network))
+    assert [row["loss"] for row in table_rows(tmp_path / "curve.csv")] == [
+        row["loss"] for row in table_rows(whole.final.with_name("curve.csv"))
     ]
 
 
@@ -143,8 +143,8 @@ def test_a_finished_training_only_writes_its_model_again(tmp_path):
     again = Training(tmp_path, 2).run()
     assert again.batches == {}
     again.network.load_state_dict(torch.load(again.final, weights_only=True))
-    assert torch.equal(weights_of(again.network), weights_of(first.network))
-    assert [row["epoch"] for row in rows_of(tmp_path / "curve.csv")] == ["1", "2"]
+    assert torch.equal(weights_path(again.network), weights_path(first.network))
+    assert [row["epoch"] for row in table_rows(tmp_path / "curve.csv")] == ["1", "2"]
 
 
 RECORD = {"data": "1", "weights": {"init_weights": "a"}, "options": {"seed": 0, "loss": "ncc"}}
@@ -283,7 +283,7 @@ def test_the_curve_has_the_means_of_every_epoch(tmp_path, capsys):
     engine = Engine(lambda engine, value: {"loss": value, "other": 2 * value})
     TrainingCurve(tmp_path / "curves" / "curve.csv").attach(engine)
     engine.run([1.0, 2.0, 6.0], max_epochs=2)
-    rows = rows_of(tmp_path / "curves" / "curve.csv")
+    rows = table_rows(tmp_path / "curves" / "curve.csv")
     assert [(row["epoch"], row["loss"], row["other"]) for row in rows] == [("1", "3.0", "6.0"), ("2", "3.0", "6.0")]
     assert all(float(row["seconds"]) >= 0 for row in rows)
     assert "epoch 2, seconds 0.0, loss 3.0, other 6.0" in capsys.readouterr().out
@@ -293,7 +293,7 @@ def test_rows_from_the_epoch_of_a_resume_on_are_replaced(tmp_path):
     file = tmp_path / "curve.csv"
     curve_of(file, [{"loss": float(epoch)} for epoch in range(5)])
     curve_of(file, [{"loss": 10.0 + epoch} for epoch in range(4)], first=3)
-    assert [(row["epoch"], row["loss"]) for row in rows_of(file)] == [
+    assert [(row["epoch"], row["loss"]) for row in table_rows(file)] == [
         ("1", "0.0"), ("2", "1.0"), ("3", "12.0"), ("4", "13.0"),
     ]  # fmt: skip
 
@@ -301,7 +301,7 @@ def test_rows_from_the_epoch_of_a_resume_on_are_replaced(tmp_path):
 def test_a_figure_that_an_epoch_lacks_leaves_its_cell_empty(tmp_path):
     file = tmp_path / "curve.csv"
     curve_of(file, [{"loss": 1.0}, {}, {"loss": 3.0, "late": 4.0}])
-    assert [(row["loss"], row["late"]) for row in rows_of(file)] == [("1.0", ""), ("", ""), ("3.0", "4.0")]
+    assert [(row["loss"], row["late"]) for row in table_rows(file)] == [("1.0", ""), ("", ""), ("3.0", "4.0")]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -319,7 +319,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     ],
 )
 def test_all_losses_are_found_in_the_output_of_any_trainer(output, losses):
-    assert losses_of(output) == losses
+    assert select_losses(output) == losses
 
 
 def test_schedules_are_stepped_once_an_epoch():

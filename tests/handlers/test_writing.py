@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from custom_components.engines import PairEvaluator, pair_dataset
 from custom_components.handlers import RegistrationWriter, SummaryWriter
-from custom_components.handlers.writing import line_of
+from custom_components.handlers.writing import format_line
 from custom_components.inferers.result import PairImages, Registration, Stage
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.pairs import read_image, write_image, write_points
@@ -52,19 +52,19 @@ def folder(tmp_path):
     return tmp_path
 
 
-def table_of(folder: Path, *rows: str) -> Path:
+def markdown_table(folder: Path, *rows: str) -> Path:
     path = folder / "pairs.csv"
     path.write_text("\n".join(["id,moving,fixed,moving_landmarks,fixed_landmarks,status", *rows]) + "\n")
     return path
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def table_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as lines:
         return list(csv.DictReader(lines))
 
 
 def test_each_pair_gets_a_folder_and_a_line_and_the_run_a_summary(folder, capsys):
-    table = table_of(folder, "one,a.png,b.png,marks.csv,marks.csv,training", "two,b.png,a.png,,,training")
+    table = markdown_table(folder, "one,a.png,b.png,marks.csv,marks.csv,training", "two,b.png,a.png,,,training")
     run(table, folder / "out")
     names = {path.name for path in (folder / "out").iterdir()}
     assert names == {"one", "two", "summary.csv", "summary.json", "index.html"}
@@ -76,7 +76,7 @@ def test_each_pair_gets_a_folder_and_a_line_and_the_run_a_summary(folder, capsys
 
 
 def test_identity_field_leaves_image_and_landmarks_where_they_are(folder):
-    run(table_of(folder, "one,a.png,b.png,marks.csv,marks.csv,"), folder / "out")
+    run(markdown_table(folder, "one,a.png,b.png,marks.csv,marks.csv,"), folder / "out")
     metrics = json.loads((folder / "out" / "one" / "metrics.json").read_text())
     assert metrics["landmarks"]["mean"] == pytest.approx(0, abs=1e-7)
     assert metrics["seconds"]["total"] > 0
@@ -85,13 +85,13 @@ def test_identity_field_leaves_image_and_landmarks_where_they_are(folder):
 
 
 def test_landmarks_that_do_not_fit_fail_their_pair_alone(folder, capsys):
-    table = table_of(folder, "bad,a.png,b.png,marks.csv,more.csv,", "good,a.png,b.png,marks.csv,marks.csv,")
+    table = markdown_table(folder, "bad,a.png,b.png,marks.csv,more.csv,", "good,a.png,b.png,marks.csv,marks.csv,")
     run(table, folder / "out")
     bad = json.loads((folder / "out" / "bad" / "metrics.json").read_text())
     assert bad["status"] == "failed"
     assert "marks.csv has 3 landmarks" in bad["reason"]
     assert "more.csv has 4" in bad["reason"]
-    assert {row["id"]: row["status"] for row in rows_of(folder / "out" / "summary.csv")} == {
+    assert {row["id"]: row["status"] for row in table_rows(folder / "out" / "summary.csv")} == {
         "bad": "failed",
         "good": "ok",
     }
@@ -102,16 +102,16 @@ def test_an_unexpected_error_while_writing_fails_the_pair_and_not_the_run(folder
     def stumble(*args, **kwargs):
         raise RuntimeError("the field could not be stored")
 
-    table = table_of(folder, "one,a.png,b.png,,,", "two,a.png,b.png,,,")
+    table = markdown_table(folder, "one,a.png,b.png,,,", "two,a.png,b.png,,,")
     monkeypatch.setattr("custom_components.outputs.writer.write_displacement", stumble)
     with pytest.raises(SystemExit, match=r"a\.png onto b\.png: unexpected RuntimeError: the field could"):
         run(table, folder / "out")
-    assert [row["status"] for row in rows_of(folder / "out" / "summary.csv")] == ["failed", "failed"]
+    assert [row["status"] for row in table_rows(folder / "out" / "summary.csv")] == ["failed", "failed"]
     assert sorted(path.name for path in (folder / "out" / "one").iterdir()) == ["metrics.json", "report.html"]
 
 
 def test_a_folder_that_vanishes_during_the_run_leaves_the_reason_on_the_console(folder, capsys, monkeypatch):
-    table = table_of(folder, "one,a.png,b.png,,,")
+    table = markdown_table(folder, "one,a.png,b.png,,,")
     real = PairEvaluator._register
 
     def spoil(self, engine, batch):
@@ -127,26 +127,26 @@ def test_a_folder_that_vanishes_during_the_run_leaves_the_reason_on_the_console(
 
 
 def test_submission_lists_every_pair_of_the_table_also_those_of_an_earlier_run(folder):
-    table = table_of(folder, "one,a.png,b.png,marks.csv,marks.csv,training")
+    table = markdown_table(folder, "one,a.png,b.png,marks.csv,marks.csv,training")
     run(table, folder / "out")
-    table = table_of(
+    table = markdown_table(
         folder, "one,a.png,b.png,marks.csv,marks.csv,training", "two,b.png,a.png,marks.csv,marks.csv,evaluation"
     )
     run(table, folder / "out", submission=True)
-    rows = rows_of(folder / "out" / "submission" / "registration-results.csv")
+    rows = table_rows(folder / "out" / "submission" / "registration-results.csv")
     assert [row["Warped source landmarks"] for row in rows] == ["landmarks/one.csv", "landmarks/two.csv"]
     assert [row["status"] for row in rows] == ["training", "evaluation"]
     # a third run finds everything done and still writes what was asked for
     (folder / "out" / "summary.csv").unlink()
     evaluator = run(table, folder / "out", submission=True)
     assert evaluator.outcomes == []
-    assert len(rows_of(folder / "out" / "summary.csv")) == 2
-    assert len(rows_of(folder / "out" / "submission" / "registration-results.csv")) == 2
+    assert len(table_rows(folder / "out" / "summary.csv")) == 2
+    assert len(table_rows(folder / "out" / "submission" / "registration-results.csv")) == 2
 
 
 def test_line_of_a_poor_pair_says_why():
     metrics = {
         "id": "p", "status": "poor", "reason": "only 3 consistent matches", "matches": 3, "seconds": {"total": 1.25},
     }  # fmt: skip
-    assert line_of(metrics) == "p: poor, 3 matches, 1.2 s (only 3 consistent matches)"
-    assert line_of({"id": "p", "status": "failed", "reason": "no tissue"}) == "p: failed: no tissue"
+    assert format_line(metrics) == "p: poor, 3 matches, 1.2 s (only 3 consistent matches)"
+    assert format_line({"id": "p", "status": "failed", "reason": "no tissue"}) == "p: failed: no tissue"

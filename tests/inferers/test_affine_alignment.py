@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from custom_components.errors import RegistrationError
+from custom_components.common.errors import RegistrationError
 from custom_components.fields import affine_to_ddf
 from custom_components.inferers import AffineAlignment, Estimate, PairImages
 from custom_components.inferers.affine_alignment import implausible, match_turned, rescale, rotation_about_centre

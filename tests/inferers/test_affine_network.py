@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError, RegistrationError
+from custom_components.common.errors import InputError, RegistrationError
 from custom_components.fields import affine_to_ddf, warp
 from custom_components.inferers import Estimate, PairImages
 from custom_components.inferers.affine_alignment import rotation_about_centre
@@ -27,9 +27,9 @@ class Fixed(nn.Module):
 
 def theta_of(matrix: np.ndarray, shape: tuple[int, int]) -> Tensor:
     """(2, 3) corner-aligned theta of a voxel matrix on a grid."""
-    half = (np.array(shape) - 1) / 2
-    to_voxels = np.diag([*half, 1.0])
-    to_voxels[:2, 2] = half
+    amp = (np.array(shape) - 1) / 2
+    to_voxels = np.diag([*amp, 1.0])
+    to_voxels[:2, 2] = amp
     return torch.from_numpy((np.linalg.inv(to_voxels) @ matrix @ to_voxels)[:2]).float()
 
 

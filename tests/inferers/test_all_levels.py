@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.inferers import AllLevels, AllPredictions
 from custom_components.networks import MaskFlownetS
 
@@ -37,7 +37,7 @@ def test_half_precision_gives_float32_fields_and_gradients(network) -> None:
     image = torch.rand(1, 2, 64, 70)
     dtypes = set()
     network.context.register_forward_hook(lambda _m, _i, out: dtypes.add(out.dtype))
-    fields = AllLevels(half=True)(image, network)
+    fields = AllLevels(amp=True)(image, network)
     assert dtypes == {torch.bfloat16}
     assert {field.dtype for field in fields} == {torch.float32}
     fields[-1].square().mean().backward()

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from custom_components.errors import RegistrationError
-from custom_components.fields import lookup
+from custom_components.common.errors import RegistrationError
+from custom_components.fields import sample_at
 from custom_components.inferers import Estimate, HybridMatching, ScatteredInterpolation, SplineInterpolation
 from custom_components.matching import PointPairs, XFeatMatcher
 
@@ -20,7 +20,7 @@ class Made:
         generator = torch.Generator().manual_seed(0)
         self.wrong = torch.rand(len(self.fixed), generator=generator) < wrong
         noise = 20 * torch.rand(len(self.fixed), 2, generator=generator) - 10
-        self.moving = self.fixed + lookup(truth, self.fixed) + noise * self.wrong[:, None]
+        self.moving = self.fixed + sample_at(truth, self.fixed) + noise * self.wrong[:, None]
         self.asked = 0
 
     def __call__(self, moving: torch.Tensor, fixed: torch.Tensor) -> PointPairs:
@@ -37,7 +37,7 @@ def test_the_field_follows_true_matches_among_wrong_ones(interpolation, make_pai
     step = HybridMatching([Made(known.truth)], interpolation=interpolation)
     estimate = step(known.images, Estimate.identity(known.images.shape))
     inner = torch.cartesian_prod(torch.arange(60.0, 260, 7), torch.arange(60.0, 260, 7))
-    away = (lookup(estimate.ddf, inner) - lookup(known.truth, inner)).norm(dim=1)
+    away = (sample_at(estimate.ddf, inner) - sample_at(known.truth, inner)).norm(dim=1)
     assert away.median() < 0.3
     assert away.max() < 2.5
     details = estimate.stages[-1].details
@@ -49,16 +49,18 @@ def test_wrong_matches_are_dropped(make_pair) -> None:
     known = make_pair(amplitude=6)
     made = Made(known.truth)
     estimate = HybridMatching([made])(known.images, Estimate.identity(known.images.shape))
-    off = (estimate.matches.moving - estimate.matches.fixed - lookup(known.truth, estimate.matches.fixed)).norm(dim=1)
+    matches = estimate.matches
+    off = (matches.moving - matches.fixed - sample_at(known.truth, matches.fixed)).norm(dim=1)
     assert (off > 5).float().mean() < 0.02
     assert len(estimate.matches) > 0.8 * int((~made.wrong).sum())
 
 
 def test_a_second_matcher_is_asked_only_when_the_first_gives_too_few(make_pair) -> None:
     known = make_pair()
-    for enough, times in ((50, 0), (10**6, 1), (None, 1)):
+    for stop_after_matches, times in ((50, 0), (10**6, 1), (None, 1)):
         second = Made(known.truth)
-        HybridMatching([Made(known.truth), second], enough=enough)(known.images, Estimate.identity(known.images.shape))
+        method = HybridMatching([Made(known.truth), second], stop_after_matches=stop_after_matches)
+        method(known.images, Estimate.identity(known.images.shape))
         assert second.asked == times
 
 
@@ -67,7 +69,10 @@ def test_matches_after_an_estimate_are_given_in_the_moving_image(make_pair) -> N
     start = replace(Estimate.identity(known.images.shape), ddf=known.truth)
     estimate = HybridMatching([Made(torch.zeros_like(known.truth), wrong=0)])(known.images, start)
     torch.testing.assert_close(
-        estimate.matches.moving, estimate.matches.fixed + lookup(known.truth, estimate.matches.fixed), atol=1e-3, rtol=0
+        estimate.matches.moving,
+        estimate.matches.fixed + sample_at(known.truth, estimate.matches.fixed),
+        atol=1e-3,
+        rtol=0,
     )
 
 

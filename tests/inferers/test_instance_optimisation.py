@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import affine_to_ddf, folding_share
 from custom_components.inferers import Estimate, PairImages
 from custom_components.inferers.affine_alignment import rotation_about_centre

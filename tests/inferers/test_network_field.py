@@ -98,6 +98,6 @@ def test_a_folding_field_is_repaired():
 
 def test_half_precision_gives_a_field_in_single_precision():
     network = nn.Conv2d(2, 2, 3, padding=1)
-    full, half = (NetworkField(network, [121], half=half)(images(), start()).ddf for half in (False, True))
-    assert half.dtype == torch.float32
-    assert torch.allclose(full, half, atol=0.05)
+    full, amp = (NetworkField(network, [121], amp=amp)(images(), start()).ddf for amp in (False, True))
+    assert amp.dtype == torch.float32
+    assert torch.allclose(full, amp, atol=0.05)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import affine_to_ddf, compose, compose_affine, identity_grid, warp
 from custom_components.inferers import PairImages
 from custom_components.inferers.affine_alignment import rotation_about_centre

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import (
-    affine_residual,
     compose,
     compose_affine,
     folding_share,
     identity_grid,
+    nonrigid_part,
     sample,
 )
 from custom_components.inferers import Estimate, PairImages, PatchPyramid
@@ -140,7 +140,7 @@ def test_steps_come_before_the_affine(degrees, mirrored, smooth_field, textured)
 
 def test_every_level_is_looked_at_as_often_as_asked_and_by_its_own_network(textured) -> None:
     images, network = textured(), Fake(zero)
-    found = pyramid(network, scales=(0.25, 0.5, 1.0), iterations=(3, 0, 2), group_size=1000)(
+    found = pyramid(network, scales=(0.25, 0.5, 1.0), iterations=(3, 0, 2), batch_size=1000)(
         images, Estimate.identity(images.shape)
     )
     assert network.levels == [0, 0, 0, 2, 2]
@@ -149,7 +149,7 @@ def test_every_level_is_looked_at_as_often_as_asked_and_by_its_own_network(textu
 
 def test_each_level_has_its_own_patches(textured) -> None:
     images, network = textured(128, 128), Fake(zero)
-    settings = {"scales": (0.5, 1.0), "patch_size": (16, 64), "stride": (16, 32), "group_size": 1000}
+    settings = {"scales": (0.5, 1.0), "patch_size": (16, 64), "stride": (16, 32), "batch_size": 1000}
     pyramid(network, **settings)(images, Estimate.identity(images.shape))
     assert [tuple(seen.shape) for seen in network.seen] == [(16, 2, 16, 16), (9, 2, 64, 64)]
 
@@ -209,7 +209,7 @@ def test_a_step_of_the_affines_remainder_recovers_the_truth_of_turned_images(deg
 
     start = estimate_of(torch.zeros(1, 2, 90, 76), degrees, mirrored)
     found = pyramid(Fake(answer))(images, start)
-    torch.testing.assert_close(affine_residual(start.affine, found.ddf), known, atol=1e-4, rtol=0)
+    torch.testing.assert_close(nonrigid_part(start.affine, found.ddf), known, atol=1e-4, rtol=0)
 
 
 # patches without contrast
@@ -243,7 +243,7 @@ def test_patches_without_contrast_do_not_poison_their_group(half_empty) -> None:
 
     images = half_empty
     found = [
-        pyramid(Fake(fragile), iterations=2, group_size=size)(images, Estimate.identity(images.shape)).ddf
+        pyramid(Fake(fragile), iterations=2, batch_size=size)(images, Estimate.identity(images.shape)).ddf
         for size in (1, 1000)
     ]
     assert found[0].isfinite().all()
@@ -266,7 +266,7 @@ def test_a_constant_image_leaves_the_start_and_the_network_alone(part, smooth_fi
 def test_two_devices_give_the_field_of_one(textured) -> None:
     images = textured(120, 140)
     fields = [
-        PatchPyramid(Fake(of_the_values), patch_size=32, iterations=2, group_size=3, devices=devices)(
+        PatchPyramid(Fake(of_the_values), patch_size=32, iterations=2, batch_size=3, devices=devices)(
             images, Estimate.identity(images.shape)
         ).ddf
         for devices in (None, ["cpu"], ["cpu", "cpu"], ["cpu", "cpu", "cpu"])
@@ -291,19 +291,19 @@ def test_what_fails_on_one_of_several_devices_is_raised(textured) -> None:
         pyramid(Fake(broken), devices=["cpu", "cpu"])(textured(), Estimate.identity((90, 76)))
 
 
-@pytest.mark.parametrize("group_size", [1, 2, 7])
-def test_the_size_of_groups_changes_no_result(group_size, textured) -> None:
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_the_size_of_groups_changes_no_result(batch_size, textured) -> None:
     images = textured()
     fields = [
-        pyramid(Fake(of_the_values), iterations=2, group_size=size)(images, Estimate.identity(images.shape)).ddf
-        for size in (group_size, 1000)
+        pyramid(Fake(of_the_values), iterations=2, batch_size=size)(images, Estimate.identity(images.shape)).ddf
+        for size in (batch_size, 1000)
     ]
     torch.testing.assert_close(fields[0], fields[1], atol=1e-5, rtol=0)
 
 
 def test_no_more_patches_than_a_group_reach_the_network_together(textured) -> None:
     images, network = textured(120, 140), Fake(zero)
-    pyramid(network, group_size=5)(images, Estimate.identity(images.shape))
+    pyramid(network, batch_size=5)(images, Estimate.identity(images.shape))
     assert max(len(seen) for seen in network.seen) == 5
     assert sum(len(seen) for seen in network.seen) == len(plan_patches((120, 140), 32, 16))
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from custom_components.errors import InputError
-from custom_components.inferers.patches import Patch, fold, groups, patch_spans, plan_patches, unfold
+from custom_components.common.errors import InputError
+from custom_components.inferers.patches import Patch, batches, fold, patch_spans, plan_patches, unfold
 
 SIDES = st.integers(1, 75)
 
@@ -18,18 +18,18 @@ def image(*spatial: int) -> Tensor:
     return torch.rand(1, 2, *spatial, generator=torch.Generator().manual_seed(0)) + 1
 
 
-def there_and_back(values: Tensor, patch_size: int, stride: int, group_size: int = 1000) -> Tensor:
+def there_and_back(values: Tensor, patch_size: int, stride: int, batch_size: int = 1000) -> Tensor:
     into = torch.full_like(values, torch.nan)
-    for members in groups(plan_patches(values.shape[2:], patch_size, stride), group_size):
+    for members in batches(plan_patches(values.shape[2:], patch_size, stride), batch_size):
         fold(unfold(values, members, patch_size), members, into)
     return into
 
 
-@given(rows=SIDES, columns=SIDES, patch_size=st.integers(1, 24), share=st.floats(0.01, 1), group=st.integers(1, 9))
+@given(rows=SIDES, columns=SIDES, patch_size=st.integers(1, 24), fraction=st.floats(0.01, 1), group=st.integers(1, 9))
 @settings(max_examples=80, deadline=None, derandomize=True)
-def test_cutting_and_folding_any_size_is_the_identity(rows, columns, patch_size, share, group) -> None:
+def test_cutting_and_folding_any_size_is_the_identity(rows, columns, patch_size, fraction, group) -> None:
     values = image(rows, columns)
-    stride = max(int(share * patch_size), 1)
+    stride = max(int(fraction * patch_size), 1)
     assert torch.equal(there_and_back(values, patch_size, stride, group), values)
 
 
@@ -38,21 +38,21 @@ def test_thin_long_small_and_deep_images_come_back(spatial) -> None:
     assert torch.equal(there_and_back(image(*spatial), 8, 4), image(*spatial))
 
 
-@given(rows=SIDES, columns=SIDES, patch_size=st.integers(1, 24), share=st.floats(0.01, 1))
+@given(rows=SIDES, columns=SIDES, patch_size=st.integers(1, 24), fraction=st.floats(0.01, 1))
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_kept_parts_tile_the_image_exactly_once(rows, columns, patch_size, share) -> None:
+def test_kept_parts_tile_the_image_exactly_once(rows, columns, patch_size, fraction) -> None:
     count = torch.zeros(1, 1, rows, columns)
-    patches = plan_patches((rows, columns), patch_size, max(int(share * patch_size), 1))
+    patches = plan_patches((rows, columns), patch_size, max(int(fraction * patch_size), 1))
     for patch in patches:
         count[0][(slice(None), *patch.keep)] += 1
     assert torch.equal(count, torch.ones_like(count))
     assert len({patch.start for patch in patches}) == len(patches)
 
 
-@given(length=st.integers(1, 400), patch_size=st.integers(1, 40), share=st.floats(0.01, 1))
+@given(length=st.integers(1, 400), patch_size=st.integers(1, 40), fraction=st.floats(0.01, 1))
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_only_centres_are_kept_but_at_the_images_own_border(length, patch_size, share) -> None:
-    stride = max(int(share * patch_size), 1)
+def test_only_centres_are_kept_but_at_the_images_own_border(length, patch_size, fraction) -> None:
+    stride = max(int(fraction * patch_size), 1)
     for start, keep in patch_spans(length, patch_size, stride):
         assert 0 <= start <= max(length - patch_size, 0)
         assert start <= keep.start < keep.stop <= min(start + patch_size, length)
@@ -101,7 +101,7 @@ def test_folding_writes_nothing_but_the_given_patches_parts() -> None:
 
 def test_groups_keep_the_order_and_their_size() -> None:
     patches = plan_patches((40, 40), 16, 8)
-    found = list(groups(patches, 6))
+    found = list(batches(patches, 6))
     assert [len(members) for members in found] == [6, 6, 4]
     assert [patch for members in found for patch in members] == patches
 

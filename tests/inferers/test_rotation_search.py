@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from custom_components.errors import InputError, RegistrationError
+from custom_components.common.errors import InputError, RegistrationError
 from custom_components.fields import affine_to_ddf, warp
 from custom_components.inferers import Estimate, PairImages
 from custom_components.inferers.affine_alignment import rotation_about_centre

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import warp
 from custom_components.inferers import Estimate, PairImages, SyN
 from custom_components.networks import FeatureEncoder

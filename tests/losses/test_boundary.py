@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import identity_grid
 from custom_components.losses import BoundaryLoss
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.losses import CharbonnierLoss, FieldVariationLoss, similarity_named
 from custom_components.losses.charbonnier import charbonnier
 

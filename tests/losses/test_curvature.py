@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.losses import DiffusionLoss
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import affine_to_ddf, identity_grid
 from custom_components.losses import CurvatureLoss
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import warp
 from custom_components.losses import DeepSimLoss
 from custom_components.networks import FeatureEncoder

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.losses import DeepSimLoss, FieldLoss, ForwardDiffusionLoss
 from custom_components.networks import FeatureEncoder
 
@@ -46,11 +46,12 @@ def pair(labels: bool = True) -> torch.Tensor:
 
 
 def test_the_terms_add_up() -> None:
-    loss = FieldLoss(nn.MSELoss(), smoothness=3.0, supervision=2.0, classes=2)
+    loss = FieldLoss(nn.MSELoss(), regularization_weight=3.0, supervision=2.0, classes=2)
     ddf = 0.1 * torch.randn(1, 2, 8, 10)
     total = float(loss(ddf, pair()))
     assert total == pytest.approx(
-        loss.figures["similarity"] + 3 * loss.figures["roughness"] + 2 * loss.figures["supervision"], rel=1e-5
+        loss.loss_terms["similarity"] + 3 * loss.loss_terms["regularization"] + 2 * loss.loss_terms["supervision"],
+        rel=1e-5,
     )
 
 
@@ -61,16 +62,16 @@ def test_the_direction_of_the_field() -> None:
     maps = pair()[:, 2:].flip(1)  # the moving label lies one row below the fixed one
     ddf = torch.zeros(1, 2, 8, 10)
     ddf[:, 0] = 1
-    loss = FieldLoss(nn.MSELoss(), smoothness=0, supervision=1.0, classes=2)
+    loss = FieldLoss(nn.MSELoss(), regularization_weight=0, supervision=1.0, classes=2)
     assert float(loss(ddf, torch.cat([moving, fixed, maps], dim=1))) == pytest.approx(0, abs=1e-10)
     loss(0 * ddf, torch.cat([moving, fixed, maps], dim=1))
-    assert loss.figures["supervision"] == pytest.approx(2 * 10 / 80)  # two of eight rows differ, in both classes
+    assert loss.loss_terms["supervision"] == pytest.approx(2 * 10 / 80)  # two of eight rows differ, in both classes
 
 
 def test_a_similarity_of_fields_is_asked_for_the_field() -> None:
     torch.manual_seed(0)
     similarity = DeepSimLoss(FeatureEncoder(2, 1, (4,)), extract_before_transform=True)
-    loss = FieldLoss(similarity, smoothness=0)
+    loss = FieldLoss(similarity, regularization_weight=0)
     images, ddf = torch.rand(1, 2, 8, 10), torch.full((1, 2, 8, 10), 2.0)
     assert float(loss(ddf, images)) == pytest.approx(float(similarity.of_field(images[:, :1], images[:, 1:], ddf)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import smooth, warp
 from custom_components.losses import CurvatureLoss, GuidedLoss, KeypointDistanceLoss, WindowedNCCLoss
 from custom_components.transforms import DenseSIFT
@@ -27,11 +27,15 @@ def item(sources: int = 1, points: int = 5) -> dict[str, torch.Tensor]:
 
 def test_the_terms_add_up():
     data, ddf = item(2), torch.rand(1, 2, *SHAPE)
-    loss = GuidedLoss(keypoints=(30.0, 10.0), smoothness=2.0)
+    loss = GuidedLoss(keypoints=(30.0, 10.0), regularization_weight=2.0)
     total = float(loss(ddf, data))
-    parts = loss.figures
+    parts = loss.loss_terms
     assert total == pytest.approx(
-        parts["similarity"] + 2 * parts["smoothness"] + 30 * parts["keypoints_0"] + 10 * parts["keypoints_1"], rel=1e-5
+        parts["similarity"]
+        + 2 * parts["regularization"]
+        + 30 * parts["keypoints_0"]
+        + 10 * parts["keypoints_1"],
+        rel=1e-5,
     )
     expected = KeypointDistanceLoss()(ddf, data["points_fixed"][:, 1], data["points_moving"][:, 1])
     assert parts["keypoints_1"] == pytest.approx(float(expected), rel=1e-6)
@@ -41,9 +45,9 @@ def test_leaving_the_image_costs_where_it_has_a_weight():
     data, ddf = item(), torch.full((1, 2, *SHAPE), 500.0)
     free, dear = (GuidedLoss(keypoints=(1.0,), boundary=weight) for weight in (0.0, 3.0))
     difference = float(dear(ddf, data)) - float(free(ddf, data))
-    assert difference == pytest.approx(3 * dear.figures["boundary"], rel=1e-4)
+    assert difference == pytest.approx(3 * dear.loss_terms["boundary"], rel=1e-4)
     assert difference > 1
-    assert "boundary" not in free.figures
+    assert "boundary" not in free.loss_terms
 
 
 @pytest.mark.parametrize("features", [None, DenseSIFT(), DenseSIFT(step=4)])
@@ -60,7 +64,7 @@ def test_the_true_translation_costs_less_than_none_and_its_opposite(features):
     image = torch.nn.functional.interpolate(torch.rand(1, 1, 12, 12), (56, 64), mode="bicubic").clamp(0, 1)
     # fixed(x) = moving(x + (4, 8))
     data = {"image": torch.cat([image[..., :48, :52], image[..., 4:52, 8:60]], dim=1), "valid": torch.zeros(1, 0, 0)}
-    loss = GuidedLoss(features=features, smoothness=0.0)
+    loss = GuidedLoss(features=features, regularization_weight=0.0)
     costs = [
         float(loss(sign * torch.tensor([4.0, 8.0]).view(1, 2, 1, 1).expand(1, 2, 48, 52), data)) for sign in (1, 0, -1)
     ]
@@ -75,14 +79,14 @@ def test_the_last_of_several_predictions_counts():
 
 def test_descending_brings_the_points_together():
     data, ddf = item(points=30), torch.zeros(1, 2, *SHAPE, requires_grad=True)
-    loss = GuidedLoss(keypoints=(100.0,), smoothness=10.0)
+    loss = GuidedLoss(keypoints=(100.0,), regularization_weight=10.0)
     optimizer = torch.optim.Adam([ddf], lr=0.2)
     distances = []
     for _ in range(40):
         optimizer.zero_grad()
         loss(ddf, data).backward()
         optimizer.step()
-        distances.append(loss.figures["keypoints_0"])
+        distances.append(loss.loss_terms["keypoints_0"])
     assert distances[-1] < 0.3 * distances[0]
 
 
@@ -94,20 +98,24 @@ def test_sources_without_a_weight_are_refused():
 def test_the_figures_go_with_the_loss_of_the_trainers_output():
     loss = GuidedLoss(keypoints=(1.0,))
     total = loss(torch.zeros(1, 2, *SHAPE), item())
-    assert loss.figures_of([{"loss": total}]).keys() == {"loss", "similarity", "smoothness", "keypoints_0"}
+    assert loss.logged_terms([{"loss": total}]).keys() == {"loss", "similarity", "regularization", "keypoints_0"}
 
 
 def test_another_similarity_and_regulariser_of_the_smoothed_field():
     data, ddf = item(), 3 * torch.randn(1, 2, *SHAPE)
     data["mask"][:, 0, :, :10] = 0
     loss = GuidedLoss(
-        keypoints=(1.0,), similarity=WindowedNCCLoss(), regulariser=CurvatureLoss(), smoothness=5.0, smoothing=3.0
+        keypoints=(1.0,),
+        similarity=WindowedNCCLoss(),
+        regulariser=CurvatureLoss(),
+        regularization_weight=5.0,
+        field_sigma=3.0,
     )
     total = float(loss(ddf, data))
     used = smooth(ddf, 3.0)
     common = data["mask"][:, 1:] * warp(data["mask"][:, :1], used)
     wanted = WindowedNCCLoss()(warp(data["image"][:, :1], used), data["image"][:, 1:], common)
-    assert loss.figures["similarity"] == pytest.approx(float(wanted), abs=1e-6)
-    assert loss.figures["smoothness"] == pytest.approx(float(CurvatureLoss()(used)))
+    assert loss.loss_terms["similarity"] == pytest.approx(float(wanted), abs=1e-6)
+    assert loss.loss_terms["regularization"] == pytest.approx(float(CurvatureLoss()(used)))
     points = KeypointDistanceLoss()(used, data["points_fixed"][:, 0], data["points_moving"][:, 0])
-    assert total == pytest.approx(float(wanted) + 5 * loss.figures["smoothness"] + float(points), rel=1e-5)
+    assert total == pytest.approx(float(wanted) + 5 * loss.loss_terms["regularization"] + float(points), rel=1e-5)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
-from custom_components.fields import affine_to_ddf, apply_matrix, lookup
+from custom_components.common.errors import InputError
+from custom_components.fields import affine_to_ddf, apply_matrix, sample_at
 from custom_components.losses import KeypointDistanceLoss
 
 
@@ -33,7 +33,7 @@ def test_weights_choose_among_the_points_of_the_whole_batch() -> None:
     valid = torch.rand(2, 6, dtype=torch.float64)
     total = 0.0
     for field, start, end, weights in zip(ddf, fixed, moving, valid, strict=True):
-        distance = (start + lookup(field[None], start) - end).norm(dim=1)
+        distance = (start + sample_at(field[None], start) - end).norm(dim=1)
         total += float((distance * weights).sum())
     wanted = total / float(valid.sum()) / (7**2 + 9**2) ** 0.5
     assert KeypointDistanceLoss()(ddf, fixed, moving, valid).item() == pytest.approx(wanted)

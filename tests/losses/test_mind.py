@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.losses import MINDSSCLoss, mind_ssc
 from custom_components.losses.mind import neighbour_pairs
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from skimage.metrics import normalized_mutual_information
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.losses import NMILoss
 
 SPATIAL = [(24, 30), (8, 9, 10)]
 
 
 def whole(bins: int = 8, **options) -> NMILoss:
-    return NMILoss(bins, share=1, **options)
+    return NMILoss(bins, fraction=1, **options)
 
 
 @pytest.mark.parametrize("spatial", SPATIAL)
@@ -42,13 +42,13 @@ def test_the_share_estimates_the_whole_and_follows_the_seed() -> None:
     torch.manual_seed(0)
     image = torch.rand(1, 1, 120, 120)
     other = (image + 0.1 * torch.rand_like(image)).clamp(0, 1)
-    part = NMILoss(16, share=0.2, minimum=1)
+    part = NMILoss(16, fraction=0.2, minimum=1)
     torch.manual_seed(1)
     first = float(part(image, other))
     torch.manual_seed(1)
     assert float(part(image, other)) == first
     assert float(part(image, other)) != first
-    assert first == pytest.approx(float(NMILoss(16, share=1)(image, other)), abs=0.03)
+    assert first == pytest.approx(float(NMILoss(16, fraction=1)(image, other)), abs=0.03)
 
 
 def test_voxels_without_weight_and_values_beyond_the_range_do_not_matter() -> None:
@@ -80,7 +80,7 @@ def test_constant_images_count_as_independent_without_a_gradient() -> None:
     assert torch.isfinite(image.grad).all()
 
 
-@pytest.mark.parametrize("options", [{"bins": 1}, {"value_range": (1.0, 0.0)}, {"share": 0}, {"share": 1.5}])
+@pytest.mark.parametrize("options", [{"bins": 1}, {"value_range": (1.0, 0.0)}, {"fraction": 0}, {"fraction": 1.5}])
 def test_what_can_not_be_is_refused(options) -> None:
     with pytest.raises(InputError, match="two bins, a range and a share"):
         NMILoss(**options)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import warp
 from custom_components.losses import (
     CharbonnierLoss,
@@ -45,11 +45,11 @@ def error(ddf: Tensor, pair: Tensor) -> Tensor:
 def test_a_field_alone_costs_similarity_and_roughness(spatial) -> None:
     prediction, pair = drawn(spatial)
     ddf = prediction[:, : len(spatial)]
-    loss = SaliencyFieldLoss(CharbonnierLoss(), smoothness=0.3, weighting="mismatch")
+    loss = SaliencyFieldLoss(CharbonnierLoss(), regularization_weight=0.3, weighting="mismatch")
     wanted = error(ddf, pair).mean() + 0.3 * FieldVariationLoss()(ddf)
     torch.testing.assert_close(loss(ddf, pair), wanted)
-    assert loss.figures == pytest.approx({"similarity": error(ddf, pair).mean().item(),
-                                          "roughness": 0.3 * FieldVariationLoss()(ddf).item()})  # fmt: skip
+    assert loss.loss_terms == pytest.approx({"similarity": error(ddf, pair).mean().item(),
+                                          "regularization": 0.3 * FieldVariationLoss()(ddf).item()})  # fmt: skip
 
 
 @each_dimension
@@ -74,7 +74,7 @@ def test_the_coarse_field_costs_the_same_by_its_weight(spatial, weight) -> None:
     loss = SaliencyFieldLoss(CharbonnierLoss(), coarse_weight=weight)
     refined, coarse = (loss(prediction[:, i * dimensions : (i + 1) * dimensions], pair).item() for i in range(2))
     assert loss(prediction, pair).item() == pytest.approx(refined + weight * coarse, rel=1e-5)
-    assert sum(loss.figures.values()) == pytest.approx(refined, rel=1e-5)  # the refined field's, not the coarse one's
+    assert sum(loss.loss_terms.values()) == pytest.approx(refined, rel=1e-5)  # of the refined field
 
 
 @each_dimension
@@ -133,19 +133,19 @@ def test_no_gradient_passes_through_the_weight(spatial, weighting) -> None:
 def test_the_truth_is_the_end_point_loss_of_both_fields(spatial) -> None:
     prediction, pair = drawn(spatial, known=True)
     dimensions = len(spatial)
-    with_truth, without = (SaliencyFieldLoss(CharbonnierLoss(), coarse_weight=0.5, truth=t) for t in (0.2, 0.0))
+    with_truth, without = (SaliencyFieldLoss(CharbonnierLoss(), coarse_weight=0.5, epe_weight=t) for t in (0.2, 0.0))
     ends = [EndPointLoss()(prediction[:, i * dimensions : (i + 1) * dimensions], pair[:, 2:]).item() for i in range(2)]
     added = with_truth(prediction, pair).item() - without(prediction, pair).item()
     assert added == pytest.approx(0.2 * (ends[0] + 0.5 * ends[1]), rel=1e-4)
-    assert with_truth.figures["truth"] == pytest.approx(0.2 * ends[0])
-    assert "truth" not in without.figures
+    assert with_truth.loss_terms["end_point_error"] == pytest.approx(0.2 * ends[0])
+    assert "end_point_error" not in without.loss_terms
 
 
 @each_dimension
 def test_pairs_of_unknown_displacement_add_nothing_to_the_truth(spatial) -> None:
     prediction, pair = drawn(spatial, known=True)
     pair[:, -1] = 0
-    found = [SaliencyFieldLoss(CharbonnierLoss(), truth=t)(prediction, pair).item() for t in (0.0, 5.0)]
+    found = [SaliencyFieldLoss(CharbonnierLoss(), epe_weight=t)(prediction, pair).item() for t in (0.0, 5.0)]
     assert found[0] == pytest.approx(found[1])
 
 
@@ -153,7 +153,7 @@ def test_another_regulariser_is_asked() -> None:
     prediction, pair = drawn(SPATIAL[0])
     loss = SaliencyFieldLoss(nn.MSELoss(), 2.0, ForwardDiffusionLoss(), coarse_weight=0.0)
     loss(prediction, pair)
-    assert loss.figures["roughness"] == pytest.approx(2 * ForwardDiffusionLoss()(prediction[:, :2]).item())
+    assert loss.loss_terms["regularization"] == pytest.approx(2 * ForwardDiffusionLoss()(prediction[:, :2]).item())
 
 
 @each_dimension
@@ -175,8 +175,8 @@ def test_wrong_settings_and_channels_are_refused() -> None:
     prediction, pair = drawn(SPATIAL[0])
     with pytest.raises(InputError, match="a prediction is a ddf, or ddf, coarse ddf and saliency; got"):
         SaliencyFieldLoss(CharbonnierLoss())(prediction[:, 1:], pair)
-    with pytest.raises(InputError, match="truth needs pairs of known displacement"):
-        SaliencyFieldLoss(CharbonnierLoss(), truth=1.0)(prediction, pair)
+    with pytest.raises(InputError, match="epe_weight needs pairs of known displacement"):
+        SaliencyFieldLoss(CharbonnierLoss(), epe_weight=1.0)(prediction, pair)
 
 
 def test_a_weighting_that_cannot_work_is_refused() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.losses import MINDSSCLoss, ShrunkenLoss
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.losses import StructuralNCCLoss
 
 

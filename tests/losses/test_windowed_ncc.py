@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.losses import LocalNormalizedCrossCorrelationLoss
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.losses import WindowedNCCLoss
 
 SPATIAL = [(12, 14), (7, 8, 6)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import CachedMatcher, PointPairs, fingerprint
 from custom_components.matching.cache import read_matches, write_matches
 

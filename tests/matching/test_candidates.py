@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import window_points
-from custom_components.matching.candidates import corner_response, spread
+from custom_components.matching.candidates import corner_response, grid_bucketing
 
 
 def in_windows(response: Tensor, window: int, stride: int, count: int) -> set[tuple[int, int]]:
@@ -65,8 +65,8 @@ def test_spread_takes_the_strongest_of_every_cell_before_any_second() -> None:
     # two cells: 12 strong points in one corner, 2 weak ones in the other
     points = torch.cat([torch.arange(12)[:, None].repeat(1, 2) % 5, torch.tensor([[90, 90], [91, 91]])])
     strength = torch.cat([torch.linspace(1, 2, 12), torch.tensor([0.1, 0.2])])
-    assert spread(points, strength, 3, (100, 100)).tolist() == [10, 11, 13]
-    assert spread(points, strength, 4, (100, 100)).tolist() == [10, 11, 12, 13]
+    assert grid_bucketing(points, strength, 3, (100, 100)).tolist() == [10, 11, 13]
+    assert grid_bucketing(points, strength, 4, (100, 100)).tolist() == [10, 11, 12, 13]
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5])

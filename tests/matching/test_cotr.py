@@ -8,9 +8,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import COTRMatcher, trained_cotr
-from custom_components.matching.cotr import groups, scaled, with_xfeat
+from custom_components.matching.cotr import query_groups, scaled, with_xfeat
 from custom_components.matching.weights import load
 from custom_components.networks import COTR, CorrelatedCOTR, XFeatFeatures
 from custom_components.networks.cotr import from_canvas, to_canvas
@@ -125,7 +125,7 @@ def test_groups_hold_everything_once_and_nothing_far() -> None:
     first = 100 * torch.rand(80, 2, generator=generator)
     second = first + 10 * torch.rand(80, 2, generator=generator)
     second[7] = torch.nan
-    found = list(groups(first, second, 12.0))
+    found = list(query_groups(first, second, 12.0))
     assert sorted(torch.cat(found).tolist()) == list(range(80))
     for group in found:
         if len(group) > 1:

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_components.errors import InputError
-from custom_components.fields import identity_grid, lookup, warp
+from custom_components.common.errors import InputError
+from custom_components.fields import identity_grid, sample_at, warp
 from custom_components.matching import DeepKeypointMatcher, PointPairs, XFeatDescriptor, add_matches, window_points
-from custom_components.matching.deep_keypoints import best_and_rival, spaced
+from custom_components.matching.deep_keypoints import radius_nms, ratio_test
 from custom_components.matching.patch_descriptors import describe_patches
-from custom_components.matching.point_descriptor import similarity
+from custom_components.matching.point_descriptor import descriptor_similarity
 
 Scene = tuple[Tensor, Tensor, Tensor]
 
@@ -37,7 +37,7 @@ def scene(tissue: Tensor) -> Scene:
 
 
 def errors(pairs: PointPairs, ddf: Tensor) -> Tensor:
-    return (pairs.fixed + lookup(ddf, pairs.fixed) - pairs.moving).norm(dim=1)
+    return (pairs.fixed + sample_at(ddf, pairs.fixed) - pairs.moving).norm(dim=1)
 
 
 @pytest.mark.parametrize("descriptor", [XFeatDescriptor(), pixels], ids=["xfeat", "pixels"])
@@ -62,7 +62,7 @@ def test_most_points_that_are_in_both_images_are_matched(scene: Scene) -> None:
     moving, fixed, ddf = scene
     matcher = DeepKeypointMatcher(XFeatDescriptor())
     here, there = (window_points(image, per_window=8) for image in (fixed, moving))
-    reachable = torch.cdist(here + lookup(ddf, here), there).amin(dim=1) < 1.5
+    reachable = torch.cdist(here + sample_at(ddf, here), there).amin(dim=1) < 1.5
     pairs = matcher.candidates(moving, fixed)
     right = pairs.fixed[errors(pairs, ddf) < 3]
     assert len(right) > 0.4 * int(reachable.sum())
@@ -74,7 +74,8 @@ def test_most_points_that_are_in_both_images_are_matched(scene: Scene) -> None:
 def brute_force(matcher: DeepKeypointMatcher, moving: Tensor, fixed: Tensor) -> set[tuple[tuple[int, ...], ...]]:
     """Pairs that pass zone, similarity, ratio and mutual test, one point at a time."""
     points = [window_points(image) for image in (moving, fixed)]
-    alike = similarity(*(pixels(image, p) for image, p in zip((moving, fixed), points, strict=True))).tolist()
+    read = [pixels(image, p) for image, p in zip((moving, fixed), points, strict=True)]
+    alike = descriptor_similarity(*read).tolist()
     diagonal = float(torch.tensor(moving.shape[2:]).float().norm())
 
     def best(side: int, i: int) -> int | None:
@@ -82,7 +83,8 @@ def brute_force(matcher: DeepKeypointMatcher, moving: Tensor, fixed: Tensor) -> 
             return float(alike[i][j] if side == 0 else alike[j][i])
 
         others = points[1 - side]
-        near = [j for j, q in enumerate(others) if float((points[side][i] - q).norm()) <= matcher.zone * diagonal]
+        reach = matcher.search_radius * diagonal
+        near = [j for j, q in enumerate(others) if float((points[side][i] - q).norm()) <= reach]
         if not near:
             return None
         first = max(near, key=level)
@@ -102,10 +104,10 @@ def brute_force(matcher: DeepKeypointMatcher, moving: Tensor, fixed: Tensor) -> 
     "settings",
     [
         {},
-        {"zone": 0.12},
-        {"zone": 0.3, "ratio": 0.7},
-        {"zone": 0.3, "min_similarity": 0.8, "ratio": 2.0},
-        {"zone": 0.3, "rival_radius": 0.1, "ratio": 0.9},
+        {"search_radius": 0.12},
+        {"search_radius": 0.3, "ratio": 0.7},
+        {"search_radius": 0.3, "min_similarity": 0.8, "ratio": 2.0},
+        {"search_radius": 0.3, "rival_radius": 0.1, "ratio": 0.9},
     ],
 )
 def test_the_candidates_equal_brute_force(scene: Scene, settings: dict[str, float]) -> None:
@@ -123,11 +125,11 @@ def test_the_similarity_matrix_is_worked_through_in_parts(monkeypatch: pytest.Mo
     generator = torch.Generator().manual_seed(0)
     points, others = (torch.rand(n, 2, generator=generator) * 50 for n in (37, 23))
     a, b = (F.normalize(torch.randn(n, 2, 5, generator=generator), dim=2) for n in (37, 23))
-    whole = best_and_rival(points, a, others, b, zone=20, rival_radius=5)
+    whole = ratio_test(points, a, others, b, search_radius=20, rival_radius=5)
     monkeypatch.setattr("custom_components.matching.deep_keypoints.ROWS_AT_ONCE", 8)
-    for one, other in zip(whole, best_and_rival(points, a, others, b, zone=20, rival_radius=5), strict=True):
+    for one, other in zip(whole, ratio_test(points, a, others, b, search_radius=20, rival_radius=5), strict=True):
         torch.testing.assert_close(one, other)
-    alone = best_and_rival(points, a, others + 1000, b, zone=20, rival_radius=5)
+    alone = ratio_test(points, a, others + 1000, b, search_radius=20, rival_radius=5)
     assert (alone[1] == -torch.inf).all()
 
 
@@ -144,7 +146,7 @@ def slow_spaced(pairs: PointPairs, spacing: float) -> list[int]:
 def test_spacing_equals_brute_force(count: int) -> None:
     generator = torch.Generator().manual_seed(count)
     pairs = PointPairs(*(torch.rand(*s, generator=generator) for s in ((count, 2), (count, 2), (count,))))
-    left = spaced(pairs, 0.07)
+    left = radius_nms(pairs, 0.07)
     kept = slow_spaced(pairs, 0.07)
     assert torch.equal(left.fixed, pairs.fixed[kept])
     assert torch.equal(left.moving, pairs.moving[kept])
@@ -177,7 +179,7 @@ def test_matches_lie_on_both_masks(scene: Scene) -> None:
 
 def test_wrong_pairs_among_right_ones_are_dropped(scene: Scene) -> None:
     moving, fixed, ddf = scene
-    loose = DeepKeypointMatcher(pixels, zone=0.1, ratio=1.0, min_similarity=0.0)
+    loose = DeepKeypointMatcher(pixels, search_radius=0.1, ratio=1.0, min_similarity=0.0)
     before = errors(loose.candidates(moving, fixed), ddf)
     after = errors(loose(moving, fixed), ddf)
     wrong = [float((error > 5).double().mean()) for error in (before, after)]
@@ -188,13 +190,13 @@ def test_wrong_pairs_among_right_ones_are_dropped(scene: Scene) -> None:
 def test_few_pairs_are_vouched_for_by_nobody(tissue: Tensor) -> None:
     image = tissue[..., :24, :24]
     matcher = DeepKeypointMatcher(pixels, spacing=0.4)
-    assert 0 < len(spaced(matcher.candidates(image, image), 0.4 * 24 * 2**0.5)) < 6
+    assert 0 < len(radius_nms(matcher.candidates(image, image), 0.4 * 24 * 2**0.5)) < 6
     assert len(matcher(image, image)) == 0
 
 
 def test_negative_shares_are_refused() -> None:
-    with pytest.raises(InputError, match=r"zone is a share of the image's diagonal, 0 or more, got -0\.1"):
-        DeepKeypointMatcher(pixels, zone=-0.1)
+    with pytest.raises(InputError, match=r"search_radius is a share of the image's diagonal, 0 or more, got -0\.1"):
+        DeepKeypointMatcher(pixels, search_radius=-0.1)
     with pytest.raises(InputError, match="takes a moving image"):
         DeepKeypointMatcher(pixels)(torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import LightGlueMatcher
 from custom_components.matching.lightglue import EXTRACTORS, build_extractor, build_lightglue, rename_lightglue_keys
 from custom_components.matching.weights import resolve

@@ -9,7 +9,7 @@ import torch
 from kornia.feature import LoFTR
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import LoFTRMatcher
 
 

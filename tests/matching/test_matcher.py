@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import Keypoints
 from custom_components.matching.matcher import check_images, mutual_nearest, xy_to_row_col
 

@@ -176,8 +176,8 @@ def test_isolation_forest_finds_the_stray_displacements() -> None:
 
 def test_isolation_forest_removes_the_share_that_it_is_told() -> None:
     pairs, _ = warped_pairs(400, 0.3)
-    for share in (0.05, 0.2):
-        assert int((~isolation_forest(pairs, contamination=share)).sum()) == pytest.approx(share * 400, abs=2)
+    for fraction in (0.05, 0.2):
+        assert int((~isolation_forest(pairs, contamination=fraction)).sum()) == pytest.approx(fraction * 400, abs=2)
 
 
 def test_isolation_forest_says_nothing_about_a_few_pairs() -> None:

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import EncoderDescriptor
 from custom_components.matching.patch_descriptors import cut_patches, describe_patches
 from custom_components.networks.mask_flownet import MaskFlownetS

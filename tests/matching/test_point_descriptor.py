@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import XFeatDescriptor
-from custom_components.matching.point_descriptor import similarity, turned_points
+from custom_components.matching.point_descriptor import descriptor_similarity, turned_points
 
 
 def some_points(count: int, low: float, high: float) -> Tensor:
@@ -25,8 +25,8 @@ def test_similarity_is_the_mean_cosine_of_the_groups() -> None:
     a = torch.nn.functional.normalize(torch.randn(4, 3, 8), dim=2)
     b = torch.nn.functional.normalize(torch.randn(5, 3, 8), dim=2)
     expected = torch.stack([torch.stack([(x * y).sum(dim=1).mean() for y in b]) for x in a])
-    torch.testing.assert_close(similarity(a, b), expected)
-    torch.testing.assert_close(similarity(a, a).diagonal(), torch.ones(4))
+    torch.testing.assert_close(descriptor_similarity(a, b), expected)
+    torch.testing.assert_close(descriptor_similarity(a, a).diagonal(), torch.ones(4))
 
 
 @pytest.mark.parametrize(("scales", "rotations"), [((1.0,), 1), ((2.0, 0.5), 2)])
@@ -61,7 +61,7 @@ def moved(
     b = describe(
         image[..., 64 + row : 384 + row, 64 + column : 384 + column], points - torch.tensor([row, column]) + error
     )
-    return similarity(a, b).diagonal()
+    return descriptor_similarity(a, b).diagonal()
 
 
 def test_four_turns_know_the_tissue_in_any_of_them(tissue: Tensor) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import DeepKeypointMatcher, LearnedMatching, PyramidDescriptor
 from custom_components.networks import MaskFlownetS
 
@@ -71,11 +71,11 @@ def test_a_network_without_encoder_is_refused():
 
 def test_a_matcher_is_made_of_the_weights_of_the_moment(tmp_path):
     net = network()
-    make = LearnedMatching(partial(PyramidDescriptor, levels=[0, 1]), tmp_path, zone=0.1, max_points=100)
+    make = LearnedMatching(partial(PyramidDescriptor, levels=[0, 1]), tmp_path, search_radius=0.1, max_points=100)
     image = nn.functional.interpolate(torch.rand(1, 1, 24, 24), (96, 96), mode="bicubic").clamp(0, 1)
     matcher = make(net)
     assert isinstance(matcher.matcher, DeepKeypointMatcher)
-    assert matcher.matcher.zone == 0.1
+    assert matcher.matcher.search_radius == 0.1
     found = matcher(image, image)
     assert len(found) > 5
     assert torch.equal(found.moving, found.fixed)

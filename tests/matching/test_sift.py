@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import SIFTMatcher
 
 Shifted = tuple[Tensor, Tensor, Tensor]

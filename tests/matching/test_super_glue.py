@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import (
     PointPairs,
     SuperGlueMatcher,
@@ -174,7 +174,7 @@ def open_name(name: str) -> str:
 
 def test_weights_of_super_point_open_are_recognised(tmp_path: Path, tissue: Tensor) -> None:
     torch.manual_seed(0)
-    network = SuperPoint(normalised=True).eval()
+    network = SuperPoint(norm=True).eval()
     for name, buffer in network.named_buffers():
         if name.endswith("running_var"):
             buffer.uniform_(0.5, 2)

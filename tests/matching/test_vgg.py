@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import VGGPatchDescriptor
 from custom_components.matching import vgg as module
 from custom_components.matching.vgg import VGG16Head

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.matching import weights
 from custom_components.matching.weights import FILES, WeightFile, download, load, resolve, sha256
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.metrics import acrobat_score, annotator_error, fill_missing, pair_error
 from custom_components.metrics.acrobat import PairError
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from monai.metrics.meandice import compute_dice
 from monai.networks.utils import one_hot
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.metrics import dice_per_label
 
 

@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.metrics import LandmarkError, LandmarkErrorHandler, aggregate, pair_metrics
 from custom_components.metrics.ignite import Name
 

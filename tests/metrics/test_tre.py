@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.metrics import Aggregate, PairTRE, aggregate, pair_metrics, rtre, tre
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import affine_to_ddf, identity_grid, warp
 from custom_components.losses import PatchNCCLoss
 from custom_components.networks import AffineNet, PatchAffineNet, theta_to_matrix

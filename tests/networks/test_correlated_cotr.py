@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
-from custom_components.networks import AskedTwice, CorrelatedCOTR
+from custom_components.common.errors import InputError
+from custom_components.networks import CorrelatedCOTR, CycleCOTR
 from custom_components.networks.correlated_cotr import at
 from custom_components.networks.cotr import cell_centres, from_canvas, to_canvas
 
@@ -63,7 +63,7 @@ def test_queries_do_not_look_at_each_other() -> None:
 def test_every_part_learns() -> None:
     asked = network()
     queries = torch.rand(1, 5, 2)
-    AskedTwice(asked)(torch.rand(1, 2, SIDE, SIDE), queries).square().sum().backward()
+    CycleCOTR(asked)(torch.rand(1, 2, SIDE, SIDE), queries).square().sum().backward()
     lazy = {name for name, weight in asked.named_parameters() if weight.grad is None}
     assert lazy == set()
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from custom_components.errors import InputError
-from custom_components.networks import COTR, AskedTwice
+from custom_components.common.errors import InputError
+from custom_components.networks import COTR, CycleCOTR
 from custom_components.networks.cotr import from_canvas, position_code, published_state, to_canvas
 
 
@@ -85,13 +85,13 @@ def test_two_stages_make_finer_cells() -> None:
 
 def test_gradients_reach_every_parameter() -> None:
     network = small()
-    AskedTwice(network)(torch.rand(1, 2, 32, 32), torch.rand(1, 3, 2)).sum().backward()
+    CycleCOTR(network)(torch.rand(1, 2, 32, 32), torch.rand(1, 3, 2)).sum().backward()
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
 
 
 def test_asked_twice_asks_its_answers() -> None:
     network, image, queries = small().eval(), torch.rand(1, 2, 32, 32), torch.rand(1, 3, 2)
-    answers, back = AskedTwice(network)(image, queries).split(2, dim=2)
+    answers, back = CycleCOTR(network)(image, queries).split(2, dim=2)
     assert torch.equal(answers, network(image, queries))
     assert torch.equal(back, network(image, answers))
 

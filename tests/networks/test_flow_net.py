@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks import FlowNet
 
 SPATIAL = [(21, 34), (4, 5), (64, 63), (9, 11, 14), (5, 4, 7)]

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks import FlowNet, GlobalToLocal, JointSaliency, joint_saliency_network
 from custom_components.networks import registration_network as registration
-from custom_components.networks.displaced import displaced
 from custom_components.networks.global_to_local import GLOBAL, LOCAL, STAGES, ConvolutionStack
+from custom_components.networks.warp import warp
 
 SMALL: dict[str, Any] = {"channels": (4, 6, 8), "local_channels": (4, 4)}
 SPATIAL = [(21, 34), (9, 11, 14)]
@@ -22,7 +22,7 @@ CHOICES: list[dict[str, Any]] = [
     *({"local": name} for name in LOCAL[1:]),
     {"images": False},
     {"residual": False},
-    {"literal": True},
+    {"reference_implementation": True},
 ]
 
 each_choice = pytest.mark.parametrize("choice", CHOICES, ids=[f"{key} {c[key]}" for c in CHOICES for key in c])
@@ -37,7 +37,7 @@ def built(spatial: tuple[int, ...], **choice: Any) -> tuple[nn.Module, Tensor]:
         choice["side"] = 16
     network = joint_saliency_network(spatial_dims=len(spatial), **{**SMALL, **choice})
     image = torch.rand(2, 2, *spatial)
-    if choice.get("coarse") == "given":
+    if choice.get("coarse") == "initial_field":
         image = torch.cat([image, torch.full((2, len(spatial), *spatial), 1e-3)], dim=1)
     return network, image
 
@@ -133,7 +133,7 @@ def test_a_refinement_by_zero_leaves_the_coarse_field_and_sees_what_it_is_told(s
     coarse = Bent()(image)
     network = GlobalToLocal(Bent(), Zero(dimensions), JointSaliency(), images=images)
     assert torch.equal(network(image), coarse)
-    warped = displaced(image[:, :1], coarse)
+    warped = warp(image[:, :1], coarse)
     wanted = [coarse, JointSaliency()(image[:, 1:], warped)] + ([image[:, 1:], warped] if images else [])
     assert torch.equal(network.local.seen, torch.cat(wanted, dim=1))
     assert not GlobalToLocal(Bent(), Zero(dimensions), residual=False)(image).any()
@@ -155,7 +155,7 @@ def test_every_stage_is_the_field_then_the_coarse_one_then_the_saliency(spatial,
         coarse = plain.coarse(image)
         assert torch.equal(output[:, dimensions:-1], coarse)
         assert torch.equal(ddf, coarse) == (stages == "coarse")
-        joint = JointSaliency()(image[:, 1:], displaced(image[:, :1], coarse))
+        joint = JointSaliency()(image[:, 1:], warp(image[:, :1], coarse))
         assert torch.equal(output[:, -1:], joint if stages in ("forward", "backward") else torch.zeros_like(joint))
         assert coarse.abs().max() > 0.01
         training.eval()
@@ -180,9 +180,9 @@ def test_voxelmorph_is_the_registration_network_of_that_name(spatial) -> None:
 
 
 def test_options_reach_what_they_are_of() -> None:
-    network, _ = built(SPATIAL[0], sigma=2.0, literal="true", residual="False", images="false")
+    network, _ = built(SPATIAL[0], sigma=2.0, reference_implementation="true", residual="False", images="false")
     assert len(network.saliency.taps) == 17
-    assert network.saliency.literal
+    assert network.saliency.reference_implementation
     assert not network.residual
     assert isinstance(network.local, ConvolutionStack)
     assert network.local[0].conv.weight.shape == (4, 3, 3, 3)
@@ -192,7 +192,7 @@ def test_options_reach_what_they_are_of() -> None:
     ("options", "message"),
     [
         ({"stages": "all"}, "stages is coarse, local, forward, backward, voxelmorph, got 'all'"),
-        ({"coarse": "unet"}, "coarse is flownet, regunet, globalnet, given, got 'unet'"),
+        ({"coarse": "unet"}, "coarse is flownet, regunet, globalnet, initial_field, got 'unet'"),
         ({"local": "unet"}, "local is stack, localnet, got 'unet'"),
         ({"coarse": "globalnet"}, "globalnet takes images of one size only: give --side VOXELS"),
         ({"sigma": 0}, "sigma is a positive number of voxels"),

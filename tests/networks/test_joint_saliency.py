@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks import JointSaliency
 from custom_components.networks.joint_saliency import distance, saliency
 
@@ -139,11 +139,11 @@ def test_of_identical_images_it_is_the_stretched_saliency(spatial) -> None:
     seed=st.integers(0, 999),
     spatial=st.sampled_from([(1, 1), (1, 9), (5, 6), (21, 17), (1, 3, 4), (6, 5, 7)]),
     contrast=st.sampled_from([0.0, 1e-4, 0.1, 1.0]),
-    literal=st.booleans(),
+    reference_implementation=st.booleans(),
 )
-def test_values_lie_in_0_to_1_whatever_the_images(seed, spatial, contrast, literal) -> None:
+def test_values_lie_in_0_to_1_whatever_the_images(seed, spatial, contrast, reference_implementation) -> None:
     first, second = torch.rand(2, 2, 1, *spatial, generator=torch.Generator().manual_seed(seed))
-    joint = JointSaliency(literal=literal)(first, contrast * second)
+    joint = JointSaliency(reference_implementation=reference_implementation)(first, contrast * second)
     assert joint.shape == first.shape
     assert joint.min() >= 0
     assert joint.max() <= 1
@@ -194,10 +194,10 @@ def test_a_constant_image_gives_zero_and_finite_gradients(spatial, which) -> Non
     assert torch.isfinite(warped.grad).all()
 
 
-@pytest.mark.parametrize("literal", [False, True])
-def test_the_literal_form_takes_two_constant_images_too(literal) -> None:
+@pytest.mark.parametrize("reference_implementation", [False, True])
+def test_the_literal_form_takes_two_constant_images_too(reference_implementation) -> None:
     flat = torch.full((1, 1, 9, 9), 0.4, requires_grad=True)
-    joint = JointSaliency(literal=literal)(flat, flat)
+    joint = JointSaliency(reference_implementation=reference_implementation)(flat, flat)
     joint.sum().backward()
     assert not joint.any()
     assert torch.isfinite(flat.grad).all()
@@ -219,7 +219,7 @@ def test_no_gradient_passes_through_the_extrema_unless_literal() -> None:
     slope = 1 / (flat.amax(1) - flat.amin(1) + 1e-6)
     torch.testing.assert_close(values.grad, slope.view(2, 1, 1, 1).expand_as(values))
     values.grad = None
-    JointSaliency(literal=True).stretched(values).sum().backward()
+    JointSaliency(reference_implementation=True).stretched(values).sum().backward()
     assert len(values.grad.unique()) > 2
 
 
@@ -233,7 +233,7 @@ def test_items_of_a_batch_do_not_see_each_other_unless_literal(spatial) -> None:
         return float((alone - module(first, second)).abs().max())
 
     assert differs(JointSaliency()) == 0
-    assert differs(JointSaliency(literal=True)) > 0.1
+    assert differs(JointSaliency(reference_implementation=True)) > 0.1
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -264,7 +264,7 @@ def test_the_forms_are_those_of_the_formulas_in_numpy(spatial) -> None:
     far = slow_distance(*tensors)
     salient = [np.stack([slow_saliency(item) for item in items]) for items in tensors]
 
-    def literal(t: Array) -> Array:
+    def reference_implementation(t: Array) -> Array:
         return (t - t.min()) / t.max()
 
     def own(t: Array) -> Array:
@@ -273,8 +273,8 @@ def test_the_forms_are_those_of_the_formulas_in_numpy(spatial) -> None:
         stretched: Array = (t - least) / (greatest - least + 1e-6)
         return stretched
 
-    wanted = literal(np.minimum(*salient) / (1 + literal(far)))
-    found = JointSaliency(literal=True)(first, second)[:, 0].double()
+    wanted = reference_implementation(np.minimum(*salient) / (1 + reference_implementation(far)))
+    found = JointSaliency(reference_implementation=True)(first, second)[:, 0].double()
     torch.testing.assert_close(found, torch.from_numpy(wanted), atol=1e-4, rtol=0)
     wanted = np.minimum(own(salient[0]), own(salient[1])) / (1 + own(far))
     found = JointSaliency()(first, second)[:, 0].double()
@@ -282,9 +282,9 @@ def test_the_forms_are_those_of_the_formulas_in_numpy(spatial) -> None:
 
 
 @each_dimension
-@pytest.mark.parametrize("literal", [False, True])
-def test_a_scripted_module_gives_the_same(spatial, literal) -> None:
-    module, first, second = JointSaliency(1.3, literal), texture(spatial, 1), texture(spatial, 2)
+@pytest.mark.parametrize("reference_implementation", [False, True])
+def test_a_scripted_module_gives_the_same(spatial, reference_implementation) -> None:
+    module, first, second = JointSaliency(1.3, reference_implementation), texture(spatial, 1), texture(spatial, 2)
     assert torch.equal(torch.jit.script(module)(first, second), module(first, second))
     assert not module.state_dict()
 

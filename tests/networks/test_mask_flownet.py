@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import affine_to_ddf
 from custom_components.networks import MaskFlownetS
 from custom_components.networks.mask_flownet import FieldLevel, ShiftedConvolution, refine_grid

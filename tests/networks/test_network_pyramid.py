@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import smooth
 from custom_components.inferers import Estimate, PairImages, PatchPyramid
 from custom_components.networks import NetworkPyramid, PatchUNet
@@ -95,9 +95,9 @@ def test_the_scripted_pyramid_registers_as_the_pyramid_itself(pyramid) -> None:
 
 
 def test_a_pyramid_smooths_what_its_networks_give_scripted_too() -> None:
-    pyramid = NetworkPyramid(nn.Identity(), 2, smoothing=2.0)
+    pyramid = NetworkPyramid(nn.Identity(), 2, field_sigma=2.0)
     image = torch.rand(1, 2, 20, 21)
     assert torch.equal(pyramid(image, 0), smooth(image, 2.0))
     assert torch.allclose(torch.jit.script(pyramid)(image, 1), smooth(image, 2.0))
     with pytest.raises(InputError, match="no negative smoothing, got -1"):
-        NetworkPyramid(nn.Identity(), 2, smoothing=-1.0)
+        NetworkPyramid(nn.Identity(), 2, field_sigma=-1.0)

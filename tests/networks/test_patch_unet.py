@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks import PatchUNet
 
 TINY = {"channels": (4, 6, 8), "head_channels": (4, 3)}

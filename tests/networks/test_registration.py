@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks import registration_network
 from custom_components.networks.registration import NAMES, Padded
 

@@ -9,7 +9,7 @@ import torch
 from monai.networks.blocks.warp import DVF2DDF
 from torch import nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import folding_share, smooth
 from custom_components.networks import Diffeomorphic, FeatureEncoder, StridedUNet
 
@@ -48,17 +48,17 @@ def test_the_unet_has_the_widths_of_the_source() -> None:
     ]  # fmt: skip
     registration = kernels(StridedUNet(in_channels=2, out_channels=2, out_kernel=3))
     assert registration[-3:] == [(66, 66, 3, 3), (66, 66, 3, 3), (2, 66, 3, 3)]
-    autoencoder = kernels(StridedUNet(skips=False))[6:]
+    autoencoder = kernels(StridedUNet(skip_connections=False))[6:]
     assert autoencoder[2:] == [
         (128, 256, 3, 3), (128, 128, 3, 3), (64, 128, 3, 3), (64, 64, 3, 3),
         (64, 64, 3, 3), (64, 64, 3, 3), (1, 64, 1, 1),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("skips", [True, False])
+@pytest.mark.parametrize("skip_connections", [True, False])
 @pytest.mark.parametrize("spatial", SPATIAL)
-def test_any_size_comes_out_as_it_went_in(spatial, skips) -> None:
-    network = StridedUNet(len(spatial), 2, 3, skips=skips, **TINY)
+def test_any_size_comes_out_as_it_went_in(spatial, skip_connections) -> None:
+    network = StridedUNet(len(spatial), 2, 3, skip_connections=skip_connections, **TINY)
     assert network(torch.rand(1, 2, *spatial)).shape == (1, 3, *spatial)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks import SuperGlue
 from custom_components.networks.super_glue import Attention, centred, log_assignment, log_sinkhorn
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks import SuperPoint
 from custom_components.networks.super_point import local_maxima, point_scores, sample_descriptors, without_border
 
@@ -44,12 +44,12 @@ def test_sides_that_are_no_multiples_of_eight_are_refused(size: tuple[int, int])
         SuperPoint()(torch.rand(1, 1, *size))
 
 
-@pytest.mark.parametrize("normalised", [False, True])
-def test_the_layers_follow_each_other_as_described(normalised: bool) -> None:
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_layers_follow_each_other_as_described(norm: bool) -> None:
     """The same parameters in a plain chain of PyTorch's own modules, batch normalisation behind every activation."""
     torch.manual_seed(0)
-    network = SuperPoint(normalised).eval()
-    if normalised:
+    network = SuperPoint(norm).eval()
+    if norm:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 assert module.eps == 1e-3
@@ -66,7 +66,7 @@ def test_the_layers_follow_each_other_as_described(normalised: bool) -> None:
                 continue
             layers.append(getattr(network, f"conv{name}"))
             layers.append(nn.Identity() if name in ("Pb", "Db") else nn.ReLU())
-            layers.append(getattr(network, f"bn{name}") if normalised else nn.Identity())
+            layers.append(getattr(network, f"bn{name}") if norm else nn.Identity())
         return nn.Sequential(*layers)
 
     image = torch.rand(1, 1, 32, 24)

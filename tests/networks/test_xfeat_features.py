@@ -7,7 +7,7 @@ import torch
 from kornia.feature.xfeat import XFeatModel
 from torch import nn
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.networks import XFeatFeatures
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from custom_components.outputs.identity import RunSettings, differences, other_images, run_record, settings_of
+from custom_components.outputs.identity import RunSettings, differences, other_images, read_run_settings, run_record
 from custom_components.pairs import Pair
 
 SETTINGS = RunSettings("mine", "1", {"weights": "ab"}, {"working_size": 512})
@@ -91,7 +91,7 @@ def config_of(tmp_path: Path, **more: object) -> ConfigParser:
     (tmp_path / "models").mkdir(exist_ok=True)
     (tmp_path / "models" / "model.pt").write_bytes(b"weights")
     parser = ConfigParser({
-        "bundle_root": str(tmp_path), "output_dir": "out", "device": "cpu", "workers": 0, "working_size": 512,
+        "bundle_root": str(tmp_path), "output_dir": "out", "device": "cpu", "processes": 0, "working_size": 512,
         "amp": "false", "weights": "$@bundle_root + '/models/model.pt'",
         "inferer": {"_target_": "x.Y", "file": "@weights"}, **more,
     })  # fmt: skip
@@ -99,15 +99,16 @@ def config_of(tmp_path: Path, **more: object) -> ConfigParser:
 
 
 def test_settings_hold_what_influences_the_result_and_the_hash_of_the_weights(tmp_path):
-    first = settings_of(config_of(tmp_path).config)
-    assert first == settings_of(config_of(tmp_path, output_dir="other", device="cuda", workers=4, amp=False).config)
+    first = read_run_settings(config_of(tmp_path).config)
+    other = config_of(tmp_path, output_dir="other", device="cuda", processes=4, amp=False)
+    assert first == read_run_settings(other.config)
     assert (first.bundle, set(first.weights)) == (tmp_path.name, {"weights"})
     assert set(first.options) == {"working_size", "amp", "inferer"}
     (tmp_path / "models" / "model.pt").write_bytes(b"others")
     parser = ConfigParser({**config_of(tmp_path).config})
     (tmp_path / "models" / "model.pt").write_bytes(b"others")
-    again = settings_of(parser.config)
+    again = read_run_settings(parser.config)
     assert again.weights != first.weights
     assert again.options == first.options
-    assert settings_of(config_of(tmp_path, inferer={"_target_": "x.Z"}).config).options != first.options
-    assert settings_of(None) == RunSettings()
+    assert read_run_settings(config_of(tmp_path, inferer={"_target_": "x.Z"}).config).options != first.options
+    assert read_run_settings(None) == RunSettings()

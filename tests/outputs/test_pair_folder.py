@@ -9,8 +9,8 @@ from threading import Barrier
 
 import pytest
 
-from custom_components.errors import InputError
-from custom_components.outputs.pair_folder import clear_leftovers, publish, stamp_of
+from custom_components.common.errors import InputError
+from custom_components.outputs.pair_folder import clear_leftovers, publish, read_stamp
 from custom_components.results.record import find_metrics
 
 
@@ -66,10 +66,10 @@ def test_a_failure_while_filling_leaves_what_was_there(tmp_path):
 
 
 def test_the_stamp_changes_with_the_content_and_not_with_a_copy(tmp_path):
-    assert stamp_of(tmp_path, "a") is None
+    assert read_stamp(tmp_path, "a") is None
     write(tmp_path / "here", "a", 1)
     write(tmp_path / "there", "a", 1)
-    first = stamp_of(tmp_path / "here", "a")
-    assert first == stamp_of(tmp_path / "there", "a")
+    first = read_stamp(tmp_path / "here", "a")
+    assert first == read_stamp(tmp_path / "there", "a")
     write(tmp_path / "here", "a", 2)
-    assert stamp_of(tmp_path / "here", "a") not in (None, first)
+    assert read_stamp(tmp_path / "here", "a") not in (None, first)

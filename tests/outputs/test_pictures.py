@@ -40,9 +40,9 @@ def test_everything_else_is_stretched_from_its_first_channel(channels, dtype, to
 
 
 def test_fit_shrinks_and_never_enlarges():
-    assert draw.fit(GREY, 40).shape == (30, 40, 3)
-    assert draw.fit(GREY, 800) is GREY
-    assert draw.fit(np.zeros((2000, 3, 3), np.uint8), 100).shape == (100, 1, 3)
+    assert draw.shrink_to(GREY, 40).shape == (30, 40, 3)
+    assert draw.shrink_to(GREY, 800) is GREY
+    assert draw.shrink_to(np.zeros((2000, 3, 3), np.uint8), 100).shape == (100, 1, 3)
 
 
 def test_data_uri_holds_a_jpeg_of_the_picture_in_its_colours():
@@ -87,9 +87,9 @@ def test_grid_of_no_deformation_is_straight_and_of_a_shift_is_shifted():
 
 def test_spread_takes_the_far_points_first_and_no_point_twice():
     points = np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 10.0], [9.0, 0.0]])
-    assert draw.spread(points, 3).tolist() == [0, 2, 3]
-    assert sorted(draw.spread(points, 99).tolist()) == [0, 1, 2, 3]
-    assert draw.spread(np.zeros((0, 2)), 5).tolist() == []
+    assert draw.evenly_spaced(points, 3).tolist() == [0, 2, 3]
+    assert sorted(draw.evenly_spaced(points, 99).tolist()) == [0, 1, 2, 3]
+    assert draw.evenly_spaced(np.zeros((0, 2)), 5).tolist() == []
 
 
 def test_matches_are_drawn_in_both_pictures_kept_green_dropped_red():

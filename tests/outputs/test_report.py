@@ -146,9 +146,11 @@ def test_failed_pair_has_a_page_with_the_reason_and_no_pictures(case):
     assert page.all("script") == []
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.0, "0 %"), (1e-6, "< 0.01 %"), (0.0123, "1.23 %"), (1.0, "100.00 %")])
-def test_percent_never_rounds_to_a_false_zero(share, text):
-    assert percent(share) == text
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.0, "0 %"), (1e-6, "< 0.01 %"), (0.0123, "1.23 %"), (1.0, "100.00 %")]
+)
+def test_percent_never_rounds_to_a_false_zero(fraction, text):
+    assert percent(fraction) == text
 
 
 def test_verdict_admits_that_landmarks_went_astray():

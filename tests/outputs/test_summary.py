@@ -22,14 +22,14 @@ def run_folder(case):
     return case.output_dir
 
 
-def rows_of(folder):
+def table_rows(folder):
     with (folder / "summary.csv").open(newline="") as lines:
         return {row["id"]: row for row in csv.DictReader(lines)}
 
 
 def test_table_has_every_pair_with_status_reason_and_error(run_folder):
     write_summary(run_folder)
-    rows = rows_of(run_folder)
+    rows = table_rows(run_folder)
     assert set(rows) == {"a_to_b", "x & y"}
     good, bad = rows["a_to_b"], rows["x & y"]
     assert (good["status"], good["matches"], good["robustness"]) == ("ok", "40", "1.0")

@@ -57,7 +57,7 @@ def case(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def table_of(case: Path, *rows: str) -> Path:
+def markdown_table(case: Path, *rows: str) -> Path:
     (case / "pairs.csv").write_text("\n".join(["id,moving,fixed", *rows]) + "\n")
     return case / "pairs.csv"
 
@@ -73,7 +73,7 @@ def table_of(case: Path, *rows: str) -> Path:
     ],
 )  # fmt: skip
 def test_what_would_be_replaced_is_refused_before_any_work(case, row, output_dir, message):
-    table = table_of(case, row)
+    table = markdown_table(case, row)
     before = snapshot(case)
     with pytest.raises(SystemExit, match=message):
         run(case / output_dir, pairs=table)
@@ -82,7 +82,7 @@ def test_what_would_be_replaced_is_refused_before_any_work(case, row, output_dir
 
 @pytest.mark.parametrize("name", ["summary.csv", "index.html", "summary.json"])
 def test_a_users_file_with_the_name_of_a_summary_stays(case, name):
-    table = table_of(case, "one,patientA/HE.png,patientA/PAS.png")
+    table = markdown_table(case, "one,patientA/HE.png,patientA/PAS.png")
     (case / name).write_text("the ward's own")
     before = snapshot(case)
     with pytest.raises(SystemExit, match=f"{name} is no earlier"):
@@ -91,7 +91,7 @@ def test_a_users_file_with_the_name_of_a_summary_stays(case, name):
 
 
 def test_a_users_folder_with_the_name_of_the_submission_stays(case):
-    table = table_of(case, "one,patientA/HE.png,patientA/PAS.png")
+    table = markdown_table(case, "one,patientA/HE.png,patientA/PAS.png")
     (case / "out" / "submission").mkdir(parents=True)
     (case / "out" / "submission" / "thesis.doc").write_text("mine")
     with pytest.raises(SystemExit, match="is no earlier submission"):
@@ -101,7 +101,7 @@ def test_a_users_folder_with_the_name_of_the_submission_stays(case):
 
 
 def test_all_commands_of_a_pair_leave_every_file_of_the_user(case):
-    table = table_of(case, "one,patientA/HE.png,patientA/PAS.png")
+    table = markdown_table(case, "one,patientA/HE.png,patientA/PAS.png")
     run(case / "out", pairs=table)
     for name in ("notes.txt", "warped_third.tif", "deeper/mask.png"):
         (case / "out" / "one" / name).parent.mkdir(exist_ok=True)
@@ -121,9 +121,9 @@ def test_all_commands_of_a_pair_leave_every_file_of_the_user(case):
 
 
 def test_another_patients_result_is_never_handed_out(case, capsys):
-    first = table_of(case, "x,patientA/HE.png,patientA/PAS.png")
+    first = markdown_table(case, "x,patientA/HE.png,patientA/PAS.png")
     run(case / "out", pairs=first)
-    second = table_of(case, "x,patientB/HE.png,patientB/PAS.png")
+    second = markdown_table(case, "x,patientB/HE.png,patientB/PAS.png")
     before = snapshot(case)
     with pytest.raises(SystemExit, match=r"holds the result of .*patientA.HE\.png, not of .*patientB.HE\.png"):
         run(case / "out", pairs=second)
@@ -149,7 +149,7 @@ SIDES = (("moving", "HE"), ("fixed", "PAS"))
 
 
 def test_a_changed_image_is_registered_again_and_the_line_says_so(case, capsys):
-    table = table_of(case, "one,patientA/HE.png,patientA/PAS.png")
+    table = markdown_table(case, "one,patientA/HE.png,patientA/PAS.png")
     run(case / "out", pairs=table)
     shutil.copyfile(case / "patientB" / "HE.png", case / "patientA" / "HE.png")
     run(case / "out", pairs=table)
@@ -157,7 +157,7 @@ def test_a_changed_image_is_registered_again_and_the_line_says_so(case, capsys):
 
 
 def test_a_repeat_that_fails_keeps_the_good_result_and_says_so(case, capsys):
-    table = table_of(case, "one,patientA/HE.png,patientA/PAS.png")
+    table = markdown_table(case, "one,patientA/HE.png,patientA/PAS.png")
     run(case / "out", pairs=table)
     good = snapshot(case / "out" / "one")
     capsys.readouterr()
@@ -173,12 +173,12 @@ def test_a_repeat_that_fails_keeps_the_good_result_and_says_so(case, capsys):
 
 
 def test_a_run_that_can_not_write_its_summary_ends_with_one_line(case, monkeypatch):
-    from custom_components.errors import InputError
+    from custom_components.common.errors import InputError
 
     def full(output_dir):
         raise InputError(f"{output_dir}: can't be written (No space left on device)")
 
-    table = table_of(case, "one,patientA/HE.png,patientA/PAS.png")
+    table = markdown_table(case, "one,patientA/HE.png,patientA/PAS.png")
     monkeypatch.setattr("custom_components.handlers.writing.write_summary", full)
     with pytest.raises(SystemExit, match="No space left on device"):
         run(case / "out", pairs=table)

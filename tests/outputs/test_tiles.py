@@ -14,7 +14,7 @@ from PIL import Image
 from custom_components.outputs import tiles
 from custom_components.outputs.tiles import block_count, cut, estimate, make_layer, write_tiles
 from custom_components.pairs import ArraySlide, open_slide
-from custom_components.pairs.slides import averaged
+from custom_components.pairs.slides import block_mean
 
 SIDE = 32  # of the tiles in these tests
 
@@ -59,7 +59,7 @@ def test_every_level_is_the_image_halved(shape, threads, tmp_path):
     assert sum(file.is_file() for file in (tmp_path / "t").rglob("*")) == layer.count == estimate([layer]).tiles
     for level in reversed(range(len(shapes))):
         np.testing.assert_array_equal(put_together(tmp_path / "t", level, shapes[level]), image)
-        image = averaged(image, 2)
+        image = block_mean(image, 2)
 
 
 @pytest.mark.parametrize("form", [{"tile": (64, 64)}, {"rowsperstrip": 17}])
@@ -68,7 +68,7 @@ def test_a_slide_read_by_regions_gives_the_same(form, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb", compression="zlib", **form)
     with open_slide(tmp_path / "a.tif") as slide:
         shapes = write_tiles(make_layer(slide, (1.0, 1.0), 4), tmp_path / "t", 2)
-    np.testing.assert_array_equal(put_together(tmp_path / "t", len(shapes) - 1, (101, 134)), averaged(image, 4))
+    np.testing.assert_array_equal(put_together(tmp_path / "t", len(shapes) - 1, (101, 134)), block_mean(image, 4))
 
 
 def test_a_slide_is_read_from_the_level_that_fits():

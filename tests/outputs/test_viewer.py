@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custom_components.outputs.viewer import frame_scale, halvings, outlines_of
+from custom_components.outputs.viewer import extract_outlines, frame_scale, halvings
 
 RING = [[300, 200], [700, 200], [700, 600], [300, 200]]
 
@@ -24,10 +24,11 @@ def test_halvings_round_up():
 
 
 def test_outlines_are_found_in_every_form_of_geojson():
-    assert outlines_of({"type": "Polygon", "coordinates": [RING]}) == [RING]
+    assert extract_outlines({"type": "Polygon", "coordinates": [RING]}) == [RING]
     feature = {"type": "Feature", "geometry": {"type": "MultiPolygon", "coordinates": [[RING], [RING]]}}
-    assert outlines_of([feature, {"type": "Point", "coordinates": [1, 2]}]) == [RING, RING]
-    assert outlines_of({"type": "GeometryCollection", "geometries": [{"type": "LineString", "coordinates": RING}]}) == [
+    assert extract_outlines([feature, {"type": "Point", "coordinates": [1, 2]}]) == [RING, RING]
+    collection = {"type": "GeometryCollection", "geometries": [{"type": "LineString", "coordinates": RING}]}
+    assert extract_outlines(collection) == [
         RING
     ]
-    assert outlines_of({"type": "Feature", "geometry": None}) == []
+    assert extract_outlines({"type": "Feature", "geometry": None}) == []

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import read_displacement, read_transform, transform_points
 from custom_components.outputs.pair_folder import is_done
 from custom_components.outputs.writer import write_failure
 from custom_components.pairs import read_geojson, read_image, read_points, write_image
-from custom_components.slides.native import background_of, output_suffix
+from custom_components.slides.native import output_suffix, rim_median
 
 
 def test_warped_image_keeps_dtype_and_channels_and_fills_with_the_background(case):
@@ -27,7 +27,7 @@ def test_warped_image_keeps_dtype_and_channels_and_fills_with_the_background(cas
     # warped(row, col) = moving(row + 4, col - 6); columns below 6 lie outside
     inner = moving[:, 4 : 4 + warped.shape[1], : warped.shape[2] - 6][:, :96]
     np.testing.assert_allclose(warped[:, :, 7 : 6 + inner.shape[2]], inner[:, :, 1:], atol=1)
-    assert (warped[:, :, :5] == np.array(background_of(moving))[:, None, None]).all()
+    assert (warped[:, :, :5] == np.array(rim_median(moving))[:, None, None]).all()
 
 
 def test_fields_are_physical_and_inverse_to_each_other(case):
@@ -172,7 +172,7 @@ def test_suffix_of_the_warped_image(name, wanted, suffix):
 
 
 def test_a_caller_may_add_doubts_and_entries_and_ask_for_more_similarity(case):
-    metrics = case.write(report=False, doubts=["a link folds"], details={"series": {"path": ["a"]}})
+    metrics = case.write(report=False, warnings=["a link folds"], details={"series": {"path": ["a"]}})
     assert (metrics["status"], metrics["reason"]) == ("poor", "a link folds")
     assert case.stored()["series"] == {"path": ["a"]}
     assert case.write(report=False)["status"] == "ok"

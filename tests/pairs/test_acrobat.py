@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import (
     read_acrobat_points,
     read_acrobat_submission,
@@ -23,14 +23,14 @@ ROWS = [
 ]
 
 
-def table_of(tmp_path, *rows, header=HEADER):
+def markdown_table(tmp_path, *rows, header=HEADER):
     path = tmp_path / "points.csv"
     path.write_text("\n".join([header, *rows]) + "\n")
     return path
 
 
 def test_points_are_grouped_by_pair_and_keep_their_rows(tmp_path):
-    first, second = read_acrobat_points(table_of(tmp_path, *ROWS))
+    first, second = read_acrobat_points(markdown_table(tmp_path, *ROWS))
     assert (first.id, first.moving, first.fixed) == ("7_ER_val_to_7_HE_val", "7_ER_val.ndpi", "7_HE_val.ndpi")
     assert (first.point_ids, first.rows, first.anon_id, first.antibody) == (("100", "102"), (2, 4), "7", "ER")
     np.testing.assert_array_equal(first.points, [[45.5, 91.0], [9.1, 182.0]])  # row, col
@@ -58,16 +58,16 @@ def test_micrometres_become_pixels_and_back():
 )
 def test_wrong_rows_are_named_with_their_value(tmp_path, row, message):
     with pytest.raises(InputError, match=message):
-        read_acrobat_points(table_of(tmp_path, *ROWS, row))
+        read_acrobat_points(markdown_table(tmp_path, *ROWS, row))
 
 
 def test_wrong_tables_are_named(tmp_path):
     with pytest.raises(InputError, match=r"point table .*gone\.csv does not exist"):
         read_acrobat_points(tmp_path / "gone.csv")
     with pytest.raises(InputError, match="has no column 'mpp_ihc_10X'; it has anon_id"):
-        read_acrobat_points(table_of(tmp_path, *ROWS, header=HEADER.replace("mpp_ihc_10X", "mpp")))
+        read_acrobat_points(markdown_table(tmp_path, *ROWS, header=HEADER.replace("mpp_ihc_10X", "mpp")))
     with pytest.raises(InputError, match="has no rows"):
-        read_acrobat_points(table_of(tmp_path))
+        read_acrobat_points(markdown_table(tmp_path))
 
 
 def test_image_is_found_by_its_stem(tmp_path):
@@ -93,7 +93,7 @@ def test_header_without_a_pixel_size_and_damaged_file(tmp_path):
 
 
 def test_points_outside_are_told_with_place_size_and_a_guess(tmp_path):
-    pair = read_acrobat_points(table_of(tmp_path, *ROWS))[0]
+    pair = read_acrobat_points(markdown_table(tmp_path, *ROWS))[0]
     pixels = to_pixels(pair.points, pair.moving_mpp)
     check_inside(pair, pixels, (50, 200), tmp_path / "a.tif")
     with pytest.raises(InputError, match=r"points\.csv row 4: point 102 at \(182, 9\.1\) micrometres is pixel \(200"):

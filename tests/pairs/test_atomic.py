@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import atomic_folder, atomic_path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import geojson_stem, read_geojson, write_geojson
 
 DATA = [{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {"n": "µ"}}]

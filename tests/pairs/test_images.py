@@ -16,9 +16,9 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from PIL import Image, ImageFile
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid, apply_matrix, index_to_physical
-from custom_components.pairs import read_image, suffix_of, write_image
+from custom_components.pairs import full_suffix, read_image, write_image
 
 HEIGHT, WIDTH = 37, 44
 WIDER = {"uint16": torch.int32, "uint32": torch.int64, "uint64": torch.int64}
@@ -40,8 +40,8 @@ def smooth() -> np.ndarray:
 
 def on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """(H, W, C) colours and (H, W) alpha of 8 bits, blended."""
-    share = alpha[..., None] / 255
-    return np.asarray(np.round(colour * share + 255 * (1 - share)))
+    fraction = alpha[..., None] / 255
+    return np.asarray(np.round(colour * fraction + 255 * (1 - fraction)))
 
 
 def check(image: MetaTensor, wanted: np.ndarray, path: Path, tolerance: float = 0) -> None:
@@ -256,7 +256,7 @@ def test_a_blank_image_is_read_as_it_is(tmp_path: Path, value: int) -> None:
     ("name", "suffix"), [("A.NII.GZ", ".nii.gz"), ("a.ome.TIF", ".tif"), ("x.y.png", ".png"), ("none", "")]
 )
 def test_suffixes(name: str, suffix: str) -> None:
-    assert suffix_of(name) == suffix
+    assert full_suffix(name) == suffix
 
 
 def write_jpeg(path: Path) -> None:
@@ -278,13 +278,13 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-@pytest.mark.parametrize("share", [0.5, 0.95])
-def test_a_file_that_ends_too_early_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.5, 0.95])
+def test_a_file_that_ends_too_early_is_refused(tmp_path: Path, suffix: str, fraction: float) -> None:
     path = tmp_path / f"cut{suffix}"
     WRITERS[suffix](path)
     read_image(path)
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    path.write_bytes(content[: int(fraction * len(content))])
     with pytest.raises(InputError, match=r"can't be read, it may be damaged or cut off: \S+") as caught:
         read_image(path)
     assert path.name in str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import check_landmark_counts, read_index, read_points, write_points
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.outputs.pair_folder import clear_leftovers
 from custom_components.pairs.overwriting import check_output_file
 from custom_components.pairs.owners import OWNER, is_owned, sign

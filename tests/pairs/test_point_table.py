@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import read_point_table, read_points, write_point_table
 
 DETECTIONS = (

@@ -7,15 +7,15 @@ import numpy.typing as npt
 import pytest
 import tifffile
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid
 from custom_components.pairs import is_large, level_for, open_slide, read_image, slides
-from custom_components.pairs.slides import Recent, ScannerSlide, TiffSlide, averaged, read_shrunk
+from custom_components.pairs.slides import LRUCache, ScannerSlide, TiffSlide, block_mean, read_shrunk
 
 
 def picture(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> npt.NDArray[np.generic]:
-    chance = np.random.default_rng(seed)
-    return (chance.random(shape) * 250).astype(dtype)
+    rng = np.random.default_rng(seed)
+    return (rng.random(shape) * 250).astype(dtype)
 
 
 FORMS = {
@@ -58,7 +58,7 @@ def pyramid(tmp_path: Path) -> Path:
         size = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
         writer.write(image, subifds=2, metadata=size, **options)
         for factor in (2, 4):
-            writer.write(averaged(image, factor), subfiletype=1, metadata=None, **options)
+            writer.write(block_mean(image, factor), subfiletype=1, metadata=None, **options)
     return tmp_path / "p.ome.tif"
 
 
@@ -68,20 +68,20 @@ def test_levels_are_read_and_chosen(pyramid: Path) -> None:
         sides = (1000, 301, 152, 151, 77, 76, 10)
         assert [level_for(slide.levels, longest) for longest in sides] == [0, 0, 0, 1, 1, 2, 2]
         whole = slide.read(0, 0, 0, 257, 301)
-        np.testing.assert_array_equal(slide.read(2, 0, 0, 65, 76), averaged(whole, 4))
+        np.testing.assert_array_equal(slide.read(2, 0, 0, 65, 76), block_mean(whole, 4))
 
 
 @pytest.mark.parametrize("window", [(0, 0, 64, 64), (10, 20, 100, 90), (200, 150, 56, 152)])
 def test_openslide_reads_what_tifffile_reads(tmp_path: Path, window: tuple[int, int, int, int]) -> None:
     with tifffile.TiffWriter(tmp_path / "chain.tif") as writer:  # OpenSlide wants its levels as pages
         image = picture((256, 302, 3))
-        for level, part in enumerate((image, averaged(image, 2))):
+        for level, part in enumerate((image, block_mean(image, 2))):
             writer.write(part, tile=(64, 64), photometric="rgb", compression="zlib", subfiletype=int(level > 0))
     with ScannerSlide(tmp_path / "chain.tif") as slide, TiffSlide(tmp_path / "chain.tif") as other:
         assert slide.levels == [(256, 302), (128, 151)]
         assert other.levels[0] == slide.levels[0]
         np.testing.assert_array_equal(slide.read(0, *window), other.read(0, *window))
-        np.testing.assert_array_equal(slide.read(1, 30, 40, 50, 60), averaged(image, 2)[30:80, 40:100])
+        np.testing.assert_array_equal(slide.read(1, 30, 40, 50, 60), block_mean(image, 2)[30:80, 40:100])
 
 
 @pytest.mark.parametrize("name", ["wsi_aperio/tcga-cr-7395-01a-01-ts1.svs", "slides_four_scanners/A_BB_563479_1.svs"])
@@ -118,7 +118,7 @@ def test_averages_are_means(dtype: str, channels: int) -> None:
     part = picture((13, 17, channels), dtype)
     padded = np.pad(part.astype(np.float64), ((0, 2), (0, 1), (0, 0)), mode="edge")
     expected = padded.reshape(5, 3, 6, 3, channels).mean(axis=(1, 3))
-    found = averaged(part, 3)
+    found = block_mean(part, 3)
     assert found.dtype == part.dtype
     np.testing.assert_allclose(found, expected, atol=1e-3 if part.dtype.kind == "f" else 0.51)
 
@@ -145,7 +145,7 @@ def test_what_was_used_last_is_kept() -> None:
         made.append(key)
         return np.zeros(10, np.uint8)
 
-    recent = Recent(room=25)
+    recent = LRUCache(room=25)
     for key in (1, 2, 1, 3, 1, 2):
         recent.get(key, lambda key=key: make(key))
     assert made == [1, 2, 3, 2]

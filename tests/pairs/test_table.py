@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import check_pair, read_pairs, select_pairs
 from custom_components.pairs.table import check_ids
 

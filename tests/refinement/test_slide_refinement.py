@@ -11,8 +11,8 @@ from monai.bundle import ConfigParser
 from skimage import data
 from torch import Tensor
 
-from custom_components.engines.pair_evaluator import images_of
-from custom_components.errors import InputError, RegistrationError
+from custom_components.common.errors import InputError, RegistrationError
+from custom_components.engines.pair_evaluator import to_pair_images
 from custom_components.fields import Grid, displacement_image, identity_grid, resample, smooth, write_displacement
 from custom_components.inferers import Chain, Estimate, FlowRefinement
 from custom_components.outputs.prepared import Output, PreparedPair
@@ -72,7 +72,7 @@ def prepared(pair):
 
 @pytest.fixture
 def images(prepared):
-    return images_of(prepared, torch.device("cpu"))
+    return to_pair_images(prepared, torch.device("cpu"))
 
 
 def error_of(ddf: Tensor, images, box=(slice(40, 250), slice(40, 250))) -> float:
@@ -153,7 +153,7 @@ def results(pair, prepared, tmp_path_factory):
             grid = identity_grid(images.shape)
             return replace(estimate, ddf=torch.stack([0.002 * grid[1], 0 * grid[0] + 0.5])[None])
 
-    registration = Chain([Half()])(images_of(prepared, torch.device("cpu")))
+    registration = Chain([Half()])(to_pair_images(prepared, torch.device("cpu")))
     write_registration(registration, PreparedPair.of(prepared, pair), Output(folder, report=False))
     return folder
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid, grid_change, identity_grid
 from custom_components.inferers.patches import Patch, plan_patches
-from custom_components.refinement.windows import BlendedField, Box, box_of, boxes_of, wanted
+from custom_components.refinement.windows import BlendedField, Box, parse_box, read_boxes, wanted
 
 WHOLE = Grid.of_pixels((64, 64))
 HALF = WHOLE.averaged(2).to(WHOLE)
@@ -26,7 +26,7 @@ def patch_at(row: int, column: int) -> Patch:
 )
 def test_a_window_meets_a_box_where_their_pixels_overlap(start, inside):
     # windows of 8 pixels at half resolution cover 16 pixels of level 0, the box rows 20 to 30 and columns 0 to 60
-    assert wanted(patch_at(*start), 8, HALF, [box_of([0, 20, 60, 10])]) is inside
+    assert wanted(patch_at(*start), 8, HALF, [parse_box([0, 20, 60, 10])]) is inside
 
 
 def test_without_boxes_all_windows_are_wanted():
@@ -35,13 +35,13 @@ def test_without_boxes_all_windows_are_wanted():
 
 
 def test_region_is_x_y_width_height():
-    assert box_of([10, 20, 30, 40]) == Box(top=19.5, left=9.5, bottom=59.5, right=39.5)
+    assert parse_box([10, 20, 30, 40]) == Box(top=19.5, left=9.5, bottom=59.5, right=39.5)
 
 
 @pytest.mark.parametrize("region", [[1, 2, 3], [1, 2, 0, 4], [1, 2, 3, -1]])
 def test_wrong_region_is_refused(region):
     with pytest.raises(InputError, match=r"\[x, y, width, height\]"):
-        box_of(region)
+        parse_box(region)
 
 
 def test_boxes_are_those_of_the_objects(tmp_path):
@@ -50,14 +50,14 @@ def test_boxes_are_those_of_the_objects(tmp_path):
     file = tmp_path / "regions.geojson"
     objects = [{"type": "Feature", "geometry": shape, "properties": {}} for shape in shapes]
     file.write_text(json.dumps({"type": "FeatureCollection", "features": objects}))
-    assert boxes_of(file) == [Box(19.5, 9.5, 49.5, 29.5), Box(5.5, 4.5, 6.5, 5.5)]
+    assert read_boxes(file) == [Box(19.5, 9.5, 49.5, 29.5), Box(5.5, 4.5, 6.5, 5.5)]
 
 
 def test_a_file_without_objects_is_refused(tmp_path):
     file = tmp_path / "none.geojson"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     with pytest.raises(InputError, match="no object"):
-        boxes_of(file)
+        read_boxes(file)
 
 
 @pytest.mark.parametrize(("shape", "size", "overlap"), [((90, 70), 32, 8), ((64, 64), 64, 32), ((20, 45), 32, 16)])

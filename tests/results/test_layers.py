@@ -18,6 +18,6 @@ def test_outputs_know_no_more_of_results_than_their_records():
 
 
 def test_results_and_slides_know_nothing_of_what_is_above_them():
-    below = {"annotations", "errors", "fields", "pairs"}
+    below = {"annotations", "common", "fields", "pairs"}
     assert {name.split(".")[0] for name in imported_by("results")} == below | {"results", "slides"}
-    assert {name.split(".")[0] for name in imported_by("slides")} <= below - {"annotations"} | {"slides", "console"}
+    assert {name.split(".")[0] for name in imported_by("slides")} <= below - {"annotations"} | {"slides"}

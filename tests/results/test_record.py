@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.results.record import find_metrics, metrics_in, read_metrics
 
 

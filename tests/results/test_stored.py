@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from custom_components.errors import InputError
-from custom_components.fields import Grid, index_to_physical, read_displacement, vectors_of
+from custom_components.common.errors import InputError
+from custom_components.fields import Grid, image_vectors, index_to_physical, read_displacement
 from custom_components.outputs.writer import write_failure
 from custom_components.pairs import Pair, read_geojson, read_image, read_points, write_image, write_points
-from custom_components.results.stored import DIRECTIONS, StoredRegistration, open_result, sides_of
+from custom_components.results.stored import DIRECTIONS, StoredRegistration, open_result, source_and_target
 
 both_ways = pytest.mark.parametrize("direction", DIRECTIONS)
 
@@ -125,7 +125,7 @@ def test_the_result_of_a_failed_pair_opens_and_says_why_it_has_nothing_else(tmp_
 def test_a_field_is_that_of_the_file_and_read_once(known, monkeypatch):
     stored = StoredRegistration(known.folder)
     for found, file in ((stored.field(), known.field), (stored.inverse(), known.inverse)):
-        np.testing.assert_array_equal(vectors_of(found), vectors_of(read_displacement(file)))
+        np.testing.assert_array_equal(image_vectors(found), image_vectors(read_displacement(file)))
     monkeypatch.setattr("custom_components.results.folder.read_displacement", lambda _: pytest.fail("read again"))
     assert stored.field() is stored.field()
     stored.points(inner_points(known.moving))
@@ -163,7 +163,8 @@ def test_points_agree_with_the_closed_form(known, direction):
     found = stored.points(points, direction)
     np.testing.assert_allclose(found, known.map(points, direction), atol=1e-3)
     np.testing.assert_array_equal(stored.points(points.tolist(), direction), found)
-    np.testing.assert_allclose(stored.points(found, "_to_".join(reversed(sides_of(direction)))), points, atol=2e-3)
+    back = "_to_".join(reversed(source_and_target(direction)))
+    np.testing.assert_allclose(stored.points(found, back), points, atol=2e-3)
     assert stored.points(points[:0], direction).shape == (0, len(known.fixed.shape))
 
 
@@ -179,7 +180,7 @@ def test_points_of_another_form_are_refused(known):
 def test_an_image_agrees_with_the_closed_form(known, direction, dtype):
     source, target = known.grids(direction)
     image = np.stack([scene(pixels(source)), np.full(source.shape, 7)]).astype(dtype)
-    places = known.map(pixels(target), "_to_".join(reversed(sides_of(direction))))
+    places = known.map(pixels(target), "_to_".join(reversed(source_and_target(direction))))
     good = inside(places, source)
     assert good.mean() > 0.3
     stored = StoredRegistration(known.folder)
@@ -197,7 +198,7 @@ def test_labels_keep_their_values_and_have_none_beyond_their_image(known, direct
     half = source.shape[-1] / 2
     labels = np.where(pixels(source)[..., -1] > half, 9, 4).astype(np.uint8)[None]
     found = StoredRegistration(known.folder).labels(labels, direction)[0]
-    places = known.map(pixels(target), "_to_".join(reversed(sides_of(direction))))
+    places = known.map(pixels(target), "_to_".join(reversed(source_and_target(direction))))
     sure = inside(places, source) & (np.abs(places[..., -1] - half) > 1.1)
     np.testing.assert_array_equal(found[sure], np.where(places[..., -1] > half, 9, 4)[sure])
     outside = ~inside(places, source, -1)
@@ -217,7 +218,7 @@ def test_an_image_of_a_file_keeps_its_dtype_and_what_is_written_is_what_is_given
     assert written == known.folder / "warped_other.tif"
     again = read_image(written)
     np.testing.assert_array_equal(again.numpy(), found)
-    assert again.meta["pixel_size"] == pytest.approx(stored.pixel_size(sides_of(direction)[1]), rel=1e-3)
+    assert again.meta["pixel_size"] == pytest.approx(stored.pixel_size(source_and_target(direction)[1]), rel=1e-3)
 
 
 def test_another_sequence_of_the_subject_is_placed_by_its_own_header(make_result, tmp_path):
@@ -270,7 +271,7 @@ def test_geojson_agrees_with_the_closed_form_and_is_a_copy(make_result, tmp_path
     assert (path, notes) == (known.folder / "warped_a.geojson", [])
     assert read_geojson(path) == found
     # micrometres from the first pixel's centre
-    source, target = (stored.pixel_size(side)[0] for side in sides_of(direction))
+    source, target = (stored.pixel_size(side)[0] for side in source_and_target(direction))
     point = {"type": "Point", "coordinates": (corners[0, ::-1] * source).tolist()}
     moved = stored.geojson(point, direction, unit="micrometre", origin="centre")
     np.testing.assert_allclose(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import read_image, read_points
 from custom_components.series import align_series
 from custom_components.series.__main__ import main
@@ -33,13 +33,13 @@ def done(known, repository, tmp_path_factory):
         return root, align(known, root, mode="neighbours", stack=True)
 
 
-def rows_of(record):
+def table_rows(record):
     return {row["id"]: row for row in record["sections"]}
 
 
 def test_the_empty_section_is_reported_and_bridged(done):
     root, record = done
-    rows = rows_of(record)
+    rows = table_rows(record)
     assert {name: row["status"] for name, row in rows.items()} == {
         "a": "ok", "b": "ok", "blank": "failed", "c": "ok", "d": "ok",
     }  # fmt: skip
@@ -63,7 +63,7 @@ def test_every_section_lies_in_the_frame_of_the_reference(done, known):
         assert name == "b" or start.mean() > 2.5
     assert (read_image(root / "b" / "warped.png") == read_image(known.root / "b.png")).all()
     assert record["scored"]["pairs"] == 3
-    assert rows_of(record)["d"]["rTRE_mean"] < 0.25 * rows_of(record)["d"]["rTRE_initial_mean"]
+    assert table_rows(record)["d"]["rTRE_mean"] < 0.25 * table_rows(record)["d"]["rTRE_initial_mean"]
     assert (root / "d" / "warped_d.geojson").is_file()
 
 
@@ -121,7 +121,7 @@ def test_a_second_run_does_only_what_is_missing(done, known, tmp_path, capsys):
 def test_another_reference_takes_other_paths_in_the_same_folder(done, known, tmp_path):
     root = Path(shutil.copytree(done[0], tmp_path / "out"))
     record = align(known, root, mode="neighbours", reference="c")
-    assert rows_of(record)["a"]["path"] == ["c", "b", "a"]
+    assert table_rows(record)["a"]["path"] == ["c", "b", "a"]
     error = np.linalg.norm(read_points(root / "a" / "warped_landmarks.csv") - known.places("c"), axis=1)
     assert error.mean() < 1
 
@@ -143,7 +143,7 @@ def test_other_modes_align_the_good_sections_too(known, tmp_path, mode):
     record = align(known, tmp_path, mode=mode)
     assert [row["status"] for row in record["sections"]] == ["ok", "ok", "failed", "ok", "ok"]
     assert record["scored"]["AArTRE"] < 0.002
-    rows = rows_of(record)
+    rows = table_rows(record)
     if mode == "all_to_one":
         assert all(len(rows[name]["path"]) == 2 for name in "acd")
         assert rows["d"]["disagreement"] is None

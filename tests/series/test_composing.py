@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.transforms import Compose
 
-from custom_components.apply import carry
+from custom_components.commands.apply import apply
 from custom_components.fields import (
     Link,
     apply_matrix,
@@ -23,7 +23,7 @@ from custom_components.outputs.prepared import Output
 from custom_components.outputs.writer import POOR_SIMILARITY
 from custom_components.pairs import read_image, read_points, write_image, write_points
 from custom_components.series.composing import compose_registration, grid_to_pixels, write_section
-from custom_components.series.sections import pair_of, read_sections
+from custom_components.series.sections import make_pair, read_sections
 from custom_components.transforms import CommonPadd, ReadPaird, StainGreyd, WorkingSized
 
 PLAIN = index_to_physical([1.0, 1.0])
@@ -56,7 +56,7 @@ def chain(known, *names):
 
 @pytest.mark.parametrize("working_size", [320, 160])
 def test_a_chain_over_other_sizes_and_units_is_the_closed_form_on_every_voxel(known, sections, working_size):
-    data = prepared(pair_of(sections["d"], sections["a"], "d"), working_size)
+    data = prepared(make_pair(sections["d"], sections["a"], "d"), working_size)
     result = compose_registration(data, chain(known, "a", "b", "c", "d"))
     fixed, moving = grid_to_pixels(data, "fixed"), grid_to_pixels(data, "moving")
     index = np.indices(result.ddf.shape[2:]).reshape(2, -1).T
@@ -71,7 +71,7 @@ def test_a_chain_over_other_sizes_and_units_is_the_closed_form_on_every_voxel(kn
 def written(known, sections, tmp_path_factory):
     """Section d in the frame of a over b and c, by exact links."""
     root = tmp_path_factory.mktemp("written")
-    pair = pair_of(sections["d"], sections["a"], "d")
+    pair = make_pair(sections["d"], sections["a"], "d")
     metrics = write_section(
         pair, prepared(pair), chain(known, "a", "b", "c", "d"), Output(root, report=False, note="over b and c"),
         steps=[Stage("b onto a", 2.0, {"matches": 9})], details={"series": {"x": 1}}, seconds=2.0,
@@ -129,17 +129,17 @@ def test_anything_else_is_carried_by_the_command_for_results(written, known, tmp
     folder, _ = written
     write_points(tmp_path / "cells.csv", known.places("d"))
     field = str(folder)
-    there = carry(field, points=str(tmp_path / "cells.csv"), output=str(tmp_path / "there.csv"))
+    there = apply(field, points=str(tmp_path / "cells.csv"), output=str(tmp_path / "there.csv"))
     np.testing.assert_allclose(read_points(there), known.places("a"), atol=0.02)
-    back = carry(field, points=there, direction="fixed_to_moving", output=str(tmp_path / "back.csv"))
+    back = apply(field, points=there, direction="fixed_to_moving", output=str(tmp_path / "back.csv"))
     np.testing.assert_allclose(read_points(back), known.places("d"), atol=0.02)
     write_image(tmp_path / "other.png", read_image(known.root / "d.png").numpy())
-    again = carry(field, image=str(tmp_path / "other.png"), output=str(tmp_path / "again.png"))
+    again = apply(field, image=str(tmp_path / "other.png"), output=str(tmp_path / "again.png"))
     assert (read_image(again) == read_image(folder / "warped.png")).all()
 
 
 def test_the_reference_itself_does_not_change(known, sections, tmp_path):
-    pair = pair_of(sections["a"], sections["a"], "a")
+    pair = make_pair(sections["a"], sections["a"], "a")
     metrics = write_section(pair, prepared(pair), [], Output(tmp_path, report=False))
     assert (metrics["status"], metrics["landmarks"]["max"]) == ("ok", pytest.approx(0, abs=1e-6))
     assert (read_image(tmp_path / "a" / "warped.png") == read_image(known.root / "a.png")).all()
@@ -147,7 +147,7 @@ def test_the_reference_itself_does_not_change(known, sections, tmp_path):
 
 
 def test_one_link_gives_the_field_of_that_link(known, sections):
-    data = prepared(pair_of(sections["b"], sections["a"], "b"))
+    data = prepared(make_pair(sections["b"], sections["a"], "b"))
     link = exact_link(known, "a", "b")
     result = compose_registration(data, [link])
     grid = grid_to_pixels(data, "fixed")
@@ -159,9 +159,9 @@ def test_one_link_gives_the_field_of_that_link(known, sections):
 
 
 def test_doubts_and_a_wrong_chain_make_a_result_poor(known, sections, tmp_path):
-    pair = pair_of(sections["d"], sections["a"], "d")
+    pair = make_pair(sections["d"], sections["a"], "d")
     output = Output(tmp_path, report=False)
-    doubted = write_section(pair, prepared(pair), chain(known, "a", "d"), output, doubts=["it folds"])
+    doubted = write_section(pair, prepared(pair), chain(known, "a", "d"), output, warnings=["it folds"])
     assert (doubted["status"], doubted["reason"]) == ("poor", "it folds")
     lost = [Link(displacement_image(torch.full((1, 2, 9, 9), 70.0), PLAIN, PLAIN), PLAIN, PLAIN)]
     wrong = write_section(pair, prepared(pair), lost, output)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from custom_components.errors import InputError
-from custom_components.fields import carry_along
+from custom_components.common.errors import InputError
+from custom_components.fields import warp_along
 from custom_components.pairs import write_image
 from custom_components.series.pair_runs import PairRuns, config_file
 from custom_components.series.sections import read_sections
@@ -28,17 +28,17 @@ def test_a_pair_is_registered_once_and_scored_although_its_method_does_not(runs)
     assert (outcome.fixed, outcome.moving, outcome.status, outcome.matches) == (1, 3, "ok", 0)
     assert outcome.similarity is not None
     assert outcome.similarity > 0.3
-    record = runs.folder_of(1, 3) / "metrics.json"
+    record = runs.pair_path(1, 3) / "metrics.json"
     before = record.stat().st_mtime_ns
     assert runs(1, 3) == outcome
     assert record.stat().st_mtime_ns == before
-    assert runs.folder_of(1, 3).name == "c_to_b"
+    assert runs.pair_path(1, 3).name == "c_to_b"
 
 
 def test_its_link_leads_from_the_fixed_section_to_the_moving_one_and_backwards(runs, known):
-    there = carry_along([runs.link(1, 3)], known.places("b"))
+    there = warp_along([runs.link(1, 3)], known.places("b"))
     assert np.linalg.norm(there - known.places("c"), axis=1).mean() < 1
-    back = carry_along([runs.link(1, 3, backwards=True)], known.places("c"))
+    back = warp_along([runs.link(1, 3, backwards=True)], known.places("c"))
     assert np.linalg.norm(back - known.places("b"), axis=1).mean() < 1
     assert np.linalg.norm(known.places("b") - known.places("c"), axis=1).mean() > 3
 
@@ -53,7 +53,7 @@ def test_another_file_of_the_same_name_is_refused_in_the_folder_with_both_paths(
     write_image(tmp_path / "c.png", np.full((3, 300, 300), 240, np.uint8))
     sections = [*runs.sections]
     sections[3] = replace(sections[3], image=tmp_path / "c.png", landmarks=None)
-    record = runs.folder_of(1, 3) / "metrics.json"
+    record = runs.pair_path(1, 3) / "metrics.json"
     kept = record.read_bytes()
     with pytest.raises(InputError, match=rf"holds the result of .*, not of {tmp_path}"):
         PairRuns(sections, known.config, runs.folder.parent, {}, resume=False)

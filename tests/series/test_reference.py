@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import write_image
 from custom_components.series.reference import central, choose_reference, middle, thumbnail_pairs, thumbnails
 from custom_components.series.routes import Outcome

@@ -71,7 +71,7 @@ def test_a_poor_section_has_a_result_but_nothing_goes_on_from_it():
     outcomes = register_all("neighbours", 5, 0, Block(poor=[2]))
     routes = best_routes(0, outcomes)
     assert paths(routes) == {0: (0,), 1: (0, 1), 2: (0, 1, 2), 3: (0, 1, 3), 4: (0, 1, 3, 4)}
-    assert [routes[number].doubts for number in range(4)] == [(), (), ("folds",), ()]
+    assert [routes[number].warnings for number in range(4)] == [(), (), ("folds",), ()]
 
 
 def test_no_pair_is_registered_twice_in_any_mode():

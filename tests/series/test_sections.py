@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import write_image, write_points
-from custom_components.series.sections import pair_id, pair_of, read_sections
+from custom_components.series.sections import make_pair, pair_id, read_sections
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def table_of(folder, text):
+def markdown_table(folder, text):
     (folder / "sections.csv").write_text(text)
     return folder / "sections.csv"
 
@@ -32,9 +32,9 @@ def test_a_list_keeps_its_order_and_names_sections_by_their_files(folder, form):
 
 
 def test_a_table_names_sections_and_what_goes_with_them_relative_to_itself(folder):
-    sections = read_sections(table_of(folder, "image,id,landmarks\none.png,x,few.csv\nthree.png,,\n"))
+    sections = read_sections(markdown_table(folder, "image,id,landmarks\none.png,x,few.csv\nthree.png,,\n"))
     assert [(section.id, section.landmarks) for section in sections] == [("x", folder / "few.csv"), ("three", None)]
-    pair = pair_of(sections[1], sections[0], pair_id(sections[1], sections[0]))
+    pair = make_pair(sections[1], sections[0], pair_id(sections[1], sections[0]))
     assert (pair.id, pair.moving, pair.fixed) == ("three_to_x", folder / "three.png", folder / "one.png")
     assert (pair.moving_landmarks, pair.fixed_landmarks) == (None, folder / "few.csv")
 
@@ -56,7 +56,7 @@ def test_a_table_names_sections_and_what_goes_with_them_relative_to_itself(folde
 )
 def test_a_wrong_table_is_told_by_row_and_value(folder, text, message):
     with pytest.raises(InputError, match=message):
-        read_sections(table_of(folder, text))
+        read_sections(markdown_table(folder, text))
 
 
 def test_a_list_of_one_and_a_missing_table_are_refused(folder):

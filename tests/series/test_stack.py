@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import read_image, write_image
 from custom_components.series.stack import grey_plane, write_stack
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.serving import RequestError, find_bundles, read_options
 from custom_components.serving.parameters import ATTACHED, OPTIONS, describe, switch
 

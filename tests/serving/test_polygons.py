@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custom_components.serving import annotation_of
+from custom_components.serving import to_polygons
 
 RING, HOLE = [[0, 0], [4, 0], [4, 4], [0, 0]], [[1, 1], [2, 1], [2, 2], [1, 1]]
 
@@ -21,7 +21,7 @@ def test_every_outline_comes_with_the_name_of_its_class():
             feature(None, name="empty"),
         ],
     }
-    annotation = annotation_of(data)
+    annotation = to_polygons(data)
     assert annotation["elements"] == [
         {"label": "Tumor", "contours": [RING, HOLE]},
         {"label": "my region", "contours": [RING, HOLE]},
@@ -30,12 +30,12 @@ def test_every_outline_comes_with_the_name_of_its_class():
 
 
 def test_names_hold_nothing_that_would_be_markup():
-    label = annotation_of([feature({"type": "Polygon", "coordinates": [RING]}, name='"><a & b')])["elements"][0][
+    label = to_polygons([feature({"type": "Polygon", "coordinates": [RING]}, name='"><a & b')])["elements"][0][
         "label"
     ]
     assert not set('<>&"') & set(label)
 
 
 def test_height_is_left_out_and_nothing_is_nothing():
-    assert annotation_of({"type": "Polygon", "coordinates": [[[1, 2, 9]]]})["elements"][0]["contours"] == [[[1, 2]]]
-    assert annotation_of([]) == {"labels": {}, "elements": []}
+    assert to_polygons({"type": "Polygon", "coordinates": [[[1, 2, 9]]]})["elements"][0]["contours"] == [[[1, 2]]]
+    assert to_polygons([]) == {"labels": {}, "elements": []}

@@ -11,7 +11,7 @@ from monai.bundle import run
 from skimage import data, transform
 
 from custom_components.pairs import Pair, write_image, write_points
-from custom_components.serving import RequestError, answer_of, find_bundles, register
+from custom_components.serving import RequestError, build_answer, find_bundles, register
 
 ROOT = Path(__file__).resolve().parents[2]
 TURN = transform.AffineTransform(rotation=np.deg2rad(8), translation=(14, -8))
@@ -63,7 +63,7 @@ def test_files_are_byte_for_byte_those_of_the_command_line(pair, served, tmp_pat
 
 @pytest.mark.slow
 def test_the_affine_is_the_one_between_the_images_in_pixels(pair, served):
-    answer = answer_of(*served[:1], pair, served[1], "/registrations/m/a b")
+    answer = build_answer(*served[:1], pair, served[1], "/registrations/m/a b")
     fixed = np.array([[60.0, 70.0, 1], [200, 80, 1], [120, 190, 1]])
     # skimage's transform maps x, y of fixed to moving
     np.testing.assert_allclose(fixed @ np.array(answer["affine"]).T, TURN(fixed[:, :2]), atol=2.0)
@@ -71,7 +71,7 @@ def test_the_affine_is_the_one_between_the_images_in_pixels(pair, served):
 
 @pytest.mark.slow
 def test_points_and_annotations_come_back_in_x_y(pair, served):
-    answer = answer_of(*served[:1], pair, served[1], "/u")
+    answer = build_answer(*served[:1], pair, served[1], "/u")
     truth = TURN.inverse(np.array([[100.0, 90.0], [120.0, 150.0]]))
     np.testing.assert_allclose(answer["points"], truth, atol=2.0)
     # an annotation counts from the outer corner of the first pixel in thousandths, a point from its middle
@@ -99,7 +99,7 @@ def test_a_pair_that_can_not_be_aligned_is_an_answer(pair, tmp_path):
     other = Pair("x", tmp_path / "retina.png", pair.fixed)
     bundle = find_bundles(ROOT / "bundles", ["hybrid_matching"])["hybrid_matching"]
     metrics = register(bundle, other, OPTIONS, tmp_path / "out")
-    answer = answer_of(metrics, other, tmp_path / "out" / "x", "/u")
+    answer = build_answer(metrics, other, tmp_path / "out" / "x", "/u")
     assert answer["status"] == "failed"
     assert "no consistent alignment" in answer["reason"]
     assert "affine" not in answer

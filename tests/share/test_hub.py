@@ -10,7 +10,7 @@ from typing import Any
 import monai.bundle.scripts
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.share import hub, push
 
 

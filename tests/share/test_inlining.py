@@ -8,7 +8,7 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.share.inlining import edited, inlined, resolved, scalars
 
 ROOT = Path(__file__).resolve().parents[2]

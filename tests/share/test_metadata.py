@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.version import VERSION
 from custom_components.share.metadata import completed, read_metadata
-from custom_components.version import VERSION
 
 MINE = {"version": "1.0", "changelog": {"1.0": "first"}, "required_packages_version": {"scipy": "1.0", "itk": "5.0"}}
 

@@ -13,11 +13,11 @@ import torch
 import yaml
 from monai.bundle import ConfigWorkflow
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
+from custom_components.common.version import VERSION
+from custom_components.common.weights import read_state
 from custom_components.share import packing
 from custom_components.share.packing import pack
-from custom_components.states import read_state
-from custom_components.version import VERSION
 
 CONFIG = """\
 # bundles/mine/configs/inference.yaml --x 1
@@ -33,7 +33,7 @@ README = """\
 See [yours](../../yours/docs/README.md#data) and ![a picture](picture.png).
 From the root of the repository, with the package installed.
     python -m monai.bundle run --config_file bundles/mine/configs/inference.yaml
-    python -m custom_components.acrobat pairs
+    python -m custom_components.commands.acrobat pairs
 """
 
 
@@ -70,7 +70,7 @@ def test_what_lies_in_it(bundle, tmp_path):
         "LICENSE", "configs/inference.yaml", "configs/logging.conf", "configs/metadata.json", "docs/README.md",
         "docs/data_license.txt", "models/model.pt", "models/yours_model.pt",
     }  # fmt: skip
-    assert {"scripts/__init__.py", "scripts/fields/sampling.py", "scripts/acrobat.py"} <= files
+    assert {"scripts/__init__.py", "scripts/fields/sampling.py", "scripts/pairs/acrobat.py"} <= files
     config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())
     assert config["bundle_root"] == "."
     assert config["other"] == "$@bundle_root + '/models/yours_model.pt'"
@@ -79,7 +79,7 @@ def test_what_lies_in_it(bundle, tmp_path):
     readme = (folder / "docs" / "README.md").read_text()
     assert "See yours and ![a picture](picture.png)." in readme
     assert "--config_file configs/inference.yaml" in readme
-    assert "python -m scripts.acrobat pairs" in readme
+    assert "python -m scripts.commands.acrobat pairs" in readme
     assert "root of the repository" not in readme
     metadata = json.loads((folder / "configs" / "metadata.json").read_text())
     assert metadata["packed_by"] == f"warpzoo {VERSION}"

@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 
 from custom_components import outputs
-from custom_components.errors import InputError
-from custom_components.share.vendoring import ROOT, data_files, foreign_packages, imports, modules_of, names_in, renamed
+from custom_components.common.errors import InputError
+from custom_components.share.vendoring import (
+    ROOT,
+    data_files,
+    find_modules,
+    foreign_packages,
+    imports,
+    names_in,
+    renamed,
+)
 
 LOADED = """
 import importlib, sys
@@ -24,11 +32,11 @@ print(*[m.__file__ for n, m in sys.modules.items() if n.startswith("custom_compo
 def test_modules_are_those_that_python_loads(name):
     done = subprocess.run([sys.executable, "-c", LOADED.format(name=name)], check=True, capture_output=True, text=True)
     loaded = {Path(line) for line in done.stdout.splitlines()}
-    assert loaded <= modules_of({name})
+    assert loaded <= find_modules({name})
 
 
 def test_modules_that_nobody_asks_for_stay_behind():
-    found = {file.relative_to(ROOT).as_posix() for file in modules_of({"custom_components.fields.smooth"})}
+    found = {file.relative_to(ROOT).as_posix() for file in find_modules({"custom_components.fields.smooth"})}
     assert "fields/smooth.py" in found
     assert "fields/__init__.py" in found
     assert not [name for name in found if name.split("/")[0] in ("networks", "outputs", "share")]
@@ -41,14 +49,14 @@ def test_names_are_found_in_targets_imports_and_commands():
 
 def test_a_name_that_lies_nowhere_is_an_error():
     with pytest.raises(InputError, match=r"custom_components\.nothing is in no module"):
-        modules_of({"custom_components.nothing"})
+        find_modules({"custom_components.nothing"})
 
 
 def test_templates_go_with_their_package():
-    names = {file.name for file in data_files(modules_of({"custom_components.outputs.report"}))}
+    names = {file.name for file in data_files(find_modules({"custom_components.outputs.report"}))}
     templates = Path(outputs.__file__).parent / "templates"
     assert names == {file.name for file in templates.iterdir()} > {"report.html.j2"}
-    assert data_files(modules_of({"custom_components.fields.smooth"})) == set()
+    assert data_files(find_modules({"custom_components.fields.smooth"})) == set()
 
 
 def test_foreign_packages_are_those_outside_the_standard_library(tmp_path):

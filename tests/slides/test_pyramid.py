@@ -10,9 +10,9 @@ import tifffile
 import tiffslide
 from scipy.ndimage import gaussian_filter
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.pairs import open_slide
-from custom_components.pairs.slides import averaged
+from custom_components.pairs.slides import block_mean
 from custom_components.slides.pyramid import BLOCK, TILE, PyramidWriter, level_shapes
 
 
@@ -45,7 +45,7 @@ def test_lossless_levels_are_means(tmp_path: Path, channels: int, dtype: str, co
         expected = image
         for level, (height, width) in enumerate(slide.levels):
             np.testing.assert_array_equal(slide.read(level, 0, 0, height, width), expected)
-            expected = averaged(expected, 2)
+            expected = block_mean(expected, 2)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

@@ -7,7 +7,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid, affine_to_ddf, warp
 from custom_components.transforms.augmentation import (
     KEYS,

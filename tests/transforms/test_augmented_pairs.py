@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.transforms import AugmentedPairs, RandomPairAugmentation, RandPairAugmentd
 
 STILL = RandPairAugmentd(

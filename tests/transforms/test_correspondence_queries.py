@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import sample
 from custom_components.networks.cotr import from_canvas
-from custom_components.transforms import CorrespondenceQueries, RandomField, RandomLook, SyntheticPairs
+from custom_components.transforms import CorrespondenceQueries, RandomAppearance, RandomField, SyntheticPairs
 
 
 def pairs(tissue: float = 1.0) -> SyntheticPairs:
@@ -18,7 +18,7 @@ def pairs(tissue: float = 1.0) -> SyntheticPairs:
     image = torch.from_numpy((noise - noise.min()) / np.ptp(noise)).float()
     mask = torch.full_like(image, tissue)
     pair = {"working_moving": image, "working_fixed": image, "mask_moving": mask, "mask_fixed": mask}
-    plain = RandomLook(tone=0, blur=0.3, light=0, noise=0, gamma=0)  # grey values tell whether the place is right
+    plain = RandomAppearance(tone=0, blur=0.3, light=0, noise=0, gamma=0)  # grey values tell whether the place is right
     return SyntheticPairs([pair], 12, 64, [1.0], RandomField(8.0), plain)
 
 

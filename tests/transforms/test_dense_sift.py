@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import smooth
 from custom_components.transforms import DenseSIFT, dense_sift
 from custom_components.transforms.dense_sift import cell_weights, normalise, orientation_maps
@@ -109,9 +109,9 @@ def test_a_ramp_falls_into_the_bins_next_to_its_direction(degrees) -> None:
     ramp = 0.5 * (math.sin(angle) * rows + math.cos(angle) * columns)
     found = orientation_maps(ramp[None, None])
     wanted = torch.zeros(8, dtype=torch.float64)
-    low, share = divmod(degrees / 45, 1)
-    wanted[int(low) % 8] += 0.5 * (1 - share)
-    wanted[(int(low) + 1) % 8] += 0.5 * share
+    low, fraction = divmod(degrees / 45, 1)
+    wanted[int(low) % 8] += 0.5 * (1 - fraction)
+    wanted[(int(low) + 1) % 8] += 0.5 * fraction
     torch.testing.assert_close(found, wanted.view(1, -1, 1, 1).expand_as(found))
 
 

@@ -8,7 +8,7 @@ from monai.transforms import Compose
 from PIL import Image
 from skimage import data
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import Grid
 from custom_components.pairs import select_pairs, write_image
 from custom_components.transforms import CommonPadd, GivenMaskd, GreyScaled, ReadPaird, StainGreyd, WorkingSized

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage import data
 from skimage.color import rgb2gray
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.transforms.grey import (
     background_is_bright,
     equalise,

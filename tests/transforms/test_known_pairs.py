@@ -11,14 +11,14 @@ from monai.transforms import Compose
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import warp
 from custom_components.transforms import (
     RandKnownPaird,
+    RandomAppearance,
     RandomDefect,
     RandomField,
     RandomItems,
-    RandomLook,
     labelled_augmentation,
 )
 
@@ -108,14 +108,14 @@ def test_probabilities_of_zero_and_one() -> None:
 
 def test_both_images_get_looks_of_their_own() -> None:
     data = image()
-    found = item(data, 0, field=RandomField(0.0, linear=0), look=RandomLook())["image"]
+    found = item(data, 0, field=RandomField(0.0, linear=0), appearance=RandomAppearance())["image"]
     assert (found[0] - found[1]).abs().mean() > 0.01
     assert (found[0] - data[0]).abs().mean() > 0.01
 
 
 def test_items_of_a_training_depend_on_seed_epoch_and_index_alone() -> None:
     records = [{"image": image(seed=1)}, {"image": image(seed=2, channels=2)}]
-    known = RandKnownPaird(RandomField(), RandomDefect(), 0.8, RandomLook())
+    known = RandKnownPaird(RandomField(), RandomDefect(), 0.8, RandomAppearance())
     transform = Compose([labelled_augmentation(patch_size=40), known])
     data, other = (RandomItems(records, transform, length=6, seed=seed) for seed in (0, 1))
     first = [data[index] for index in range(6)]
@@ -129,7 +129,8 @@ def test_items_of_a_training_depend_on_seed_epoch_and_index_alone() -> None:
 
 
 def test_empty_images_and_wrong_shapes() -> None:
-    found = item(torch.zeros(1, 33, 20), 0, defect=RandomDefect(), probability=1.0, look=RandomLook(noise=0.0))
+    appearance = RandomAppearance(noise=0.0)
+    found = item(torch.zeros(1, 33, 20), 0, defect=RandomDefect(), probability=1.0, appearance=appearance)
     assert not found["label"][4].any()
     assert bool(torch.isfinite(found["label"]).all())
     for wrong in (torch.zeros(3, 20, 20), torch.zeros(1, 20, 20, 20)):

@@ -8,7 +8,7 @@ import torch
 from monai.transforms import Compose, RandScaleIntensityd
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.transforms import RandomItems, labelled_augmentation
 
 SPATIAL = [(40, 48), (24, 26, 28)]

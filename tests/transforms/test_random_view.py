@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import identity_grid
 from custom_components.transforms import RandomField, RandomView
 from custom_components.transforms.random_view import viewed

@@ -9,14 +9,14 @@ from monai.data import DataLoader, MetaTensor
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from custom_components.errors import InputError
+from custom_components.common.errors import InputError
 from custom_components.fields import folding_share, warp
-from custom_components.transforms import RandomField, RandomLook, SyntheticPairs
+from custom_components.transforms import RandomAppearance, RandomField, SyntheticPairs
 
 SIDE = 48
 
 
-class SameLook(RandomLook):
+class SameLook(RandomAppearance):
     """Both patches as they are."""
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("index", range(4))
 def test_the_label_brings_the_moving_patch_onto_the_fixed_one(index):
-    item = dataset(scales=[1.0], look=SameLook())[index]
+    item = dataset(scales=[1.0], appearance=SameLook())[index]
     moving, fixed = item["image"][None, :1], item["image"][None, 1:]
     label = item["label"][None, :2]
     inner = (..., slice(14, -14), slice(14, -14))  # no displacement of these reaches beyond the patch
@@ -121,11 +121,11 @@ def test_the_weight_is_zero_beyond_the_image_and_off_the_tissue():
     half = pairs((200, 200), 1)
     for name in ("mask_moving", "mask_fixed"):
         half[0][name][..., :100] = 0
-    data = SyntheticPairs(half, 20, 96, [1.0], look=SameLook(), field=RandomField(0.0, linear=0), min_tissue=0.1)
+    data = SyntheticPairs(half, 20, 96, [1.0], appearance=SameLook(), field=RandomField(0.0, linear=0), min_tissue=0.1)
     shares = [float(data[index]["label"][2].mean()) for index in range(20)]
     assert 0 < min(shares) < max(shares) <= 1
-    assert any(0.01 < share < 0.99 for share in shares)
-    small = SyntheticPairs(pairs((40, 40), 1), 1, 96, [1.0], look=SameLook(), field=RandomField(0.0, linear=0))[0]
+    assert any(0.01 < fraction < 0.99 for fraction in shares)
+    small = SyntheticPairs(pairs((40, 40), 1), 1, 96, [1.0], appearance=SameLook(), field=RandomField(0.0, linear=0))[0]
     assert float(small["label"][2].sum()) == pytest.approx(40 * 40, rel=0.01)
     assert torch.equal(small["image"][:, :20], torch.zeros(2, 20, 96))
 
@@ -138,19 +138,19 @@ def test_images_without_tissue_give_items_that_weigh_nothing():
 
 
 def test_looks_stay_in_range_and_leave_the_shape():
-    look = RandomLook()
+    appearance = RandomAppearance()
     image = texture((40, 53), 0).as_tensor()[None]
     for seed in range(20):
-        look.set_random_state(seed)
-        seen = look(image)
+        appearance.set_random_state(seed)
+        seen = appearance(image)
         assert seen.shape == image.shape
         assert bool(torch.isfinite(seen).all())
         assert (seen.min() >= 0) & (seen.max() <= 1)
-        look.set_random_state(seed)
-        assert torch.equal(look(image), seen)
-    look = RandomLook(noise=0.0)
-    look.set_random_state(0)
-    assert not look(torch.zeros(1, 1, 20, 20)).any()  # black stays black
+        appearance.set_random_state(seed)
+        assert torch.equal(appearance(image), seen)
+    appearance = RandomAppearance(noise=0.0)
+    appearance.set_random_state(0)
+    assert not appearance(torch.zeros(1, 1, 20, 20)).any()  # black stays black
 
 
 def test_the_two_patches_get_different_looks():

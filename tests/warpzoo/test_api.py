@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from skimage.io import imread
 
 import warpzoo
-from custom_components.errors import InputError, RegistrationError
+from custom_components.common.errors import InputError, RegistrationError
 from custom_components.pairs import read_points
 from custom_components.pairs.demo import write_demo_pair
 

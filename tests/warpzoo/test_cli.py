@@ -13,7 +13,7 @@ import pytest
 from custom_components.bundles import names
 from custom_components.pairs.demo import write_demo_pair
 from warpzoo import cli
-from warpzoo.options import Option, of_bundle, of_function, value_of
+from warpzoo.options import Option, of_bundle, of_function, parse_value
 
 HEAVY = ("torch", "monai", "itk", "scipy", "kornia", "ignite")
 
@@ -69,7 +69,7 @@ def test_help_lists_every_key_of_the_method_with_its_meaning(name, monkeypatch, 
 
 
 def test_options_of_functions_are_those_of_their_docstrings():
-    found = {option.name: option for option in of_function("custom_components.apply", "carry", ("field",))}
+    found = {option.name: option for option in of_function("custom_components.commands.apply", "apply", ("field",))}
     assert set(found) >= {"image", "points", "geojson", "direction", "overwrite"}
     assert found["order"].default == 1
     assert all(option.meaning for option in found.values())
@@ -107,7 +107,7 @@ def test_a_wrong_word_is_told_by_the_right_one(arguments, message, monkeypatch, 
     ],
 )
 def test_values_are_what_their_text_means(option, text, wanted):
-    assert value_of(option, text) == wanted
+    assert parse_value(option, text) == wanted
 
 
 def test_a_pair_is_registered_from_any_folder_and_the_console_says_where_to_look(pair, tmp_path):

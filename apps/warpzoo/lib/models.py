@@ -13,9 +13,9 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from custom_components import view
+from custom_components.commands import view
 from custom_components.pairs import select_pairs
-from custom_components.serving import Bundle, RequestError, answer_of, attach_files, read_options, register
+from custom_components.serving import Bundle, RequestError, attach_files, build_answer, read_options, register
 from custom_components.serving.parameters import describe, switch
 
 URL = "/registrations"
@@ -75,7 +75,7 @@ class RegistrationTask(InferTask):  # type: ignore[misc]
             metrics = register(self.bundle, pair, options, output)
             if wants_viewer and metrics["status"] != "failed":
                 view.write_viewer(folder)
-            result = answer_of(metrics, pair, folder, url)
+            result = build_answer(metrics, pair, folder, url)
             file = self._copy(folder) if metrics["status"] != "failed" else None
         return file, {"result": {"model": self.bundle.name, **result}, "latencies": {"total": perf_counter() - start}}
 

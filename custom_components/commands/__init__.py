@@ -1,0 +1,1 @@
+"""The commands: what ``warpzoo`` and ``python -m custom_components.commands.X`` run."""

@@ -1,0 +1,90 @@
+"""Carry anything else over with a stored field.
+
+    warpzoo apply out/x --image other.tif
+    warpzoo apply out/x --points cells.csv
+    warpzoo apply out/x --points cells.tsv --unit micrometre
+    warpzoo apply out/x --geojson annotations.geojson
+
+Everything goes from the moving into the fixed image unless ``--direction fixed_to_moving`` is given. Images are
+pulled, so they use the field that starts where they end; points are pushed, so they use the one that starts where
+they lie. What is given is the folder of a pair's result, or one of its two fields; the other and metrics.json, which
+knows the sizes of the images, are looked for beside it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import fire
+
+from custom_components.common import booleans
+from custom_components.common.errors import InputError
+from custom_components.common.stopping import stopped_by_signals
+from custom_components.results.stored import StoredRegistration
+
+
+def apply(
+    field: str,
+    image: str | None = None,
+    points: str | None = None,
+    geojson: str | None = None,
+    direction: str = "moving_to_fixed",
+    output: str | None = None,
+    order: int = 1,
+    level: int = 0,
+    compression: str | None = None,
+    quality: int = 90,
+    threads: int | None = None,
+    unit: str | None = None,
+    origin: str | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Carry one file over and return the path of the result; what is odd about annotations goes to stderr.
+
+    Args:
+        field: the folder of a pair's result, or displacement.mha in it (its inverse lies beside it).
+        image: an image on the source side, any channels and dtype; must have the size of the registered one.
+        points: or a CSV or TSV with columns X, Y in its pixels, or QuPath's centroids; other columns are kept.
+        geojson: or GeoJSON in its pixels, as QuPath writes it, plain, .gz or .zip.
+        direction: "moving_to_fixed" or "fixed_to_moving".
+        output: file to write; default in the result's folder, ``warped_<name>``.
+        order: of the interpolation of an image: 0 for labels, 1 linear, 3 cubic (not of slides).
+        level: of slides, 0 writes the target's full resolution, each further one half of it.
+        compression: of slides, "jpeg", "deflate" or "none"; default JPEG for colour, deflate for all else.
+        quality: of JPEG.
+        threads: that warp a slide; default one a core.
+        unit: of points and GeoJSON, in and out: "pixel" of the full resolution or "micrometre"; default what the
+            names of the columns say, else pixels.
+        origin: of points and GeoJSON: (0, 0) is the outer "corner" of the first pixel, as in QuPath and so in its
+            GeoJSON and centroids, or its "centre", as in columns X, Y.
+        overwrite: replace a file that is there already; an input never is.
+
+    Raises:
+        InputError: not exactly one thing to carry, an unknown direction, an image of another size, or a file that
+            is wrong or missing, or the result is there already.
+    """
+    if sum(given is not None for given in (image, points, geojson)) != 1:
+        raise InputError("give exactly one of --image, --points, --geojson")
+    result, replaced = StoredRegistration(str(field)), booleans.parse_bool(overwrite, "overwrite")
+    if image is not None:
+        return str(result.warp_file(image, output, direction, order, level, compression, quality, threads, replaced))
+    if points is not None:
+        path, notes = result.points_file(points, output, direction, unit, origin, replaced)
+    else:
+        path, notes = result.geojson_file(str(geojson), output, direction, unit, origin, replaced)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return str(path)
+
+
+def main() -> None:
+    """Command line; a wrong file gives one line and exit code 1."""
+    try:
+        with stopped_by_signals("of a slide the blocks that are done are kept, the same command resumes"):
+            fire.Fire(apply)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
