@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 
-Points = npt.NDArray[np.float64]
 UNITS = ("pixel", "micrometre")
 
 

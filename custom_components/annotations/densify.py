@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Points = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
+from custom_components.common.arrays import Index, Points
+
 PointMap = Callable[[Points], Points]
 MAX_SAMPLES = 10_000_000  # of all sides at first: positions far outside must not fill the memory
 MAX_HALVINGS = 6  # of each piece

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from custom_components.common.arrays import Points
 from custom_components.fields import Grid, image_matrix, transform_points
-
-Points = npt.NDArray[np.float64]
 
 
 def warp_points(points: Points, displacement: Any, source: Grid, target: Grid) -> Points:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from custom_components.common.arrays import Index, Points
 from custom_components.common.errors import InputError
 
-Points = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 # how deep the chains of a geometry lie: 0 is a position by itself
 DEPTH = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
 POLYGONS = ("Polygon", "MultiPolygon")

@@ -14,10 +14,9 @@ from custom_components.annotations.densify import densify
 from custom_components.annotations.point_map import PointMap
 from custom_components.annotations.ragged import NO_POLYGON, RaggedCoordinates, parse_annotations
 from custom_components.annotations.validity import self_intersecting, signed_areas
+from custom_components.common.arrays import Index, Points
 from custom_components.pairs.geojson import without_collection
 
-Points = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 TOLERANCE = 0.1  # pixels of the target's full resolution between a side and the curve that it stands for
 DECIMALS = 3
 SAID = 5  # ids in a message

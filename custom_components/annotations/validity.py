@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
 from custom_components.annotations.ragged import NO_POLYGON, RaggedCoordinates
+from custom_components.common.arrays import Index, Points
 
-Points = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 SMALLEST_RING = 4  # positions: a triangle and its first corner again
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from custom_components.common import booleans
+from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 from custom_components.common.stopping import stopped_by_signals
 from custom_components.metrics import acrobat_score, annotator_error, fill_missing, pair_error
@@ -39,8 +40,6 @@ from custom_components.pairs.acrobat import check_inside, slide_file, slide_head
 from custom_components.pairs.marking import check_set_folder, mark_set
 from custom_components.pairs.overwriting import check_output_file
 from custom_components.results.record import read_metrics
-
-Points = npt.NDArray[np.float64]
 
 
 def pairs(

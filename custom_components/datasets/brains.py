@@ -12,13 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
+from custom_components.common.arrays import Array, Matrix
 from custom_components.common.errors import InputError
 from custom_components.datasets.synthesis import TISSUES, merged, synthesised
 from custom_components.datasets.writing import Item, ordered_pairs, required, write_set, write_table
 from custom_components.fields.geometry import apply_matrix
 
-Array = npt.NDArray[Any]
-Matrix = npt.NDArray[np.float64]
 FIELD = (160.0, 192.0, 160.0)  # mm that the grid of a whole brain holds, (slice, row, col)
 UPRIGHT = 7  # of SynthSeg's subjects, the one that the others are aligned to
 ANATOMY = tuple(value for values, _ in TISSUES.values() for value in values)

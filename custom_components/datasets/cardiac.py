@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.datasets.writing import Item, required, write_set
 from custom_components.pairs import read_image
 from custom_components.pairs.images import MIN_SIDE
 
-Array = npt.NDArray[Any]
 NAME = re.compile(r"(SC-.+)-IM-\d+-(\d+)(\.dcm)?\.png")
 FRAMES = 20  # of a cycle; they are numbered from 1 on, through all slices
 VALIDATING = ("SC-HF-I", "SC-HYP")  # a weak heart and a thick one

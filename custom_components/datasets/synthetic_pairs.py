@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from custom_components.common.arrays import SIDES
 from custom_components.common.errors import InputError
 from custom_components.datasets.writing import MAKER, write_table
 from custom_components.fields import identity_grid, jacobian_determinant, sample
@@ -21,8 +22,6 @@ from custom_components.transforms.known_pairs import bent
 from custom_components.transforms.synthetic_warp import RandomField
 from custom_components.transforms.working import shrink, working_scale
 
-Points = npt.NDArray[np.float64]
-SIDES = ("moving", "fixed")
 LEAST = 0.4  # of an area, what a warp must leave of it; near zero there are creases that nobody has seen
 WARP, DEFECT, LANDMARKS = range(3)  # each its own stream of chance, so that a clean set has the same warps
 

@@ -6,19 +6,15 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from custom_components.common.arrays import Array, Matrix
 from custom_components.common.errors import InputError
 from custom_components.pairs import atomic_path, write_image
 from custom_components.pairs.marking import check_set_folder, is_marked, mark_set
 
 MAKER = "image_sets"
-Array = npt.NDArray[Any]
-Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from custom_components.common.arrays import SIDES
 from custom_components.common.errors import InputError
-from custom_components.engines.training_pairs import SIDES, stacked
+from custom_components.engines.training_pairs import stacked
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.transforms.random_view import RandomView
 

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from custom_components.common.arrays import SIDES
 from custom_components.common.errors import InputError
 from custom_components.engines.keypoint_pairs import transformed_by_symmetry
 from custom_components.engines.pair_evaluator import Data
-from custom_components.engines.training_pairs import SIDES, stacked
+from custom_components.engines.training_pairs import stacked
 from custom_components.fields import Grid, apply_matrix
 from custom_components.matching import CachedMatcher, Matcher, PointPairs
 from custom_components.matching.cotr import Scaled, scaled

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data.distributed import DistributedSampler
 
 from custom_components.common import booleans
+from custom_components.common.arrays import SIDES
 from custom_components.common.console import say
 from custom_components.common.distributed import (
     all_gather,
@@ -38,7 +39,7 @@ from custom_components.common.errors import InputError
 from custom_components.common.weights import load_pretrained
 from custom_components.engines.keypoint_pairs import KeypointPairs
 from custom_components.engines.pair_evaluator import to_pair_images
-from custom_components.engines.training_pairs import SIDES, stacked
+from custom_components.engines.training_pairs import stacked
 from custom_components.fields import smooth
 from custom_components.handlers.stop import StopWhenFlat
 from custom_components.handlers.training import EpochSetter, FinalModel, TrainingCheckpoint, TrainingCurve

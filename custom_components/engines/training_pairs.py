@@ -10,13 +10,13 @@ import torch
 from monai.data import Dataset
 from torch import Tensor
 
+from custom_components.common.arrays import SIDES
 from custom_components.common.console import say
 from custom_components.common.errors import InputError
 from custom_components.engines.pair_evaluator import Data
 from custom_components.outputs.outcome import failure_reason
 from custom_components.pairs import Pair, select_pairs
 
-SIDES = ("moving", "fixed")
 KEPT = ("pair", *(f"{name}_{side}" for name in ("working", "mask", "labels") for side in SIDES))
 Record = dict[str, Tensor]
 

@@ -13,6 +13,7 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 
+from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.engines.extractors import load_extractor
 from custom_components.experiments import figures
@@ -28,7 +29,6 @@ from custom_components.transforms.grey import stretch
 
 MAKER = "study figures"
 CHANNELS = 5  # of the feature maps of a level that are shown
-Array = npt.NDArray[Any]
 
 
 class StudyFigures:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields.itk_bridge import image_matrix, image_vectors
 
-Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 
 

@@ -14,17 +14,15 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from custom_components.common.arrays import Matrix
 from custom_components.fields.affine import VOXELS_AT_ONCE, nonrigid_part
 from custom_components.fields.geometry import apply_matrix
 from custom_components.fields.invert import best_affine
 from custom_components.fields.itk_bridge import image_matrix, image_vectors
 from custom_components.fields.sample_at import sample_at
-
-Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields.geometry import apply_matrix, index_to_physical
 from custom_components.fields.resize import grid_change
@@ -22,7 +23,6 @@ from custom_components.fields.resize import grid_change
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
 
-Matrix = npt.NDArray[np.float64]
 UNITS = ("pixel", "micrometre", "millimetre")
 LARGEST_SHEAR = 1e-3  # cosine of the angle between two axes; headers in single precision stay far below
 

@@ -14,18 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
+from custom_components.common.arrays import Array, Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields.compose import check_ddf
 from custom_components.fields.geometry import apply_matrix, index_to_physical, spacing_origin_direction
-
-Matrix = npt.NDArray[np.float64]
-Array = npt.NDArray[Any]
 
 
 def _indices(spatial: Sequence[int]) -> Matrix:

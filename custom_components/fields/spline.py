@@ -14,7 +14,7 @@ from torch import Tensor
 
 from custom_components.common.errors import InputError
 
-Array = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 
 def control_count(side: int, spacing: float) -> int:
@@ -22,7 +22,7 @@ def control_count(side: int, spacing: float) -> int:
     return int(np.ceil((side - 1) / spacing)) + 3
 
 
-def basis(positions: Array, count: int, spacing: float) -> tuple[npt.NDArray[np.intp], Array]:
+def basis(positions: Floats, count: int, spacing: float) -> tuple[npt.NDArray[np.intp], Floats]:
     """The four uniform cubic B-splines that reach each position along one axis.
 
     Args:
@@ -40,7 +40,7 @@ def basis(positions: Array, count: int, spacing: float) -> tuple[npt.NDArray[np.
     return cell[:, None] + np.arange(4), values
 
 
-def spline_matrix(side: int, spacing: float) -> Array:
+def spline_matrix(side: int, spacing: float) -> Floats:
     """(side, number of control points) values of the splines along one axis at its voxels; the rows sum to one.
 
     Args:
@@ -54,7 +54,7 @@ def spline_matrix(side: int, spacing: float) -> Array:
     return matrix
 
 
-def design_matrix(points: Array, counts: Sequence[int], spacing: float) -> sparse.csr_array:
+def design_matrix(points: Floats, counts: Sequence[int], spacing: float) -> sparse.csr_array:
     """(N, number of control points) values of all tensor-product splines at ``points`` (N, D)."""
     rows = len(points)
     columns, values = np.zeros((rows, 1), dtype=np.intp), np.ones((rows, 1))
@@ -87,7 +87,7 @@ def _difference(count: int, order: int, spacing: float) -> sparse.csr_array:
     )
 
 
-def solve_banded(matrix: sparse.csr_array, right: Array) -> Array:
+def solve_banded(matrix: sparse.csr_array, right: Floats) -> Floats:
     """Solution of a symmetric positive definite system whose entries lie near the diagonal."""
     upper = sparse.triu(matrix, format="coo")
     rows, columns = upper.coords
@@ -166,7 +166,7 @@ def robust_spline(
     return field, torch.from_numpy(kept)
 
 
-def _evaluate(control: Array, spatial: Sequence[int], spacing: float) -> Array:
+def _evaluate(control: Floats, spatial: Sequence[int], spacing: float) -> Floats:
     """(D, *spatial) from control points (number, D), one axis after the other."""
     matrices = [spline_matrix(side, spacing) for side in spatial]
     values = control.T.reshape(-1, *(matrix.shape[1] for matrix in matrices))

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from custom_components.common import booleans
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import RegistrationError
 from custom_components.fields import affine_to_ddf, grid_change, warp
 from custom_components.inferers.result import Estimate, PairImages, Stage
-from custom_components.matching.affine import AffineFit, Matrix, apply_affine, fit_affine
+from custom_components.matching.affine import AffineFit, apply_affine, fit_affine
 from custom_components.matching.matcher import Matcher
 from custom_components.matching.point_pairs import PointPairs
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError, RegistrationError
 from custom_components.fields import affine_to_ddf, grid_change, warp
 from custom_components.inferers.affine_alignment import implausible
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.inferers.rotation_search import shortest_side_to
 from custom_components.losses.patch_ncc import correlation
-from custom_components.matching.affine import Matrix
 from custom_components.networks.affine import theta_to_matrix
 
 

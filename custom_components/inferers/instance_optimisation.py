@@ -19,6 +19,7 @@ from monai.networks.blocks.warp import DVF2DDF
 from monai.networks.layers import GaussianFilter
 from torch import Tensor, nn
 
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import (
     compose,
@@ -35,7 +36,6 @@ from custom_components.inferers.flow_refinement import local_similarity
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.losses.curvature import CurvatureLoss
 from custom_components.losses.windowed_ncc import WindowedNCCLoss
-from custom_components.matching.affine import Matrix
 
 SMALLEST_SIDE = 32
 

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import (
     grid_change,
@@ -31,7 +32,6 @@ from custom_components.fields import (
 from custom_components.inferers.patches import Patch, batches, fold, plan_patches, unfold
 from custom_components.inferers.residual import with_residual
 from custom_components.inferers.result import Estimate, PairImages
-from custom_components.matching.affine import Matrix
 
 FLAT = 1e-3  # a patch whose grey values span less has nothing to align
 

@@ -11,9 +11,9 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid
-from custom_components.matching.affine import Matrix
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.pairs import Pair
 

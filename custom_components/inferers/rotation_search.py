@@ -15,11 +15,11 @@ from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
 from custom_components.common import booleans
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError, RegistrationError
 from custom_components.fields import affine_to_ddf, grid_change, identity_grid, sample
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.losses.patch_ncc import correlation
-from custom_components.matching.affine import Matrix
 
 DARK = 1e-5  # a pixel above this counts as tissue
 

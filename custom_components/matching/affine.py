@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from custom_components.common.arrays import Matrix
 from custom_components.matching.point_pairs import PointPairs
-
-Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

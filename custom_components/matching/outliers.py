@@ -16,7 +16,7 @@ from torch import Tensor
 
 from custom_components.matching.point_pairs import PointPairs
 
-Array = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 
 def isolation_forest(
@@ -41,7 +41,7 @@ def isolation_forest(
     return torch.from_numpy((forest.fit_predict(displacement) > 0) | near)
 
 
-def even_sample(points: Array, cells: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+def even_sample(points: Floats, cells: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
     """Indices of one random point in every occupied cell of ``cells`` x ``cells`` over the points' bounding box."""
     low = points.min(axis=0)
     size = np.maximum(points.max(axis=0) - low, 1e-9)
@@ -51,11 +51,11 @@ def even_sample(points: Array, cells: int, generator: np.random.Generator) -> np
     return order[first]
 
 
-def _good_triangles(source: Array, target: Array, simplices: Array, min_angle: float) -> npt.NDArray[np.bool_]:
+def _good_triangles(source: Floats, target: Floats, simplices: Floats, min_angle: float) -> npt.NDArray[np.bool_]:
     """Triangles, no slivers in the source, that keep their orientation and, within a factor 3, their area."""
     a, b = source[simplices], target[simplices]
 
-    def area(t: Array) -> Array:
+    def area(t: Floats) -> Floats:
         u, v = t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]
         return np.asarray(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
 

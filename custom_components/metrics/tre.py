@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
-
-Points = npt.NDArray[np.float64]
 
 
 def tre(warped: Points, fixed: Points) -> npt.NDArray[np.float64]:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 
+from custom_components.common.arrays import Matrix
 from custom_components.fields import Grid, apply_matrix, image_matrix, index_to_physical
 from custom_components.fields.itk_bridge import continued, image_vectors, vector_image
-
-Matrix = npt.NDArray[np.float64]
 
 
 def itk_matrix(path: str | Path, grid: Grid, pixel_size: tuple[float, float] | None) -> Matrix:

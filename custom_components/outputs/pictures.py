@@ -11,10 +11,10 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from custom_components.common.arrays import Points
 from custom_components.transforms.grey import between
 
 RGB = npt.NDArray[np.uint8]
-Points = npt.NDArray[np.float64]
 GREEN, RED, BLUE, ORANGE = (23, 138, 78), (205, 50, 50), (38, 99, 200), (230, 126, 20)
 INK = (20, 20, 20)
 

@@ -9,10 +9,10 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from custom_components.common.arrays import Array, Points
 from custom_components.fields import (
     Grid,
     apply_matrix,
@@ -31,9 +31,6 @@ from custom_components.transforms.grey import stain_independent_grey, stretch, t
 from custom_components.transforms.working import shrink
 
 Metrics = Mapping[str, Any]
-Array = npt.NDArray[Any]
-Matrix = npt.NDArray[np.float64]
-Points = npt.NDArray[np.float64]
 VIEWER_LINK = '<p class="lead"><a href="viewer.html">Zoom into both images together</a></p>'
 UNITS = {"pixel": "px", "micrometre": "\N{MICRO SIGN}m", "millimetre": "mm"}
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from custom_components.common.arrays import Array
 from custom_components.outputs.pictures import RGB
 
-Array = npt.NDArray[Any]
 GAP = 8  # white pixels between the sections
 
 

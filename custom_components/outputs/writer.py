@@ -17,6 +17,7 @@ from scipy.ndimage import affine_transform
 from torch import Tensor
 
 from custom_components.annotations import Coordinates, PointMap, warp_geojson
+from custom_components.common.arrays import Matrix, Points
 from custom_components.common.version import VERSION
 from custom_components.fields import (
     Grid,
@@ -58,8 +59,6 @@ from custom_components.pairs import (
 )  # fmt: skip
 from custom_components.slides.native import native_array, output_suffix, rim_median
 
-Matrix = npt.NDArray[np.float64]
-Points = npt.NDArray[np.float64]
 POOR_FOLDING = 0.005
 POOR_INVERSE = 1.0
 POOR_SIMILARITY = 0.1

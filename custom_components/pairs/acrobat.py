@@ -15,12 +15,11 @@ import numpy.typing as npt
 import pandas as pd
 import tifffile
 
+from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.cells import read_cells
 from custom_components.pairs.formats import UNREADABLE, PixelSize, stated_pixel_size
-
-Points = npt.NDArray[np.float64]
 
 FILES = ["anon_filename_he", "anon_filename_ihc"]
 POINT_COLUMNS = [*FILES, "point_id", "ihc_x", "ihc_y", "mpp_ihc_10X", "mpp_he_10X"]

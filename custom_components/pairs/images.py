@@ -24,6 +24,7 @@ import torch
 from nibabel.filebasedimages import ImageFileError
 from PIL import Image, ImageFile
 
+from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields import geometry
 from custom_components.fields.grid import LARGEST_SHEAR, Grid
@@ -43,8 +44,6 @@ from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_sh
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
 
-Array = npt.NDArray[Any]
-Matrix = npt.NDArray[np.float64]
 MIN_SIDE = 32
 LEAST_OVERLAP = 0.1  # share of a label map's field of view that lies in its image's
 SHEARED = (

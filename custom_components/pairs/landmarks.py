@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.point_table import PointTable, read_point_table
-
-Points = npt.NDArray[np.float64]
 
 
 def _read_table(path: str | Path) -> PointTable:

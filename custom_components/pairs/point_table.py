@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 
-Points = npt.NDArray[np.float64]
 SEPARATORS = ",;\t"
 DECIMALS = 4
 # "x", "X (px)", "Centroid Y µm"; QuPath writes the last ones, with the micro sign

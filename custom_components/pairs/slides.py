@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import openslide
 import tifffile
 
+from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields.grid import Grid
 from custom_components.pairs.formats import (
@@ -33,7 +33,6 @@ from custom_components.pairs.formats import (
     stated_pixel_size,
 )
 
-Array = npt.NDArray[Any]
 Shape = tuple[int, int]
 SLIDES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu")
 RESIZED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV averages

@@ -17,11 +17,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError, RegistrationError
 from custom_components.fields import Grid, compose, displacement_image, nonrigid_part, sample, warp
 from custom_components.inferers.flow_refinement import local_similarity
@@ -32,7 +32,6 @@ from custom_components.refinement.slide_windows import SlideWindows
 from custom_components.refinement.windows import BlendedField, Box, parse_box, read_boxes, wanted
 from custom_components.slides.native import open_image
 
-Matrix = npt.NDArray[np.float64]
 FINER = 2  # how many times as many pixels a side as the working image has, where no level is asked for
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from monai.data.meta_tensor import MetaTensor
 
+from custom_components.common.arrays import Array
 from custom_components.fields import Grid
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import Slide
@@ -16,8 +17,6 @@ from custom_components.slides.native import native_array, rim_median
 from custom_components.slides.slide_warp import SlideWarp
 from custom_components.slides.warp_file import source_level
 from custom_components.transforms.grey import GreyRange, stain_independent_grey
-
-Array = npt.NDArray[Any]
 
 
 class SlideWindows:

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from custom_components.annotations import parse_annotations
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import sample
 from custom_components.inferers.patches import Patch
 from custom_components.pairs import read_geojson
-
-Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from custom_components.annotations import Convention, PointMap, warp_geojson, warp_geojson_file, warp_points_file
+from custom_components.common.arrays import Array, Points
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid, resample
 from custom_components.pairs import is_large, read_image, write_image
@@ -23,8 +24,6 @@ from custom_components.results.folder import ResultFolder
 from custom_components.slides.native import native_array, output_suffix, rim_median
 from custom_components.slides.warp_file import carried_slide, full_stem, warp_slide_file
 
-Array = npt.NDArray[Any]
-Points = npt.NDArray[np.float64]
 DIRECTIONS = ("moving_to_fixed", "fixed_to_moving")
 
 

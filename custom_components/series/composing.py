@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from custom_components.common.arrays import Matrix
 from custom_components.engines.pair_evaluator import Data, to_pair_images
 from custom_components.fields import Grid, Link, chain_ddf, invert
-from custom_components.fields.geometry import Matrix
 from custom_components.inferers.flow_refinement import local_similarity
 from custom_components.inferers.result import Registration, Stage
 from custom_components.matching.point_pairs import PointPairs

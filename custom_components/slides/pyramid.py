@@ -18,15 +18,14 @@ from uuid import uuid4
 
 import imagecodecs
 import numpy as np
-import numpy.typing as npt
 import tifffile
 
+from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.pairs import atomic_path
 from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.slides import block_mean
 
-Array = npt.NDArray[Any]
 TILE = 512
 DEPTH = 1  # levels within a block below its first; more would take more memory a thread
 BLOCK = TILE << DEPTH

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from time import perf_counter
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import Slide
 from custom_components.slides.pyramid import BLOCK, PyramidWriter
 
-Array = npt.NDArray[Any]
 REMAPPED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV interpolates
 CHANNELS_AT_ONCE = 4  # of OpenCV's border value
 SPREAD = 2.0  # a block's source may have so many times its pixels, as under a rotation by 45 degrees

@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Randomizable, Transform
 from torch import Tensor
 
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid, affine_to_ddf, warp
 
-Matrix = npt.NDArray[np.float64]
 KEYS = ("working_moving", "working_fixed", "mask_moving", "mask_fixed")
 
 

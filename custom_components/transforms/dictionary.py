@@ -18,6 +18,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from scipy.ndimage import affine_transform, gaussian_filter
 
+from custom_components.common.arrays import SIDES
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid
 from custom_components.pairs import (
@@ -35,7 +36,6 @@ from custom_components.transforms.grey import stain_independent_grey, tissue_mas
 from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
 
 Data = dict[Hashable, Any]
-SIDES = ("moving", "fixed")
 SQUARE = 0.02  # relative difference of a pixel's sides that counts as none
 SHOWN = 1800  # pixels of a slide's longest side, for the pictures of the report
 

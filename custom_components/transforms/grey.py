@@ -12,37 +12,37 @@ from skimage import filters
 
 from custom_components.common.errors import InputError
 
-Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
-def to_luminance(image: npt.NDArray[np.generic]) -> Array:
+def to_luminance(image: npt.NDArray[np.generic]) -> Floats:
     """(C, H, W) of any dtype -> (H, W) float32: luminance of RGB, the mean of any other number of channels."""
     data = image.astype(np.float32)
     level = np.tensordot(LUMINANCE, data, axes=1) if len(data) == 3 else data.mean(axis=0)
     return np.asarray(level, dtype=np.float32)
 
 
-def border_level(grey: Array) -> float:
+def border_level(grey: Floats) -> float:
     """Median of the outermost pixels, the level of the background."""
     rim = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     return float(np.median(rim))
 
 
-def background_is_bright(grey: Array) -> bool:
+def background_is_bright(grey: Floats) -> bool:
     """Whether the rim lies in the upper half of the intensity range: bright-field glass, not fluorescence."""
     low, high = np.percentile(grey, (0.5, 99.5))
     return border_level(grey) > float(low + high) / 2
 
 
-def stretch(grey: Array, low: float = 0.5, high: float = 99.5) -> Array:
+def stretch(grey: Floats, low: float = 0.5, high: float = 99.5) -> Floats:
     """Percentiles ``low``..``high`` -> 0..1, clipped; a constant image gives zeros."""
     bottom, top = np.percentile(grey, (low, high))
     return between(grey, float(bottom), float(top))
 
 
-def between(grey: Array, bottom: float, top: float) -> Array:
+def between(grey: Floats, bottom: float, top: float) -> Floats:
     """``bottom``..``top`` -> 0..1, clipped; zeros where they are as good as equal."""
     if top - bottom <= 1e-6 * max(abs(top), 1.0):
         return np.zeros_like(grey)
@@ -76,7 +76,7 @@ class GreyRange:
         bottom, top = np.percentile(-grey if bright else grey, (low, high))
         return GreyRange(bright, float(bottom), float(top))
 
-    def __call__(self, image: npt.NDArray[np.generic]) -> Array:
+    def __call__(self, image: npt.NDArray[np.generic]) -> Floats:
         """(C, H, W) -> (H, W) float32 in [0, 1]."""
         grey = to_luminance(image)
         return between(-grey if self.bright else grey, self.low, self.high)
@@ -84,7 +84,7 @@ class GreyRange:
 
 def stain_independent_grey(
     image: npt.NDArray[np.generic], clip_limit: float = 2.0, tiles: int = 8, span: GreyRange | None = None
-) -> Array:
+) -> Floats:
     """(C, H, W) -> (H, W) float32 in [0, 1]: inverted luminance, robust range, CLAHE.
 
     Args:

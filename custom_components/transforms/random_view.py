@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from monai.transforms import Randomizable
 from torch import Tensor
 
+from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import affine_to_ddf, apply_matrix, compose_affine, identity_grid, sample, warp
 from custom_components.transforms.synthetic_warp import RandomField
 
-Matrix = npt.NDArray[np.float64]
 EXACT = 0.5  # voxels that a bent point may miss
 STEPS = 30  # of the fixed-point iteration that undoes a bend at a point
 
