@@ -29,6 +29,7 @@ def register(
     output_dir: str | Path | None = None,
     moving_spacing: Spacing = None,
     fixed_spacing: Spacing = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> Registration:
     """Register ``moving`` onto ``fixed``.
@@ -42,6 +43,7 @@ def register(
             unless it is saved.
         moving_spacing: of an array: micrometres a pixel; three numbers, in millimetres, make it a volume.
         fixed_spacing: likewise.
+        progress: show the stage and the seconds while it works; left out, in notebooks alone.
         options: keys of the method, as ``working_size=2048``; ``warpzoo register --help`` lists them.
 
     Returns:
@@ -61,11 +63,40 @@ def register(
         root = made / "results" if output_dir is None else Path(output_dir)
         name = options.pop("id", None) or (None if named else PAIR)
         keys: dict[str, Any] = {"report": output_dir is not None, **options, **files}
-        folder = run_pair(method, root, name, keys)
+        with listening(shown := _progress(progress)):
+            try:
+                folder = run_pair(method, root, name, keys)
+            except (InputError, RegistrationError) as error:
+                raise _named(error, files, made) from error
+            finally:
+                shown.stop()
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
     return Registration(folder, temporary=made)
+
+
+def _named(error: Exception, files: Mapping[str, Any], made: Path) -> Exception:
+    """The error with the sides in place of files that only this process knows, of images that were given in memory."""
+    text = str(error)
+    for side, file in files.items():
+        if made in Path(file).parents:
+            text = text.replace(f"image {file}", str(file)).replace(str(file), f"the {side} image")
+    return type(error)(text)
+
+
+def _progress(wanted: bool | None) -> Any:
+    from warpzoo.notebook import NotebookProgress, in_notebook
+
+    if in_notebook() and wanted is not False:
+        return NotebookProgress()
+    if wanted:
+        from rich.console import Console
+
+        from warpzoo.progress import Shown
+
+        return Shown(Console(stderr=True, highlight=False))
+    return Quiet()
 
 
 def run_pair(method: str, output_dir: Path, name: str | None, options: Mapping[str, Any]) -> Path:
@@ -80,11 +111,10 @@ def run_pair(method: str, output_dir: Path, name: str | None, options: Mapping[s
     texts: dict[str, Any] = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     parser = open_bundle(method, output_dir=str(output_dir), id=name, resume=False, **texts).parser()
     try:
-        with listening(Quiet()):
-            if "initialize" in parser:
-                parser.get_parsed_content("initialize")
-            evaluator: PairEvaluator = parser.get_parsed_content("evaluator")
-            evaluator.run()
+        if "initialize" in parser:
+            parser.get_parsed_content("initialize")
+        evaluator: PairEvaluator = parser.get_parsed_content("evaluator")
+        evaluator.run()
     except SystemExit as stop:
         _raise(stop, locals().get("evaluator"))
     except RuntimeError as error:  # by which MONAI wraps what its components raise

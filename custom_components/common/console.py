@@ -22,6 +22,9 @@ class Listener:
     def pair(self, number: int, count: int, name: str) -> None:
         """The pair ``number`` of ``count`` begins."""
 
+    def stop(self) -> None:
+        """The run is over."""
+
 
 class Quiet(Listener):
     """Says nothing."""

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, cast
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -22,7 +23,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data.distributed import DistributedSampler
 
-from custom_components.common.distributed import process_count, process_rank
 from custom_components.common.errors import InputError
 from custom_components.engines.pair_evaluator import Data, to_pair_images
 from custom_components.fields import resize
@@ -47,7 +47,7 @@ class GradientExchange:
         Args:
             patches: that the gradients are the mean over; 0 for a process that is done.
         """
-        if process_count() > 1:
+        if idist.get_world_size() > 1:
             total = torch.tensor(float(patches), device=self.parameters[0].device)
             dist.all_reduce(total)
             if total == 0:
@@ -65,7 +65,7 @@ class GradientExchange:
 
     def drain(self) -> None:
         """Take part until no process has a group left."""
-        while process_count() > 1 and self.step(0):
+        while idist.get_world_size() > 1 and self.step(0):
             pass
 
 
@@ -112,7 +112,7 @@ class PatchTrainer(Trainer):
         device: str | torch.device = "cpu",
         handlers: Sequence[Any] = (),
     ) -> None:
-        rank, size = process_rank(), process_count()
+        rank, size = idist.get_rank(), idist.get_world_size()
         # set_epoch, which MONAI calls, makes the order of an epoch a function of seed and epoch alone
         sampler: Any = DistributedSampler(dataset, size, rank, shuffle=True, seed=seed) if len(dataset) else None
         super().__init__(

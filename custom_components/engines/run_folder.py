@@ -10,9 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
+
 from custom_components.bundles.current import current_config
 from custom_components.bundles.keys import check_current
-from custom_components.common.distributed import all_gather, is_distributed
+from custom_components.common.distributed import is_distributed
 from custom_components.common.errors import InputError
 from custom_components.outputs.identity import file_record, read_run_settings
 from custom_components.pairs import Pair, select_pairs
@@ -48,7 +50,7 @@ def run_folder(bundle_root: str, runs: str = "runs") -> str:
     while taken.exists():
         number += 1
         taken = folder.with_name(f"{folder.name}_{number}")
-    return all_gather(str(taken))[0]
+    return str(idist.all_gather(str(taken))[0])
 
 
 def training_record(

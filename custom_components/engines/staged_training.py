@@ -16,24 +16,21 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any, TypeVar
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler, TensorBoardStatsHandler
 from torch import Tensor, nn
-from torch.utils.data.distributed import DistributedSampler
 
 from custom_components.common import booleans
 from custom_components.common.arrays import SIDES
 from custom_components.common.console import say
 from custom_components.common.distributed import (
-    all_gather,
-    barrier,
     is_follower,
-    process_count,
-    process_rank,
-    with_averaged_gradients,
+    parallel,
+    sampler,
 )  # fmt: skip
 from custom_components.common.errors import InputError
 from custom_components.common.weights import load_pretrained
@@ -231,7 +228,7 @@ class StagedTraining:
 
     def _share(self) -> list[dict[Any, Any]]:
         """The pairs that this process matches; all of them together match every pair once."""
-        return [self.pairs[index] for index in range(process_rank(), len(self.pairs), process_count())]
+        return [self.pairs[index] for index in range(idist.get_rank(), len(self.pairs), idist.get_world_size())]
 
     def _matcher(self, source: str) -> Matching:
         if source == FIXED:
@@ -262,8 +259,8 @@ class StagedTraining:
         dataset = KeypointPairs(self.pairs, matches, self.points, view=stage.view, fields=fields, seed=self.seed)
         epochs = self.max_epochs if stage.max_epochs is None else stage.max_epochs
         optimizer = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
-        sampler: Any = DistributedSampler(dataset, process_count(), process_rank(), shuffle=False)
-        rate = partial(_half_cosine, total=epochs * len(sampler)) if stage.cosine_decay else _constant
+        part = sampler(dataset)
+        rate = partial(_half_cosine, total=epochs * len(part or dataset)) if stage.cosine_decay else _constant
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)  # keeps no total, so more epochs may be asked
         stop = StopWhenFlat(stage.patience, stage.improvement)
         folder = self.folder / stage.name
@@ -272,8 +269,8 @@ class StagedTraining:
         trainer = SupervisedTrainer(
             device=self.device,
             max_epochs=epochs,
-            train_data_loader=DataLoader(dataset, batch_size=1, sampler=sampler),
-            network=with_averaged_gradients(AllPredictions(network)),
+            train_data_loader=DataLoader(dataset, batch_size=1, sampler=part),
+            network=parallel(AllPredictions(network), find_unused_parameters=True),
             optimizer=optimizer,
             loss_function=stage.loss.to(self.device),
             inferer=AllLevels(self.amp),
@@ -291,7 +288,7 @@ class StagedTraining:
         )
         _say(f"{stage.name}: {', '.join(stage.sources) or 'no correspondences'}, from {start}")
         trainer.run()
-        barrier()
+        idist.barrier()
         return True
 
     @torch.no_grad()
@@ -329,7 +326,7 @@ def _say(text: str) -> None:
 
 def _of_all(mine: Mapping[K, V]) -> dict[K, V]:
     """What all processes found."""
-    return {name: value for part in all_gather(dict(mine)) for name, value in part.items()}
+    return {name: value for part in idist.all_gather(dict(mine)) for name, value in part.items()}
 
 
 def _constant(step: int) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from custom_components.common import booleans
 from custom_components.common.console import say
-from custom_components.common.distributed import all_gather, is_follower
+from custom_components.common.distributed import is_follower
 from custom_components.common.errors import InputError
 from custom_components.common.stopping import stopped_by_signals
 from custom_components.common.weights import read_state
@@ -252,7 +253,7 @@ class TrainingCurve:
 
 def figures_of_all(values: Mapping[str, list[float]]) -> dict[str, list[float]]:
     """The values of all processes."""
-    parts = all_gather(dict(values))
+    parts = idist.all_gather(dict(values))
     return {
         name: [v for part in parts for v in part.get(name, [])] for name in dict.fromkeys(n for p in parts for n in p)
     }

@@ -51,6 +51,8 @@ class RegistrationWriter:
             engine.state.output = outcome = self.write(outcome)
         assert outcome.metrics is not None
         say(f"[{engine.state.iteration}/{engine.state.epoch_length}] {format_line(outcome.metrics)}")
+        for note in outcome.metrics.get("notes", []):
+            say(f"  note: {note}")
         for note in outcome.metrics.get("annotations", {}).get("notes", []):
             say(f"  annotations: {note}")
 
@@ -148,15 +150,16 @@ class SummaryWriter:
     def _write(self, engine: Engine) -> None:
         summary = write_summary(self.output_dir)
         states = ", ".join(f"{summary[state]} {state}" for state in ("ok", "poor", "failed"))
-        say(f"{counted(summary['pairs'], 'pair')}: {states}")
+        done = len(engine.outcomes)
+        where = "" if done == summary["pairs"] else f" in {self.output_dir}"
+        say(f"{counted(summary['pairs'], 'pair')}{where}: {states}")
         for name, reason in summary["failed_repeats"].items():
             say(f"{name}: the last repeat failed, the result before it is kept: {reason}")
         if summary["scored"]:
             say(", ".join(f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}" for k, v in summary["scored"].items()))
-        done = [outcome[0] for outcome in engine.outcomes]
         pages = [self.output_dir / "index.html"]
-        if len(done) == 1:
-            pages.insert(0, self.output_dir / done[0] / "report.html")
+        if done == 1:
+            pages.insert(0, self.output_dir / engine.outcomes[0][0] / "report.html")
         page = next((page for page in pages if page.is_file()), None)
         if page is not None:
             say(f"look at {page}")

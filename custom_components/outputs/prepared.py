@@ -26,6 +26,7 @@ class PreparedPair:
         mask_moving: (1, *spatial) tissue.
         mask_fixed: the same.
         unit: "pixel", "micrometre" or "millimetre", of the fields on disk.
+        notes: what a user should know of how the images were read.
     """
 
     pair: Pair
@@ -36,6 +37,7 @@ class PreparedPair:
     mask_moving: Tensor
     mask_fixed: Tensor
     unit: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Mapping[Any, Any], pair: Pair | None = None) -> PreparedPair:
@@ -46,7 +48,8 @@ class PreparedPair:
             pair: another one than ``data["pair"]``, of the same images.
         """
         names = ("moving", "fixed", "working_moving", "working_fixed", "mask_moving", "mask_fixed", "unit")
-        return cls(data["pair"] if pair is None else pair, **{name: data[name] for name in names})
+        notes = tuple(data.get("notes", ()))
+        return cls(data["pair"] if pair is None else pair, **{name: data[name] for name in names}, notes=notes)
 
 
 @dataclass(frozen=True)

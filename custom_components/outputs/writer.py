@@ -162,7 +162,8 @@ def write_registration(
     bend = nonrigid_part(best_affine(result.ddf), result.ddf)
     backward = _displacement(result.inverse, grid_moving, grid_fixed, frame_moving)
     metrics: dict[str, Any] = {
-        "id": pair.id, "status": "ok", "reason": "", "note": output.note, "unit": prepared.unit,
+        "id": pair.id, "status": "ok", "reason": "", "note": output.note,
+        "notes": list(prepared.notes), "unit": prepared.unit,
         "moving": str(pair.moving), "fixed": str(pair.fixed),
         "moving_pixel_size": file_pixel_size(moving), "fixed_pixel_size": file_pixel_size(fixed),
         "moving_grid": file_moving.as_json(), "fixed_grid": file_fixed.as_json(), "warped_grid": frame.as_json(),

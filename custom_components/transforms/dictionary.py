@@ -32,6 +32,7 @@ from custom_components.pairs import (
     read_labels,
 )
 from custom_components.pairs.formats import MEDICAL
+from custom_components.pairs.kinds import kind_warning
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
 from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
 
@@ -51,6 +52,8 @@ class ReadPaird(Transform):
         volumes: also take a pair of 3-D images; landmarks and annotations have two dimensions.
         working_size: of the longest side; of large slides no more is read than this needs, but at least ``SHOWN``.
         micrometres_per_pixel: the same in place of ``working_size``. None of both reads every image whole.
+        trained_on: kind of image that the method's weights were trained on, see ``pairs.kinds``; images that are
+            plainly of another get a note. None has none.
     """
 
     def __init__(
@@ -59,14 +62,16 @@ class ReadPaird(Transform):
         volumes: bool = False,
         working_size: int | None = None,
         micrometres_per_pixel: float | None = None,
+        trained_on: str | None = None,
     ) -> None:
+        self.trained_on = trained_on
         self.channel = channel
         self.volumes = volumes
         self.working_size = working_size
         self.micrometres_per_pixel = micrometres_per_pixel
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Add ``moving``, ``fixed`` and ``unit``."""
+        """Add ``moving``, ``fixed``, ``unit`` and ``notes``: what a user should know of how the images were read."""
         pair: Pair = data["pair"]
         check_pair(pair)
         images = {side: self._read(getattr(pair, side)) for side in SIDES}
@@ -80,7 +85,12 @@ class ReadPaird(Transform):
         metric = all(image.meta["pixel_size"] is not None for image in images.values())
         medical = all(full_suffix(getattr(pair, side)) in MEDICAL for side in SIDES)
         unit = "millimetre" if medical else "micrometre" if metric else "pixel"
-        return dict(data) | {side: _measured(image, unit) for side, image in images.items()} | {"unit": unit}
+        notes = [f"{side}: {note}" for side, image in images.items() for note in image.meta.get("notes", ())]
+        measured = {side: _measured(image, unit) for side, image in images.items()}
+        if self.trained_on is not None:
+            told = {kind_warning(image, f"the {side} image", self.trained_on) for side, image in measured.items()}
+            notes += sorted(told - {""})
+        return dict(data) | measured | {"unit": unit, "notes": tuple(notes)}
 
     def _read(self, file: Path) -> MetaTensor:
         longest: float | None = self.working_size

@@ -92,9 +92,9 @@ def one_network(two_processes: Callable[..., str], tmp_path: Path) -> Callable[.
     """Trains an epoch by two processes, then another one, and asserts that both hold the network that is written."""
 
     def train(bundle: str, config: str, model: Path, **options: Any) -> None:
-        own = f"$torch.save(@network.state_dict(), '{tmp_path}/' + str(dist.get_rank()) + '.pt')"
+        own = f"$torch.save(@network.state_dict(), '{tmp_path}/' + str(torch.distributed.get_rank()) + '.pt')"
         for epochs in (1, 2):
-            ending = [own, "$dist.destroy_process_group()"]
+            ending = [own, "$torch.distributed.destroy_process_group()"]
             said = two_processes(bundle, config, max_epochs=epochs, finalize=ending, **options)
         assert said.count("going on after epoch 1 of 2") == 1  # by one of them
         written = torch.load(model, weights_only=True)

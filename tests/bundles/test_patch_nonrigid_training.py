@@ -152,8 +152,8 @@ def test_a_training_killed_in_an_epoch_and_run_again_ends_with_the_same_model(
 def test_two_processes_train_one_model(table, tmp_path):
     both = f"['{CONFIGS}/train.yaml','{CONFIGS}/multi_gpu_train.yaml']"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1", "--nproc_per_node=2"]
-    own = f"$torch.save(@network.state_dict(), '{tmp_path}/' + str(dist.get_rank()) + '.pt')"
-    ending = [own, "$dist.destroy_process_group()"]
+    own = f"$torch.save(@network.state_dict(), '{tmp_path}/' + str(torch.distributed.get_rank()) + '.pt')"
+    ending = [own, "$torch.distributed.destroy_process_group()"]
     for epochs in (1, 2):  # the second run goes on after the first
         said = finish(command(torchrun, both, table, tmp_path, max_epochs=epochs, finalize=ending, **TRAIN))
     assert said.count("going on after epoch 1 of 2") == 1

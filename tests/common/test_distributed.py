@@ -5,56 +5,52 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
+import ignite.distributed as idist
 import pytest
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
-from custom_components.common.distributed import (
-    all_gather,
-    barrier,
-    is_distributed,
-    is_follower,
-    join_processes,
-    local_device,
-    process_count,
-    process_rank,
-    with_averaged_gradients,
-)
+from custom_components.common.distributed import is_distributed, is_follower, local_device, parallel, sampler
+
+DATA = list(range(5))
 
 
 @pytest.fixture
 def _one_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What torchrun tells the only process of a training."""
+    """The only process of a training, as torchrun starts it and a config's ``initialize`` lets it meet the others."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0}
     for name, value in told.items():
         monkeypatch.setenv(name, str(value))
+    idist.initialize("gloo")
     yield
-    dist.destroy_process_group()
+    idist.finalize()
 
 
 def test_without_others_a_process_is_the_first_of_one() -> None:
     assert not is_distributed()
-    assert (process_count(), process_rank(), is_follower()) == (1, 0, False)
-    assert all_gather({"a": 1}) == [{"a": 1}]
-    barrier()
+    assert not is_follower()
     network = torch.nn.Linear(1, 1)
-    assert with_averaged_gradients(network) is network
+    assert parallel(network) is network
+    assert sampler(DATA) is None
 
 
 @pytest.mark.usefixtures("_one_of_one")
-def test_processes_on_the_cpu_meet_over_gloo() -> None:
-    join_processes(torch.device("cpu"))
+def test_a_process_that_has_met_others_averages_with_them_and_takes_its_part() -> None:
     assert is_distributed()
+    assert not is_follower()
     assert dist.get_backend() == "gloo"
-    assert (process_count(), process_rank(), is_follower()) == (1, 0, False)
+    assert isinstance(parallel(torch.nn.Linear(1, 1)), DistributedDataParallel)
+    part = sampler(DATA)
+    assert part is not None
+    assert list(part) == DATA
 
 
 def test_all_but_the_first_leave_the_files_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(idist, "get_rank", lambda: 1)
     assert is_follower()
 
 

@@ -49,7 +49,7 @@ class Case:
     def write(self, **changes: Any) -> dict[str, Any]:
         """Call the writer; returns its metrics."""
         result = Registration(self.ddf, self.inverse, self.matches, self.dropped, self.stages)
-        given = {"pair": self.pair, "unit": "pixel", **self.images, **changes}
+        given = {"pair": self.pair, "unit": "pixel", "notes": (), **self.images, **changes}
         prepared = PreparedPair(**{name.name: given.pop(name.name) for name in fields(PreparedPair)})
         names = {"output_dir": "folder", "output_ext": "extension", "report": "report", "note": "note"}
         form = {own: given.pop(name) for name, own in names.items() if name in given}

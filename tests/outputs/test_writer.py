@@ -58,7 +58,7 @@ def test_metrics_file_is_strict_json_with_the_agreed_keys(case):
     text = (case.folder / "metrics.json").read_text()
     stored = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     keys = {
-        "id", "status", "reason", "note", "unit", "moving", "fixed", "moving_pixel_size", "fixed_pixel_size",
+        "id", "status", "reason", "note", "notes", "unit", "moving", "fixed", "moving_pixel_size", "fixed_pixel_size",
         "moving_grid", "fixed_grid", "stages", "matches", "dropped", "residual_median", "inverse_error",
         "folding_share", "seconds", "landmarks", "versions",
     }  # fmt: skip
