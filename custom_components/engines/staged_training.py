@@ -39,6 +39,7 @@ from custom_components.engines.pair_evaluator import to_pair_images
 from custom_components.engines.training_pairs import stacked
 from custom_components.fields import smooth
 from custom_components.handlers.stop import StopWhenFlat
+from custom_components.handlers.tensorboard import no_tensorboard
 from custom_components.handlers.training import EpochSetter, FinalModel, TrainingCheckpoint, TrainingCurve
 from custom_components.handlers.training_files import agree_on_training, check_model_file
 from custom_components.inferers.all_levels import AllLevels, AllPredictions
@@ -280,7 +281,7 @@ class StagedTraining:
                 EpochSetter(dataset),
                 LrScheduleHandler(scheduler, print_lr=False, epoch_level=False),
                 stop,
-                *([] if is_follower() else [TensorBoardStatsHandler(log_dir=board, output_transform=loss_terms)]),
+                *([] if no_tensorboard() else [TensorBoardStatsHandler(log_dir=board, output_transform=loss_terms)]),
                 TrainingCurve(folder / "curve.csv", loss_terms),
                 TrainingCheckpoint(folder / "checkpoint.pt", parts),
                 FinalModel(self.weights_path(stage.name), network),

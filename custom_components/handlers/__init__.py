@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from custom_components.handlers.stop import StopWhenFlat
+from custom_components.handlers.tensorboard import no_tensorboard
 from custom_components.handlers.training import (
     EpochSetter,
     FinalModel,
@@ -22,5 +23,6 @@ __all__ = [
     "SummaryWriter",
     "TrainingCheckpoint",
     "TrainingCurve",
+    "no_tensorboard",
     "select_losses",
 ]

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from torch import Tensor
 
@@ -50,13 +51,6 @@ class DiffeomorphicDemons:
         self.field_sigma = field_sigma
         self.minimum_jacobian = minimum_jacobian
         self.name = name
-        import itk  # here: it takes seconds to load, and nothing else of the package needs it
-
-        # ITK loads a filter when it is first named, which takes seconds that are not the first pair's
-        self.filters: tuple[Any, Any] = (
-            itk.DiffeomorphicDemonsRegistrationFilter,
-            itk.MultiResolutionPDEDeformableRegistration,
-        )
 
     @torch.no_grad()
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
@@ -71,28 +65,33 @@ class DiffeomorphicDemons:
 
     def _residual(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """(1, D, *spatial) float32, voxels, from two images (1, 1, *spatial)."""
-        import itk
-
-        dimensions = fixed.ndim - 2
-        scalar = itk.Image[itk.F, dimensions]
-        types = (scalar, scalar, itk.Image[itk.Vector[itk.F, dimensions], dimensions])
-        demons, pyramid = self.filters[0][types].New(), self.filters[1][(*types, itk.F)].New()
+        demons = sitk.DiffeomorphicDemonsRegistrationFilter()
         demons.SetSmoothDisplacementField(self.field_sigma > 0)
-        demons.SetStandardDeviations(self.field_sigma)
-        pyramid.SetRegistrationFilter(demons)
-        pyramid.SetFixedImage(_itk_image(fixed, scalar))
-        pyramid.SetMovingImage(_itk_image(moving, scalar))
-        pyramid.SetNumberOfLevels(len(self.iterations))
-        pyramid.SetNumberOfIterations(self.iterations)
-        pyramid.Update()
+        if self.field_sigma > 0:
+            demons.SetStandardDeviations(self.field_sigma)
+        whole = [_itk_image(image) for image in (fixed, moving)]
+        field = None
+        for level, count in enumerate(self.iterations):
+            images = [_shrunk(image, 2 ** (len(self.iterations) - 1 - level)) for image in whole]
+            demons.SetNumberOfIterations(count)
+            if field is not None:  # the border's vectors go on beyond the coarser grid
+                kind = field.GetPixelID()
+                field = sitk.Resample(field, images[0], sitk.Transform(), sitk.sitkLinear, 0.0, kind, True)
+            field = demons.Execute(*images) if field is None else demons.Execute(*images, field)
         # the vectors' components come x first, the channels of a ddf row (or slice) first
-        vectors = itk.array_from_image(pyramid.GetOutput())[..., ::-1]
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(vectors, -1, 0)))[None]
+        vectors = np.moveaxis(sitk.GetArrayFromImage(field)[..., ::-1], -1, 0)
+        return torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))[None]
 
 
-def _itk_image(image: Tensor, kind: Any) -> Any:
+def _itk_image(image: Tensor) -> Any:
     """(1, 1, *spatial) in [0, 1] -> ITK's image of spacing 1, whose millimetres are voxels."""
-    import itk
-
     # to 0..255: grey values that differ by less than 0.001 count as equal for ITK
-    return itk.image_from_array(np.ascontiguousarray(255 * image[0, 0].cpu().numpy(), np.float32), ttype=kind)
+    return sitk.GetImageFromArray(np.ascontiguousarray(255 * image[0, 0].cpu().numpy(), dtype=np.float32))
+
+
+def _shrunk(image: Any, factor: int) -> Any:
+    """A level of ITK's ``MultiResolutionPyramidImageFilter``: blurred by half the factor, then every so many voxels."""
+    if factor == 1:
+        return image
+    blurred = sitk.DiscreteGaussian(image, [(0.5 * factor) ** 2] * image.GetDimension())
+    return sitk.Shrink(blurred, [min(factor, side) for side in image.GetSize()])
