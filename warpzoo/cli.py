@@ -240,7 +240,7 @@ class Commands(click.Group):
 
             close = difflib.get_close_matches(args[0], FORMS, 1)
             hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(FORMS)}"
-            raise click.UsageError(f"there is no command '{args[0]}'; {hint}", ctx)
+            raise click.UsageError(f"unknown command '{args[0]}'; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -258,7 +258,7 @@ def start(command: str, places: tuple[str, ...], chosen: dict[str, str], options
 
         if command in RUNS:  # whose first pair ends what begins here
             startup.begin(sys.argv[1:])
-        with stopped_by_signals("finished pairs are whole; the same command goes on with the others"):
+        with stopped_by_signals("finished pairs are whole; the same command resumes with the others"):
             quiet.libraries(verbose)
             from warpzoo import commands
 

@@ -57,7 +57,7 @@ def coordinates(unit: str, pixel_size: Sequence[float] | None, side: str, corner
         return Coordinates(corner=corner)
     if pixel_size is None:
         raise InputError(
-            f"the file of the {side} image states no pixel size, so micrometres on it can't be told: give "
+            f"the file of the {side} image states no pixel size, so micrometres on it are unknown: give "
             "full-resolution pixels (--unit pixel), or register files that state it"
         )
     rows, columns = pixel_size

@@ -196,7 +196,7 @@ def parse_annotations(data: Any) -> Annotations:
     good = np.isfinite(points).all(axis=1)
     if not good.all():
         first = int(np.searchsorted(starts, np.argmin(good), "right")) - 1
-        raise InputError(f"GeoJSON object '{found.names[owner[first]]}' has a position that is no finite number")
+        raise InputError(f"GeoJSON object '{found.names[owner[first]]}' has a position that is not a finite number")
     chains = RaggedCoordinates(points, starts, np.array(found.joined, dtype=bool), polygon, owner)
     return Annotations(chains, found.names, found.measured, found.places, found.single, found.further, copy)
 

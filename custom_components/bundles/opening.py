@@ -145,7 +145,7 @@ def resolved(config: Any, base: Path) -> Any:
     except (KeyError, IndexError) as error:
         raise InputError(f"{config} names a section that does not exist") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{config}: {file} is no YAML ({error})") from error
+        raise InputError(f"{config}: {file} is not valid YAML ({error})") from error
     return resolved(deepcopy(section), base)
 
 

@@ -54,4 +54,4 @@ def find_bundle(bundle: str | Path) -> Path:
         return Path(folder(wanted))
     close = difflib.get_close_matches(wanted, known, 1)
     hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}"
-    raise InputError(f"there is no bundle '{bundle}', neither a folder with configs/inference.yaml nor by name; {hint}")
+    raise InputError(f"unknown bundle '{bundle}', neither a folder with configs/inference.yaml nor by name; {hint}")

@@ -6,7 +6,7 @@
     python -m custom_components.commands.acrobat score --submission submission.csv --truth truth.csv
 
 IHC is moving, H&E fixed. Only the challenge's server knows its truth: ``score`` takes annotations of one's own, and
-what it prints is no result of the challenge.
+what it prints is not a result of the challenge.
 """  # noqa: E501
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class StagedTraining:
             raise InputError("no pairs to train on: give --pairs TABLE.csv")
         for name in (stage, generate_keypoints):
             if name not in (None, FIXED, *self.stages):
-                raise InputError(f"there is no stage '{name}', but {', '.join(self.stages)}")
+                raise InputError(f"unknown stage '{name}'; there are {', '.join(self.stages)}")
         begun = agree_on_training(self.folder / "training.json", self.record, write=not is_follower())
         if stage is None and self.model_file is not None:
             check_model_file(Path(self.model_file), begun or self.record is None, self.overwrite)

@@ -125,7 +125,7 @@ def read_displacement(path: str | Path) -> Any:
         raise InputError(f"displacement field {file} is not readable as .mha, .nrrd or .nii.gz") from error
     components, dimensions = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
     if components != dimensions:
-        raise InputError(f"{file} is no displacement field: {components} components in {dimensions}-D")
+        raise InputError(f"{file} is not a displacement field: {components} components in {dimensions}-D")
     return sitk.Cast(image, sitk.sitkVectorFloat32)
 
 

@@ -51,7 +51,7 @@ class TrainingCheckpoint:
     Args:
         file: replaced as a whole, so a kill leaves the one before.
         parts: what has ``state_dict`` and ``load_state_dict``; lists of such are kept in order.
-        record: of the training's data and options, see ``engines.training_record``; only one with the same goes on.
+        record: of the training's data and options, see ``engines.training_record``; only one with the same resumes.
     """
 
     def __init__(self, file: str | Path, parts: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> None:
@@ -105,7 +105,7 @@ class TrainingCheckpoint:
                 say(f"training in {self.file.parent}")
             return
         state: dict[str, Any] = read_state(self.file, "checkpoint")
-        foreign = f"{self.file} is no checkpoint of this training; move it away to start afresh"
+        foreign = f"{self.file} is not a checkpoint of this training; move it away to start afresh"
         missing = sorted({*self.parts, "epoch"} - set(state))
         if missing:
             raise InputError(f"{foreign}: it has no {', '.join(missing)}")

@@ -70,7 +70,7 @@ class DiffeomorphicDemons:
         if self.field_sigma > 0:
             demons.SetStandardDeviations(self.field_sigma)
         whole = [_itk_image(image) for image in (fixed, moving)]
-        field = None
+        field: Any = None
         for level, count in enumerate(self.iterations):
             images = [_shrunk(image, 2 ** (len(self.iterations) - 1 - level)) for image in whole]
             demons.SetNumberOfIterations(count)

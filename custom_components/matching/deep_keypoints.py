@@ -34,7 +34,7 @@ def ratio_test(
         descriptors: (N, groups, C).
         others: (M, 2), M > 0, in the same frame as ``points``.
         other_descriptors: (M, groups, C).
-        search_radius: voxels; others farther from the point are no candidates.
+        search_radius: voxels; others farther from the point are not candidates.
         rival_radius: voxels; candidates nearer to the best one show the same structure and are no rivals.
 
     Returns:

@@ -59,7 +59,7 @@ def mutual_nearest(
         moving: keypoints of the moving image, N of them.
         fixed: keypoints of the fixed image, M of them.
         min_similarity: pairs below this cosine are dropped.
-        max_displacement: pairs farther apart than this many voxels are no candidates at all; for images that are
+        max_displacement: pairs farther apart than this many voxels are not candidates at all; for images that are
             already roughly aligned.
         ratio: nearest over second nearest distance, of candidates of the fixed image, that a pair must stay below
             (Lowe, IJCV 2004). None leaves this test out.

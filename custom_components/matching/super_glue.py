@@ -102,7 +102,7 @@ class SuperPointMatcher:
         detection_threshold: likewise.
         min_similarity: cosine below which mutual neighbours are dropped.
         ratio: nearest over second nearest distance that a pair must stay below. None leaves this test out.
-        max_displacement: share of the image's longer side; farther pairs are no candidates (``mutual_nearest``). None
+        max_displacement: share of the image's longer side; farther pairs are not candidates (``mutual_nearest``). None
             for images that are not aligned yet.
         device: where the network runs.
     """

@@ -24,7 +24,7 @@ class XFeatMatcher:
         max_keypoints: strongest keypoints kept per image.
         detection_threshold: heatmap value that a keypoint must exceed; low values suit the soft texture of tissue.
         min_similarity: cosine below which mutual neighbours are dropped.
-        max_displacement: share of the image's longer side; farther pairs are no candidates (``mutual_nearest``). None
+        max_displacement: share of the image's longer side; farther pairs are not candidates (``mutual_nearest``). None
             for images that are not aligned yet.
         scales: the images are matched at each of these sizes and the pairs united; texture that differs between
             stains in detail agrees at a coarser scale.

@@ -61,7 +61,7 @@ def check_summaries(output_dir: Path) -> None:
         file = output_dir / name
         if file.is_file() and not _begins_like(file, MARKS[name]):
             raise InputError(
-                f"{file} is no earlier {name} of a run and is not written over; choose another output_dir, or move it"
+                f"{file} is not an earlier {name} of a run and is not replaced; choose another output_dir, or move it"
             )
         if file.is_dir():
             raise InputError(f"{file} is a folder, a run writes a file there; choose another output_dir")
@@ -73,7 +73,7 @@ def check_submission(output_dir: Path) -> None:
     results = folder / "registration-results.csv"
     if folder.exists() and not (results.is_file() and _begins_like(results, "Warped source landmarks")):
         if not folder.is_dir() or any(file.is_file() for file in folder.rglob("*")):
-            raise InputError(f"{folder} is no earlier submission of a run and is not written over; move it away")
+            raise InputError(f"{folder} is not an earlier submission of a run and is not written over; move it away")
 
 
 def _begins_like(file: Path, mark: str) -> bool:

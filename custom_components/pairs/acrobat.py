@@ -284,7 +284,7 @@ def _numbers(table: pd.DataFrame, column: str, file: Path, empty: bool = False) 
         bad &= ~cells.str.lower().isin(["", "nan"]).to_numpy()
     if bad.any():
         row = int(bad.argmax())
-        raise InputError(f"{file.name} row {row + 2}: {column} is '{cells.iloc[row]}', which is no finite number")
+        raise InputError(f"{file.name} row {row + 2}: {column} is '{cells.iloc[row]}', which is not a finite number")
     return values
 
 

@@ -51,7 +51,7 @@ def check_replaceable(path: str | Path, recognise: Recognise = refuse) -> None:
     """Raise ``InputError`` unless ``path`` is absent, an empty folder, or one that ``recognise`` takes for ours."""
     folder = Path(path)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise InputError(f"{folder} is no folder of an earlier result and is not replaced; move it away")
+        raise InputError(f"{folder} is not the folder of an earlier result and is not replaced; move it away")
     try:
         filled = any(folder.iterdir())
     except FileNotFoundError:

@@ -45,9 +45,9 @@ def read_geojson(path: str | Path) -> Any:
         with without_collection():
             data = json.loads(_unpacked(file).decode("utf-8-sig"))
     except UNREADABLE as error:
-        raise InputError(f"annotations {file} are no JSON: {error}") from error
+        raise InputError(f"annotations {file} are not valid JSON: {error}") from error
     if not isinstance(data, list) and not (isinstance(data, dict) and "type" in data):
-        raise InputError(f"annotations {file} are no GeoJSON: neither a list of features nor an object with a type")
+        raise InputError(f"annotations {file} are not GeoJSON: neither a list of features nor an object with a type")
     return data
 
 

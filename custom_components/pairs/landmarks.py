@@ -28,7 +28,7 @@ def read_points(path: str | Path) -> Points:
     Pixel centres are at integers; QuPath's centroids in pixels, which begin half a pixel before, are shifted.
 
     Raises:
-        InputError: no such file, no columns X and Y, no rows, or a value that is no finite number.
+        InputError: no such file, no columns X and Y, no rows, or a value that is not a finite number.
     """
     table = _read_table(path)
     return np.asarray(table.points()[:, ::-1] - 0.5 * table.centroid)

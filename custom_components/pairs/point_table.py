@@ -48,7 +48,7 @@ class PointTable:
         """(N, 2) x, y as in the file.
 
         Raises:
-            InputError: a value that is no finite number.
+            InputError: a value that is not a finite number.
         """
         columns = [pd.to_numeric(self.cells[place], errors="coerce").to_numpy(np.float64) for place in (self.x, self.y)]
         values: Points = np.stack(columns, axis=1)

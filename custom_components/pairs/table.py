@@ -118,7 +118,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
     (``Target image, Source image, ...``), whose first column is the id.
 
     Raises:
-        InputError: no such file, no table, a missing column, an empty cell, no rows, or ids that are twice there
+        InputError: no such file, no table, a missing column, an empty cell, no rows, or duplicate ids
             or can't name a folder.
     """
     file = Path(path)

@@ -66,7 +66,7 @@ def _why_none(folder: Path) -> str:
     if not folder.exists():
         return f"{folder} does not exist; give the folder of one pair, such as out/IHC_to_HE"
     if not folder.is_dir():
-        return f"{folder} is no folder; give the folder of one pair, such as out/IHC_to_HE"
+        return f"{folder} is not a folder; give the folder of one pair, such as out/IHC_to_HE"
     pairs = [metrics["id"] for metrics in metrics_in(folder)]
     if pairs:
         named = ", ".join(pairs[:SAID]) + (", ..." if len(pairs) > SAID else "")

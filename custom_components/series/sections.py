@@ -45,7 +45,7 @@ def read_sections(images: str | Path | Sequence[str | Path]) -> list[Section]:
 
     Raises:
         InputError: no such table, no column ``image``, an empty cell, fewer than two sections, an image or landmark
-            file that does not exist, ids that are twice there or can't name a folder, or landmark files of different
+            file that does not exist, duplicate ids or can't name a folder, or landmark files of different
             lengths.
     """
     if isinstance(images, str | Path) and str(images).lower().endswith(".csv"):

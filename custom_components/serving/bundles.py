@@ -42,7 +42,7 @@ def find_bundles(folder: Path, wanted: Iterable[str] = ()) -> dict[str, Bundle]:
     names = list(wanted) or present
     unknown = [name for name in names if name not in present]
     if unknown:
-        raise InputError(f"there is no model '{unknown[0]}'; there are {', '.join(present)}")
+        raise InputError(f"unknown model '{unknown[0]}'; there are {', '.join(present)}")
     return {name: _bundle(folder / name) for name in names}
 
 

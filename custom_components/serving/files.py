@@ -21,7 +21,7 @@ def file_inside(folder: Path, name: str, parameter: str, follow_links: bool = Fa
     """
     parts = Path(name).parts
     if Path(name).is_absolute() or not parts or any(part.startswith(".") for part in parts):  # ".." and hidden ones
-        raise RequestError(parameter, f"{name[:80]!r} is no name of a file in the served folder", FORBIDDEN)
+        raise RequestError(parameter, f"{name[:80]!r} is not the name of a file in the served folder", FORBIDDEN)
     try:
         found = (folder / name).is_file()
         real = (folder / name).resolve()

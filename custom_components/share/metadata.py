@@ -26,11 +26,11 @@ def read_metadata(bundle: Path) -> dict[str, Any]:
     """
     file = bundle / "configs" / "metadata.json"
     if not file.is_file():
-        raise InputError(f"{bundle} is no bundle: {file} does not exist")
+        raise InputError(f"{bundle} is not a bundle: {file} does not exist")
     try:
         metadata: dict[str, Any] = json.loads(file.read_text())
     except ValueError as error:
-        raise InputError(f"{file} is no JSON: {error}") from error
+        raise InputError(f"{file} is not valid JSON: {error}") from error
     said = metadata.get("version")
     if not said or said not in metadata.get("changelog", {}):
         raise InputError(f"{file}: the changelog has no entry for the version, {said}; say there what changed")

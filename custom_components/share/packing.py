@@ -76,7 +76,7 @@ def pack(
     name, metadata = source.name, read_metadata(source)
     missing = [file for file in NEEDED if not (source / file).is_file()]
     if missing:
-        raise InputError(f"{source} is no complete bundle: {', '.join(missing)} missing")
+        raise InputError(f"{source} is not a complete bundle: {', '.join(missing)} missing")
     target = Path(output) / name
     archive = Path(output) / f"{name}_v{metadata['version']}.zip"
     large = Path(output) / f"{name}_large_files"

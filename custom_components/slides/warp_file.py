@@ -92,7 +92,7 @@ def warp_slide_file(
         )  # fmt: skip
         done = len(writer.places) - len(writer.missing())
         if done:
-            say(f"{output}: going on after {done} of {len(writer.places)} blocks")
+            say(f"{output}: resuming after {done} of {len(writer.places)} blocks")
         needed = estimate(warp, writer, workers)
         say(f"{output}: {needed}")
         check_room(needed, output.parent)

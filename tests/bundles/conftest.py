@@ -96,7 +96,7 @@ def one_network(two_processes: Callable[..., str], tmp_path: Path) -> Callable[.
         for epochs in (1, 2):
             ending = [own, "$torch.distributed.destroy_process_group()"]
             said = two_processes(bundle, config, max_epochs=epochs, finalize=ending, **options)
-        assert said.count("going on after epoch 1 of 2") == 1  # by one of them
+        assert said.count("resuming after epoch 1 of 2") == 1  # by one of them
         written = torch.load(model, weights_only=True)
         for rank in range(2):
             state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)

@@ -179,7 +179,7 @@ def test_a_training_stopped_in_an_epoch_and_run_again_ends_with_the_same_model(t
     assert not (table.parent / "mine" / "models" / "model.pt").exists()
     capsys.readouterr()
     again = train(table, **options)
-    assert "going on after epoch 1 of 2" in capsys.readouterr().out
+    assert "resuming after epoch 1 of 2" in capsys.readouterr().out
     states = [read_state(models / "model.pt", "model") for models in (whole, again)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -142,7 +142,7 @@ def test_a_training_killed_in_an_epoch_and_run_again_ends_with_the_same_model(
     assert not (models / model).exists()
     assert 1 <= len(table_rows(models / folder / "curve.csv")) < 3
 
-    assert "going on after epoch" in finish(arguments(tmp_path / "killed"))
+    assert "resuming after epoch" in finish(arguments(tmp_path / "killed"))
     assert equal(models / model, tmp_path / "whole" / "models" / model)
     assert [row["epoch"] for row in table_rows(models / folder / "curve.csv")] == ["1", "2", "3"]
     finish(arguments(tmp_path / "killed"))  # nothing left to do: ends as well
@@ -156,7 +156,7 @@ def test_two_processes_train_one_model(table, tmp_path):
     ending = [own, "$torch.distributed.destroy_process_group()"]
     for epochs in (1, 2):  # the second run goes on after the first
         said = finish(command(torchrun, both, table, tmp_path, max_epochs=epochs, finalize=ending, **TRAIN))
-    assert said.count("going on after epoch 1 of 2") == 1
+    assert said.count("resuming after epoch 1 of 2") == 1
     models = tmp_path / "models"
     load_pretrained(NetworkPyramid(PatchUNet(**NETWORK), 2), models / "model.pt")
     assert equal(tmp_path / "0.pt", tmp_path / "1.pt")

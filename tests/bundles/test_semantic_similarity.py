@@ -168,7 +168,7 @@ def test_two_processes_train_one_model(table):
     for epochs in ("1", "2"):  # the second run goes on after the first
         done = subprocess.run([*command, epochs], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
-    assert (done.stdout + done.stderr).count("going on after epoch 1 of 2") == 1
+    assert (done.stdout + done.stderr).count("resuming after epoch 1 of 2") == 1
     rows = (root / "models" / "registration" / "curve.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2"]
     state = read_state(root / "models" / "model.pt", "model")

@@ -177,7 +177,7 @@ def test_a_schedule_that_can_not_be_is_refused(start, tmp_path, names, sources, 
 
 
 def test_unknown_stages_and_missing_pairs_are_named(start, tmp_path):
-    with pytest.raises(InputError, match="there is no stage 'third', but first, second"):
+    with pytest.raises(InputError, match="unknown stage 'third'; there are first, second"):
         training(start, tmp_path, ladder(start)).run(stage="third")
     with pytest.raises(InputError, match=r"give --pairs TABLE\.csv"):
         training(start, tmp_path, ladder(start), pairs=Dataset([])).run()

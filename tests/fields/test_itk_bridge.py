@@ -329,7 +329,7 @@ def test_wrong_files_are_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"text\.mha is not readable"):
             read(tmp_path / "text.mha")
     itk.imwrite(itk.image_from_array(np.zeros((4, 5), np.float32)), str(tmp_path / "grey.mha"))
-    with pytest.raises(InputError, match=r"grey\.mha is no displacement field: 1 components in 2-D"):
+    with pytest.raises(InputError, match=r"grey\.mha is not a displacement field: 1 components in 2-D"):
         read_displacement(tmp_path / "grey.mha")
 
 

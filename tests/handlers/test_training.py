@@ -168,7 +168,7 @@ def test_other_data_or_options_do_not_go_on_with_a_training(tmp_path, other, mes
 
 
 def test_a_training_says_where_it_writes_and_how_far_it_was(tmp_path, capsys):
-    for epochs, said in ((1, f"training in {tmp_path}"), (2, "going on after epoch 1 of 2"), (2, "complete already")):
+    for epochs, said in ((1, f"training in {tmp_path}"), (2, "resuming after epoch 1 of 2"), (2, "complete already")):
         Training(tmp_path, epochs, record=RECORD).run()
         assert said in capsys.readouterr().out
 
@@ -227,9 +227,9 @@ def other_network() -> dict[str, Any]:
     [
         (b"PK\x03\x04 cut off", r"'checkpoint'.*checkpoint\.pt can't be read as PyTorch weights"),
         (b"", r"checkpoint\.pt can't be read"),
-        ({"network": {}}, r"checkpoint\.pt is no checkpoint of this training.*it has no epoch, optimizer, scheduler"),
-        (other_network(), r"checkpoint\.pt is no checkpoint of this training; move it away.*network: .*size mismatch"),
-        (other_network() | {"network": 7}, r"is no checkpoint of this training.*network"),
+        ({"network": {}}, r"checkpoint\.pt is not a checkpoint of.*it has no epoch, optimizer, scheduler"),
+        (other_network(), r"checkpoint\.pt is not a checkpoint of.*; move it away.*network: .*size mismatch"),
+        (other_network() | {"network": 7}, r"is not a checkpoint of this training.*network"),
     ],
 )
 def test_a_checkpoint_that_is_damaged_or_foreign_is_refused_and_the_model_kept(tmp_path, content, message):

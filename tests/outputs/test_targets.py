@@ -85,7 +85,7 @@ def test_a_users_file_with_the_name_of_a_summary_stays(case, name):
     table = markdown_table(case, "one,patientA/HE.png,patientA/PAS.png")
     (case / name).write_text("the ward's own")
     before = snapshot(case)
-    with pytest.raises(SystemExit, match=f"{name} is no earlier"):
+    with pytest.raises(SystemExit, match=f"{name} is not an earlier"):
         run(case, pairs=table)
     assert snapshot(case) == before
 
@@ -94,7 +94,7 @@ def test_a_users_folder_with_the_name_of_the_submission_stays(case):
     table = markdown_table(case, "one,patientA/HE.png,patientA/PAS.png")
     (case / "out" / "submission").mkdir(parents=True)
     (case / "out" / "submission" / "thesis.doc").write_text("mine")
-    with pytest.raises(SystemExit, match="is no earlier submission"):
+    with pytest.raises(SystemExit, match="is not an earlier submission"):
         run(case / "out", pairs=table, submission=True)
     assert (case / "out" / "submission" / "thesis.doc").read_text() == "mine"
     assert not (case / "out" / "one").exists()

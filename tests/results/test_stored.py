@@ -375,5 +375,5 @@ def test_a_field_that_is_none_is_named(known):
     with pytest.raises(InputError, match=rf"displacement field {known.field} is not readable"):
         StoredRegistration(known.folder).field()
     write_image(known.folder / "labels.mha", np.zeros((1, 9, 9), np.uint8))
-    with pytest.raises(InputError, match=r"labels\.mha is no displacement field: 1 components in 2-D"):
+    with pytest.raises(InputError, match=r"labels\.mha is not a displacement field: 1 components in 2-D"):
         StoredRegistration(known.folder / "labels.mha").field()

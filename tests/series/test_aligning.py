@@ -191,5 +191,5 @@ def test_command_line_takes_a_list_of_images_and_says_where_to_look(known, tmp_p
 def test_command_line_gives_one_line_for_a_wrong_bundle(known, tmp_path, monkeypatch):
     arguments = ["--images", str(known.table), "--bundle", "bundles/typo", "--output_dir", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["series", *arguments])
-    with pytest.raises(SystemExit, match=r"^error: there is no bundle 'bundles/typo'"):
+    with pytest.raises(SystemExit, match=r"^error: unknown bundle 'bundles/typo'"):
         main()

@@ -30,7 +30,7 @@ def test_a_link_within_the_folder_is_followed(folder):
 
 @pytest.mark.parametrize("name", ["../secret.csv", "below/../../secret.csv", "/etc/passwd", ".hidden", "", ".", ".."])
 def test_a_name_that_leads_out_is_refused(folder, name):
-    with pytest.raises(RequestError, match=r"^points: .*is no name of a file in the served folder") as refused:
+    with pytest.raises(RequestError, match=r"^points: .*is not the name of a file in the served folder") as refused:
         file_inside(folder, name, "points")
     assert refused.value.status == 403
 

@@ -102,7 +102,7 @@ def _parameters(name: str, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")
     except ValueError as error:
-        raise HTTPException(400, f"{name}: is no JSON: {error}") from error
+        raise HTTPException(400, f"{name}: is not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise HTTPException(400, f'{name}: is a JSON object such as {{"fixed": "HE"}}, got {text[:40]!r}')
     for key in ("image", "model"):
