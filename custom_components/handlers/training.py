@@ -119,7 +119,7 @@ class TrainingCheckpoint:
         engine.state.iteration = engine.state.epoch * engine.state.epoch_length
         if not is_follower():
             done, wanted = engine.state.epoch, engine.state.max_epochs
-            how = "going on after" if wanted is None or done < wanted else "complete already, at"
+            how = "resuming after" if wanted is None or done < wanted else "complete already, at"
             say(f"{self.file}: {how} epoch {done} of {wanted}")
 
 

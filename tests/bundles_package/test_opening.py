@@ -51,7 +51,7 @@ def test_evaluate_is_inference_with_other_defaults():
 @pytest.mark.parametrize(
     ("bundle", "config", "overrides", "message"),
     [
-        ("typo", "inference", {}, r"no bundle 'typo'.* there are hybrid_matching"),
+        ("typo", "inference", {}, r"unknown bundle 'typo'.* there are hybrid_matching"),
         ("hybrid_matchin", "inference", {}, r"did you mean 'hybrid_matching'\?"),
         ("hybrid_matching", "evaluat", {}, r"no config 'evaluat'; it has .*evaluate"),
         ("hybrid_matching", "inference", {"workin_size": 1}, r"no key 'workin_size'; did you mean 'working_size'\?"),

@@ -163,7 +163,7 @@ def test_other_data_or_options_do_not_go_on_with_a_training(tmp_path, other, mes
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(InputError, match=f"is of another training, which {message}.*; give another --run_dir"):
         Training(tmp_path, 2, record=RECORD | other).run()
-    assert "going on" not in capsys.readouterr().out
+    assert "resuming after" not in capsys.readouterr().out
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 

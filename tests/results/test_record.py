@@ -30,7 +30,7 @@ def test_a_missing_record_is_an_error_with_the_way_out_unless_it_may_be_missing(
     with pytest.raises(InputError, match=r"holds no metrics\.json of a registration; give the folder of one pair"):
         read_metrics(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file is no folder"):
+    with pytest.raises(InputError, match=r"file is not a folder"):
         read_metrics(tmp_path / "file")
     (tmp_path / "displacement.mha").touch()
     with pytest.raises(InputError, match=r"metrics\.json does not exist; keep it beside the displacement field"):

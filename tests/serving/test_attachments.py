@@ -62,7 +62,7 @@ def test_what_is_left_empty_is_not_attached(studies, scratch):
         ({"points": []}, r"^points: "),
         ({"points": "absent.csv"}, "^points: there is no file 'absent.csv'"),
         ({"points": "words.csv"}, "^points: .*need columns X and Y"),
-        ({"points": "../studies/marks.csv"}, "^points: .*no name of a file"),
+        ({"points": "../studies/marks.csv"}, "^points: .*not the name of a file"),
         ({"fixed_points": [[1, 2]]}, "^fixed_points: need points"),
         ({"points": [[1, 2]], "fixed_points": [[1, 2], [3, 4]]}, "^fixed_points: .*1 landmarks.*2"),
         ({"annotations": {"type": "Circle"}}, "^annotations: .*'Circle' is unknown"),

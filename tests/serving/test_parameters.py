@@ -87,7 +87,7 @@ def test_a_switch_of_the_request_is_off_unless_given():
 
 
 def test_an_unknown_model_is_named_with_those_that_are_there():
-    with pytest.raises(InputError, match="no model 'x'; there are hybrid_matching, joint_saliency"):
+    with pytest.raises(InputError, match="unknown model 'x'; there are hybrid_matching, joint_saliency"):
         find_bundles(BUNDLES, ["x"])
     with pytest.raises(InputError, match="no bundles"):
         find_bundles(BUNDLES / "hybrid_matching")

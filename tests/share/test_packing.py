@@ -196,4 +196,4 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
-    assert "is no bundle" in done.stderr
+    assert "is not a bundle" in done.stderr

@@ -125,7 +125,7 @@ def test_a_stopped_warp_goes_on_and_gives_the_same(
     assert not (tmp_path / "out.ome.tif").exists()
     monkeypatch.setattr(module, "warp_blocks", warp_blocks)
     np.testing.assert_array_equal(carried(tmp_path, displacement), once)
-    assert "going on after 3 of 4 blocks" in capsys.readouterr().out
+    assert "resuming after 3 of 4 blocks" in capsys.readouterr().out
 
 
 def test_no_room_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

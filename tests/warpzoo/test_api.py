@@ -121,7 +121,7 @@ def test_neither_the_current_folder_nor_the_console_is_touched(pair, tmp_path, m
     ("options", "error", "message"),
     [
         ({"workin_size": 3}, InputError, "no key 'workin_size'; did you mean 'working_size'"),
-        ({"method": "hybrid"}, InputError, "no bundle 'hybrid'"),
+        ({"method": "hybrid"}, InputError, "unknown bundle 'hybrid'"),
         ({"min_matches": 100000}, RegistrationError, "matches"),
     ],
 )

@@ -82,7 +82,7 @@ def test_options_of_functions_are_those_of_their_docstrings():
             ["register", "a", "b", "--workin_size", "3"],
             "'--working_size'?",
         ),
-        (["regster"], "there is no command 'regster'; did you mean 'register'?"),
+        (["regster"], "unknown command 'regster'; did you mean 'register'?"),
         (["register", "a"], "Missing argument 'FIXED'"),
         (["register", "a", "b", "--method", "hybrid"], "unknown bundle 'hybrid'"),
         (["train", "patch_nonrigid", "--config", "trian"], "has no config 'trian'; it has"),
