@@ -22,13 +22,14 @@ import SimpleITK as sitk
 import tifffile
 import torch
 from nibabel.filebasedimages import ImageFileError
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields import geometry
 from custom_components.fields.grid import LARGEST_SHEAR, Grid
 from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.channels import matched_channel
 from custom_components.pairs.formats import (
     MEDICAL,
     PICTURES,
@@ -37,14 +38,19 @@ from custom_components.pairs.formats import (
     PixelSize,
     first_line,
     full_suffix,
-    stated_pixel_size,
+    is_image,
 )  # fmt: skip
+from custom_components.pairs.layout import Layout
+from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk, read_strided
+from custom_components.pairs.tiff_pages import blend_alpha
+from custom_components.pairs.tiff_slide import TiffSlide
 
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
 
 MIN_SIDE = 32
+ORIENTATION = 274  # EXIF's tag
 LEAST_OVERLAP = 0.1  # share of a label map's field of view that lies in its image's
 SHEARED = (
     "image {file} has a sheared geometry: the axes of its header are not at right angles, which ITK's images can't be. "
@@ -52,38 +58,44 @@ SHEARED = (
 )
 
 
-def read_image(path: str | Path, channel: int | None = None, longest: float | None = None) -> MetaTensor:
+def read_image(path: str | Path, longest: float | None = None, reading: Reading = AS_STORED) -> MetaTensor:
     """Read PNG, JPEG, TIFF, OME-TIFF, NIfTI, MHA, NRRD, or the slides of ``pairs.slides``.
 
     Args:
         path: the file.
-        channel: keep this channel alone.
         longest: of an image of more than ``LARGE`` pixels that can be read by regions, read no more than is needed for
             a longest side of so many; None reads all of any image.
+        reading: what the user says of the file.
 
     Returns:
         (C, *spatial) in the file's own dtype (wide unsigned types as the next signed one, up to int64), alpha
         blended onto white. ``affine`` places it in LPS: millimetres of medical formats, else pixels of the file at its
         full resolution. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres of what was read,
-        or None), read_grid (``Grid`` of what was read), file_grid (of the file at its full resolution), and of a
-        section that was stored as a volume of one slice ``slice_of``, how it lies in that.
+        or None), read_grid (``Grid`` of what was read), file_grid (of the file at its full resolution), layout
+        (``Layout`` of the file), notes (what a user should know of how it was read), and of a section that was stored
+        as a volume of one slice ``slice_of``, how it lies in that.
 
     Raises:
         InputError: missing, unreadable or truncated file, a sheared or impossible geometry, NaN or infinite pixels, a
             side below 32 pixels (2-D), no such channel.
     """
     file = Path(path)
-    if not file.is_file():
+    if not is_image(file):
         raise InputError(f"image {file} does not exist")
     suffix = full_suffix(file)
-    grid, size, more = None, None, dict[str, Any]()
+    grid, size, more, layout = None, None, dict[str, Any](), None
+    notes: tuple[str, ...] = ()
     try:
         if suffix in MEDICAL:
             array, whole, more = _read_medical(file)
-        elif (longest is not None and is_large(file)) or suffix in SLIDES:
-            array, size, whole, grid = _read_slide(file, longest)
+        elif (longest is not None and is_large(file, reading)) or suffix in SLIDES:
+            array, size, whole, grid, layout, notes = _read_slide(file, longest, reading)
+        elif suffix in TIFF:
+            array, size, layout, notes = _read_tiff(file, reading)
+            whole = Grid.of_pixels(array.shape[1:])
         else:
-            array, size = _read_tiff(file) if suffix in TIFF else _read_picture(file)
+            array, layout, notes = _read_picture(file)
+            size = (reading.pixel_size,) * 2 if reading.pixel_size else None
             whole = Grid.of_pixels(array.shape[1:])
     except InputError:
         raise
@@ -92,17 +104,18 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
             raise InputError(SHEARED.format(file=file)) from error
         raise InputError(f"image {file} can't be read, it may be damaged or cut off: {first_line(error)}") from error
     _check_pixels(array, file)
-    if channel is not None:
-        if not 0 <= channel < len(array):
-            raise InputError(f"image {file} has channels 0 to {len(array) - 1}, asked for {channel}")
-        array = array[channel : channel + 1]
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    layout = layout or Layout("grey" if len(array) == 1 else "channels")
+    channel, told = matched_channel(layout, len(array), reading.channel, file)
     name = array.dtype.name
     # torch lacks most operations on unsigned 16 and 32 bit
-    wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "bool": np.uint8}.get(name, array.dtype)
+    wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}.get(name, array.dtype)
     tensor = torch.from_numpy(np.require(array.astype(wide, copy=False), requirements=["C", "W"]))
     grid = grid or whole
     meta = {
-        "filename": str(file), "dtype": name, "pixel_size": size, "read_grid": grid, "file_grid": whole, **more
+        "filename": str(file), "dtype": name, "pixel_size": size, "read_grid": grid, "file_grid": whole,
+        "layout": layout, "channel": channel, "notes": (*notes, *told), **more,
     }  # fmt: skip
     return grid.on(tensor, meta)
 
@@ -162,15 +175,17 @@ def read_labels(path: str | Path, image: Grid, longest: float | None = None) -> 
     return array, grid.strided(factor) if factor > 1 else grid
 
 
-def _read_slide(file: Path, longest: float | None) -> tuple[Array, PixelSize | None, Grid, Grid]:
-    """Pixels, their size, the file's grid and theirs."""
-    with open_slide(file) as slide:
+def _read_slide(
+    file: Path, longest: float | None, reading: Reading
+) -> tuple[Array, PixelSize | None, Grid, Grid, Layout, tuple[str, ...]]:
+    """Pixels, their size, the file's grid and theirs, how they are stored, and notes."""
+    with open_slide(file, reading) as slide:
         whole = Grid.of_pixels(slide.levels[0])
         array, grid = read_shrunk(slide, longest or max(slide.levels[0]), whole)
         rows, columns = (float(step) for step in grid.spacing)
         size = slide.pixel_size
         own = None if size is None else (size[0] * rows, size[1] * columns)
-        return np.ascontiguousarray(np.moveaxis(array, -1, 0)), own, whole, grid
+        return np.ascontiguousarray(np.moveaxis(array, -1, 0)), own, whole, grid, slide.layout, slide.notes
 
 
 def _check_pixels(array: Array, file: Path) -> None:
@@ -187,15 +202,6 @@ def _check_pixels(array: Array, file: Path) -> None:
             raise InputError(
                 f"image {file} has {bad} pixels that are NaN or infinite; replace them before registration"
             )
-
-
-def _blend_alpha(array: Array) -> Array:
-    """(C, H, W) with alpha as the last of 2 or 4 channels -> without, on white."""
-    whole = np.issubdtype(array.dtype, np.integer)
-    top = float(np.iinfo(array.dtype).max) if whole else 1.0
-    alpha = array[-1:].astype(np.float32) / top
-    blended = array[:-1] * alpha + top * (1 - alpha)
-    return np.asarray((blended.round() if whole else blended).astype(array.dtype))
 
 
 @contextmanager
@@ -216,44 +222,33 @@ def _is_deep_colour_png(file: Path) -> bool:
     return head.startswith(b"\x89PNG") and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
 
 
-def _read_picture(file: Path) -> tuple[Array, PixelSize | None]:
+def _read_picture(file: Path) -> tuple[Array, Layout, tuple[str, ...]]:
+    """Pixels (C, H, W) as a viewer shows them, how they are stored, and notes."""
     if _is_deep_colour_png(file):
-        deep: Array = np.moveaxis(imagecodecs.png_decode(file.read_bytes()), -1, 0)
-        return (_blend_alpha(deep) if len(deep) in (2, 4) else deep), None
+        deep = np.asarray(imagecodecs.png_decode(file.read_bytes()))
+        array = blend_alpha(deep) if deep.shape[-1] in (2, 4) else deep
+        return np.moveaxis(array, -1, 0), Layout("rgb" if array.shape[-1] == 3 else "grey"), ()
     with _pillow_for_slides(), Image.open(file) as opened:
-        picture: Image.Image = opened
-        if "transparency" in opened.info or opened.mode == "PA":
-            picture = opened.convert("RGBA")
-        elif opened.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
-            picture = opened.convert("RGB")
-        array: Array = np.asarray(picture)
-        mode = picture.mode
+        turned = ImageOps.exif_transpose(opened)
+        notes = () if opened.getexif().get(ORIENTATION, 1) == 1 else ("turned as its EXIF orientation says",)
+        picture: Image.Image = turned
+        if "transparency" in opened.info or turned.mode == "PA":
+            picture = turned.convert("RGBA")
+        elif turned.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
+            picture = turned.convert("RGB")
+        array = np.asarray(picture)
+        if picture.mode in ("RGBA", "LA"):
+            array = blend_alpha(array)
+        icc = opened.info.get("icc_profile")
     array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
-    return (_blend_alpha(array) if mode in ("RGBA", "LA") else array), None
+    return array, Layout("rgb" if len(array) == 3 else "grey", icc=icc or None), notes
 
 
-def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
-    with tifffile.TiffFile(file) as tiff:
-        series = tiff.series[0]
-        array, axes = series.asarray(), series.axes
-        page = tiff.pages.first
-        size = stated_pixel_size(tiff)
-        alpha = tuple(page.extrasamples) in ((1,), (2,))  # a further channel of no stated kind is data
-    for axis in [a for a in axes if a not in "YX"]:
-        position = axes.index(axis)
-        if axis in "CSIQ" and array.shape[position] > 1 and not any(a in "#" for a in axes):
-            continue
-        if array.shape[position] == 1:
-            array, axes = np.squeeze(array, position), axes[:position] + axes[position + 1 :]
-    channel_axes = [a for a in axes if a not in "YX"]
-    if len(channel_axes) > 1:
-        raise InputError(
-            f"image {file} has axes {axes} of {array.shape}; a 2-D image has rows, columns and one channel axis"
-        )
-    if not channel_axes:
-        return array[None], size
-    array = np.moveaxis(array, axes.index(channel_axes[0]), 0)
-    return (_blend_alpha(array) if alpha and len(array) in (2, 4) else array), size
+def _read_tiff(file: Path, reading: Reading) -> tuple[Array, PixelSize | None, Layout, tuple[str, ...]]:
+    """Pixels (C, H, W) as a viewer shows them, their size, how they are stored, and notes."""
+    with TiffSlide(file, reading) as slide:
+        array = slide.read(0, 0, 0, *slide.levels[0])
+        return np.ascontiguousarray(np.moveaxis(array, -1, 0)), slide.pixel_size, slide.layout, slide.notes
 
 
 def _check_nifti_whole(file: Path) -> None:

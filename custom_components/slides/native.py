@@ -11,6 +11,7 @@ import numpy.typing as npt
 from custom_components.fields import Grid
 from custom_components.pairs import ArraySlide, Slide, is_large, open_slide, read_image
 from custom_components.pairs.formats import MEDICAL, TIFF, full_suffix
+from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.slides import SLIDES
 
 if TYPE_CHECKING:
@@ -40,18 +41,19 @@ def native_array(image: MetaTensor) -> npt.NDArray[Any]:
     return np.asarray(image.numpy()).astype(image.meta["dtype"])
 
 
-def open_image(path: str | Path, image: MetaTensor | None = None) -> Slide:
+def open_image(path: str | Path, image: MetaTensor | None = None, reading: Reading = AS_STORED) -> Slide:
     """Any image of two dimensions by its regions: read from the file, or from memory where that holds all of it.
 
     Args:
         path: the file.
         image: as it was read before; None reads it, unless it is large.
+        reading: what the user says of the file.
 
     Raises:
         InputError: missing or unreadable file.
     """
-    if image is None and not is_large(path):
-        image = read_image(path)
+    if image is None and not is_large(path, reading):
+        image = read_image(path, reading=reading)
     if image is not None and Grid.of(image).same_space(image.meta["file_grid"]):
-        return ArraySlide(Path(path), np.moveaxis(native_array(image), 0, -1))
-    return open_slide(path)
+        return ArraySlide(Path(path), np.moveaxis(native_array(image), 0, -1), layout=image.meta["layout"])
+    return open_slide(path, reading)

@@ -10,7 +10,8 @@ import tifffile
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid
 from custom_components.pairs import is_large, level_for, open_slide, read_image, slides
-from custom_components.pairs.slides import LRUCache, ScannerSlide, TiffSlide, block_mean, read_shrunk
+from custom_components.pairs.slides import ScannerSlide, TiffSlide, block_mean, read_shrunk
+from custom_components.pairs.tiff_pages import LRUCache
 
 
 def picture(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> npt.NDArray[np.generic]:
