@@ -21,6 +21,7 @@ from custom_components.matching.affine import AffineFit, apply_affine, fit_affin
 from custom_components.matching.matcher import Matcher
 from custom_components.matching.point_pairs import PointPairs
 
+SCALE_SEARCH_SIZE = 384  # pixels of the longest side; four times as many hypotheses are tried
 SCALES = (0.5, 2.0, 0.25, 4.0)  # that are tried where none of the rotations alone is supported
 
 
@@ -137,7 +138,8 @@ class AffineAlignment:
             found, pairs, fit = self._aligned(images, factor, (1.0,))
         except RegistrationError as refused:
             try:
-                found, pairs, fit = self._aligned(images, factor, SCALES)
+                coarser = max(factor, max(images.shape) / SCALE_SEARCH_SIZE)
+                found, pairs, fit = self._aligned(images, coarser, SCALES)
             except RegistrationError:
                 raise refused from None
         details = {

@@ -106,7 +106,9 @@ def read_image(path: str | Path, longest: float | None = None, reading: Reading 
     _check_pixels(array, file)
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
-    layout = layout or Layout("grey" if len(array) == 1 else "channels")
+    if layout is None:  # of medical formats, whose colours are three components of 8 bit
+        colours = len(array) == 3 and array.dtype == np.uint8
+        layout = Layout("rgb" if colours else "grey" if len(array) == 1 else "channels")
     channel, told = matched_channel(layout, len(array), reading.channel, file)
     name = array.dtype.name
     # torch lacks most operations on unsigned 16 and 32 bit
