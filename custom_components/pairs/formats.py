@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -20,6 +21,15 @@ def full_suffix(path: str | Path) -> str:
     """Lower-case suffix, ".nii.gz" as one."""
     name = Path(path).name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def full_stem(path: str | Path) -> str:
+    """The name of a file without its suffix, of which those of two parts are one; other dots belong to it.
+
+    "IHC" of ``IHC.ome.tif``, ``IHC.nii.gz``, ``IHC.ome.zarr`` and ``IHC.geojson.gz``; "IHC.2" of ``IHC.2.svs``.
+    """
+    name = Path(path).name
+    return re.sub(r"(\.[a-z]\w*\.gz|(\.ome)?\.[^.]+)$", "", name, flags=re.IGNORECASE) or name
 
 
 def first_line(error: BaseException) -> str:

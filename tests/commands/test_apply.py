@@ -15,8 +15,7 @@ import torch
 from custom_components.commands.apply import apply, main
 from custom_components.common.errors import InputError
 from custom_components.fields import displacement_image, index_to_physical, write_displacement
-from custom_components.pairs import read_geojson, read_image, read_points, write_image, write_points
-from custom_components.slides.warp_file import full_stem
+from custom_components.pairs import full_stem, read_geojson, read_image, read_points, write_image, write_points
 
 FIXED, MOVING = (96, 120), (104, 112)
 ANGLE, SCALE = np.deg2rad(7), 1.05
