@@ -52,7 +52,8 @@ def apply(
             becomes an OME-Zarr.
         order: of the interpolation of an image: 0 for labels, 1 linear, 3 cubic (not of slides).
         level: of slides, 0 writes the target's full resolution, each further one half of it.
-        compression: of slides, "jpeg", "deflate", "lzw", "zstd" or "none"; default the kind of the image's own.
+        compression: of slides, "jpeg", "deflate", "lzw", "zstd", "jpeg2000" (the last four without loss) or "none";
+            default the kind that the image has.
         quality: of JPEG.
         threads: that warp a slide; default one a core.
         unit: of points and GeoJSON, in and out: "pixel" of the full resolution or "micrometre"; default what the

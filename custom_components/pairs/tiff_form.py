@@ -18,9 +18,10 @@ from custom_components.pairs.layout import Layout
 QUALITY = 90  # of JPEG, where none is asked for
 TILE = 512  # side, where the source has none that fits
 STRIP = 1 << 18  # bytes of a strip, about
-CODES = {"jpeg": "jpeg", "deflate": "adobe_deflate", "lzw": "lzw", "zstd": "zstd", "none": None}  # for tifffile
-LOSSLESS = {"zlib": "deflate", "lzw": "lzw", "zstd": "zstd"}  # of a source -> ours
+# of ours -> tifffile's; JPEG 2000 without loss
+CODES = {"jpeg": "jpeg", "deflate": "adobe_deflate", "lzw": "lzw", "zstd": "zstd", "jpeg2000": "jpeg2000", "none": None}
 OME_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64", "bool")
+JPEG2000_TYPES = ("uint8", "uint16")
 COLOURED = ("uint8", "uint16", "float32")
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 CLASSIC = 3_000_000_000  # bytes of pixels that a TIFF holds without being a BigTIFF
@@ -103,14 +104,19 @@ def kept_compression(layout: Layout, dtype: Any, nearest: bool = False, tiled: b
         tiled: the image is written in tiles.
 
     Returns:
-        One of ``CODES``: JPEG for 8-bit pixels that were JPEG or JPEG 2000, without loss for all others; what was
-        uncompressed stays so in strips, which programs map into memory.
+        One of ``CODES``: JPEG for 8-bit pixels that were JPEG, and for RGB that was JPEG 2000, as scanners write it
+        with loss; without loss for all others. What was uncompressed stays so in strips, which programs map into
+        memory, and deflate takes the place of LZW in tiles, where it is smaller.
     """
-    if layout.compression in ("jpeg", "jpeg2000") and np.dtype(dtype) == np.uint8 and not nearest:
+    kind = np.dtype(dtype)
+    rgb, compression = layout.kind == "rgb", layout.compression
+    if kind == np.uint8 and not nearest and (compression == "jpeg" or (compression == "jpeg2000" and rgb)):
         return "jpeg"
-    if layout.compression == "none" and not tiled:
-        return "none"
-    return LOSSLESS.get(layout.compression, "deflate")
+    if compression == "jpeg2000" and kind.name in JPEG2000_TYPES and not rgb and tiled:
+        return "jpeg2000"
+    if tiled:
+        return "zstd" if compression == "zstd" else "deflate"
+    return compression if compression in ("none", "lzw", "zstd") else "deflate"
 
 
 def can_predict(dtype: Any, compression: str) -> bool:
@@ -128,6 +134,8 @@ def encoded(values: Array, form: TiffForm) -> bytes:
         return bytes(imagecodecs.jpeg8_encode(values, level=form.quality, **space))
     if form.dtype == np.bool_:
         values = np.packbits(values, axis=-1)  # tifffile states one bit a pixel
+    if form.compression == "jpeg2000":
+        return bytes(imagecodecs.jpeg2k_encode(values, level=0, codecformat="j2k", reversible=True))
     if form.predictor:
         values = imagecodecs.delta_encode(values, axis=1)
     data = values.tobytes()
@@ -200,7 +208,8 @@ def level_options(form: TiffForm, shape: tuple[int, ...], level: int, levels: in
         rows, columns = (1e4 / (size * (1 << level)) for size in form.pixel_size)
         options |= {"resolution": (columns, rows), "resolutionunit": "CENTIMETER"}
     if level:
-        return options | {"subfiletype": 1, "metadata": None}
+        own = not form.ome and form.layout.kind == "channels"  # tifffile's own description is asked for on each level
+        return options | {"subfiletype": 1, "metadata": {"axes": "CYX"} if own else None}
     return options | {"metadata": metadata(form, len(shape)), "subifds": levels - 1 if levels > 1 else None}
 
 
@@ -240,6 +249,12 @@ def imagej_table(colour: tuple[int, int, int]) -> Array:
 
 
 def check_holds(path: Path, form: TiffForm) -> None:
-    """Raise ``InputError`` where OME has no name for such pixels."""
+    """Raise ``InputError`` where OME has no name for such pixels, or the compression can't take them."""
+    if form.compression == "jpeg" and form.dtype != np.uint8:
+        raise InputError(f"{path}: JPEG holds 8-bit pixels, these are {form.dtype}; give --compression deflate")
+    if form.compression == "jpeg2000" and form.dtype.name not in JPEG2000_TYPES:
+        raise InputError(
+            f"{path}: JPEG 2000 holds 8 and 16 bit without sign, these are {form.dtype}; give --compression deflate"
+        )
     if form.ome and form.dtype.name not in OME_TYPES:
         raise InputError(f"{path}: OME-TIFF can't hold {form.dtype} pixels; choose .tif, or convert the image to int32")

@@ -166,7 +166,7 @@ class StoredRegistration(ResultFolder):
             direction: of the image.
             order: see ``warp``; slides are not interpolated by 3.
             level: of slides, 0 writes the target's full resolution, each further one half of it.
-            compression: of slides, "jpeg", "deflate", "lzw", "zstd" or "none"; None keeps the kind of the source's.
+            compression: of slides, see ``PyramidWriter``; None keeps the kind that the image has.
             quality: of JPEG.
             threads: that warp a slide; None takes one a core.
             overwrite: replace a file that is there already.

@@ -48,7 +48,7 @@ class PyramidWriter(BlockWriter):
         shape: (height, width).
         channels: of a pixel; those that are not RGB become pages.
         dtype: of a pixel's channel.
-        compression: "jpeg" (8-bit), "deflate", "lzw" or "zstd" (all three without loss) or "none".
+        compression: "jpeg" (8-bit), "deflate", "lzw", "zstd" or "jpeg2000" (all four without loss) or "none".
         quality: of JPEG, to 100.
         nearest: levels take every second pixel instead of the mean of four, for labels.
         pixel_size: (row, col) micrometres, or None.
@@ -77,8 +77,6 @@ class PyramidWriter(BlockWriter):
         kind = np.dtype(dtype)
         if compression not in COMPRESSIONS:
             raise InputError(f"compression is {', '.join(COMPRESSIONS)}, got '{compression}'")
-        if compression == "jpeg" and kind != np.uint8:
-            raise InputError(f"{self.path}: JPEG holds 8-bit pixels, these are {kind}; give --compression deflate")
         self.form = TiffForm(
             fitting(layout, channels, kind), channels, kind, compression, (TILE, TILE),
             can_predict(kind, compression) and not nearest, pixel_size, is_ome_name(self.path), quality,

@@ -94,7 +94,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
 
 
 def test_wrong_options_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="compression is jpeg, deflate, lzw, zstd, none"):
+    with pytest.raises(InputError, match="compression is jpeg, deflate, lzw, zstd, jpeg2000, none"):
         PyramidWriter(tmp_path / "a.tif", (64, 64), 1, "uint8", "zip")
     with pytest.raises(InputError, match="JPEG holds 8-bit pixels"):
         PyramidWriter(tmp_path / "a.tif", (64, 64), 1, "uint16", "jpeg")
