@@ -19,7 +19,7 @@ from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.cells import read_cells
-from custom_components.pairs.formats import UNREADABLE, PixelSize
+from custom_components.pairs.formats import UNREADABLE, PixelSize, full_stem
 from custom_components.pairs.pixel_sizes import stated_pixel_size
 
 FILES = ["anon_filename_he", "anon_filename_ihc"]
@@ -198,7 +198,7 @@ def slide_file(folder: str | Path, name: str, source: str) -> Path:
     Raises:
         InputError: none of ``SUFFIXES`` is there.
     """
-    stem = Path(name).stem
+    stem = full_stem(name)
     for suffix in SUFFIXES:
         if (found := Path(folder) / f"{stem}{suffix}").is_file():
             return found
@@ -251,7 +251,7 @@ def check_inside(pair: AcrobatPair, pixels: Points, shape: tuple[int, int], imag
 
 def _pair_ids(table: pd.DataFrame) -> list[str]:
     names = zip(table["anon_filename_ihc"], table["anon_filename_he"], strict=True)
-    return [f"{Path(moving).stem}_to_{Path(fixed).stem}" for moving, fixed in names]
+    return [f"{full_stem(moving)}_to_{full_stem(fixed)}" for moving, fixed in names]
 
 
 def _read_table(file: Path, what: str, columns: Sequence[str]) -> pd.DataFrame:

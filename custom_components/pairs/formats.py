@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -22,6 +23,15 @@ def full_suffix(path: str | Path) -> str:
 def is_image(path: Path) -> bool:
     """Whether there is an image: a file, or the folder of an OME-Zarr."""
     return path.is_file() or (path.is_dir() and path.name.lower().endswith(".zarr"))
+
+
+def full_stem(path: str | Path) -> str:
+    """The name of a file without its suffix, of which those of two parts are one; other dots belong to it.
+
+    "IHC" of ``IHC.ome.tif``, ``IHC.nii.gz``, ``IHC.ome.zarr`` and ``IHC.geojson.gz``; "IHC.2" of ``IHC.2.svs``.
+    """
+    name = Path(path).name
+    return re.sub(r"(\.[a-z]\w*\.gz|(\.ome)?\.[^.]+)$", "", name, flags=re.IGNORECASE) or name
 
 
 def first_line(error: BaseException) -> str:

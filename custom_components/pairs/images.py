@@ -1,4 +1,4 @@
-"""Reading and writing images; every image is (C, *spatial) with rows before columns.
+"""Reading images; every image is (C, *spatial) with rows before columns.
 
 This is the one place where an order is chosen: spatial axes are those of the array, (row, col) or
 (slice, row, col), and the image's ``affine``, see ``fields.Grid``, carries the rest.
@@ -7,19 +7,15 @@ This is the one place where an order is chosen: spatial axes are those of the ar
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import imagecodecs
 import nibabel
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
-import tifffile
 import torch
 from nibabel.filebasedimages import ImageFileError
 from PIL import Image, ImageFile, ImageOps
@@ -28,11 +24,9 @@ from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields import geometry
 from custom_components.fields.grid import LARGEST_SHEAR, Grid
-from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.channels import matched_channel
 from custom_components.pairs.formats import (
     MEDICAL,
-    PICTURES,
     TIFF,
     UNREADABLE,
     PixelSize,
@@ -316,83 +310,3 @@ def in_plane(grid: Grid, axis: int) -> Grid:
     matrix = np.eye(3)
     matrix[:-1, :-1], matrix[:-1, -1] = (u @ vt) * np.linalg.norm(linear, axis=0), grid.matrix[:-1, -1][kept]
     return Grid(tuple(np.delete(grid.shape, axis)), matrix, grid.unit, grid.known)
-
-
-def write_image(
-    path: str | Path,
-    array: Array,
-    index_to_physical: npt.NDArray[np.float64] | None = None,
-    pixel_size: PixelSize | None = None,
-    slice_of: tuple[Grid, int] | None = None,
-) -> None:
-    """Write (C, *spatial) in the form that the suffix names, whole or not at all.
-
-    Args:
-        path: .png, .jpg, .tif, .ome.tif, .nii.gz, .mha, .mhd or .nrrd.
-        array: its dtype is kept; PNG and JPEG take 8 (PNG also 16) bit and 1 or 3 channels.
-        index_to_physical: (D+1, D+1), stored by the medical formats.
-        pixel_size: (row, col) micrometres, stored by TIFF.
-        slice_of: the volume's grid and array axis that a 2-D image is the single slice of; the medical formats then
-            store that volume again.
-
-    Raises:
-        InputError: the format can't hold such an image, or the folder can't be written.
-    """
-    target, suffix = Path(path), full_suffix(path)
-    known = (*PICTURES, *TIFF, *MEDICAL)
-    if suffix not in known:
-        raise InputError(f"{target}: can't write '{suffix}'; choose one of {', '.join(known)}")
-    if not target.parent.is_dir():
-        raise InputError(f"{target}: can't be written, there is no folder {target.parent}")
-    if suffix in MEDICAL:
-        try:
-            if slice_of is not None and array.ndim == 3 and len(slice_of[0].shape) == 3:
-                array, index_to_physical = np.expand_dims(array, 1 + slice_of[1]), slice_of[0].matrix
-            _write_medical(target, array, index_to_physical)
-        except (OSError, RuntimeError, TypeError, LookupError) as error:
-            what = f"{array.dtype} of shape {array.shape} as {suffix}"
-            raise InputError(f"{target}: can't write {what}: {first_line(error)}") from error
-        return
-    with atomic_path(target) as partial:
-        if suffix in TIFF:
-            _write_tiff(partial, array, pixel_size)
-        elif array.dtype == np.uint8 and len(array) in (1, 3):
-            Image.fromarray(array[0] if len(array) == 1 else np.moveaxis(array, 0, -1)).save(partial)
-        elif array.dtype == np.uint16 and len(array) == 1 and suffix == ".png":
-            Image.fromarray(array[0]).save(partial)
-        else:
-            raise InputError(f"{target}: {suffix} can't hold {len(array)} channels of {array.dtype}; choose .tif")
-
-
-def _write_tiff(path: Path, array: Array, pixel_size: PixelSize | None) -> None:
-    rgb = len(array) == 3 and array.dtype in (np.uint8, np.uint16)
-    data = np.moveaxis(array, 0, -1) if rgb else array
-    metadata: dict[str, Any] = {"axes": "YXS" if rgb else "CYX"}
-    ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
-    resolution: dict[str, Any] = {}
-    if pixel_size is not None:
-        rows, columns = pixel_size
-        if ome:
-            units = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
-            metadata |= {"PhysicalSizeX": columns, "PhysicalSizeY": rows, **units}
-        resolution = {"resolution": (1e4 / columns, 1e4 / rows), "resolutionunit": "CENTIMETER"}
-    tifffile.imwrite(
-        path, data, ome=ome, photometric="rgb" if rgb else "minisblack", metadata=metadata if ome else None,
-        compression="zlib", bigtiff=array.nbytes > 3_000_000_000, **resolution,
-    )  # fmt: skip
-
-
-def _write_medical(path: Path, array: Array, matrix: npt.NDArray[np.float64] | None) -> None:
-    vector = len(array) > 1
-    values = np.ascontiguousarray(np.moveaxis(array, 0, -1) if vector else array[0])
-    image = sitk.GetImageFromArray(values, isVector=vector)
-    if matrix is not None:
-        spacing, origin, direction = geometry.spacing_origin_direction(matrix)
-        image.SetSpacing([float(v) for v in spacing])
-        image.SetOrigin([float(v) for v in origin])
-        image.SetDirection([float(v) for v in np.ravel(direction)])
-    # .mhd is a header that names a second file, so both are made under their own names and the header moves last
-    with TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        sitk.WriteImage(image, str(Path(folder) / path.name))
-        for part in sorted(Path(folder).iterdir(), key=lambda part: part.name == path.name):
-            os.replace(part, path.with_name(part.name))

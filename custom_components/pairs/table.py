@@ -12,7 +12,7 @@ from typing import Any
 
 from custom_components.common.errors import InputError
 from custom_components.pairs.cells import read_cells
-from custom_components.pairs.formats import is_image
+from custom_components.pairs.formats import full_stem, is_image
 from custom_components.pairs.reading import AS_STORED, COLUMNS, NAMES, Reading
 
 OPTIONAL = (
@@ -111,7 +111,7 @@ def _folded(identifier: str) -> str:
 
 def derived_id(moving: str | Path, fixed: str | Path) -> str:
     """``<moving>_to_<fixed>``, shortened by a hash where that is too long for a folder."""
-    name = "_to_".join(Path(str(file).removesuffix(".gz")).stem for file in (moving, fixed))
+    name = "_to_".join(full_stem(file) for file in (moving, fixed))
     if len(name.encode()) <= LONGEST_ID - 40:
         return name
     short = name.encode()[: LONGEST_ID - 60].decode(errors="ignore").rstrip(". ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,12 @@ import numpy.typing as npt
 
 from custom_components.fields import Grid
 from custom_components.pairs import ArraySlide, Slide, is_large, open_slide, read_image
-from custom_components.pairs.formats import MEDICAL, TIFF, full_suffix
+from custom_components.pairs.formats import MEDICAL, PICTURES, TIFF, full_suffix
+from custom_components.pairs.layout import Layout
 from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.slides import SLIDES
+from custom_components.pairs.tiff_form import is_ome_name
+from custom_components.pairs.zarr_form import is_zarr_name
 
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
@@ -23,11 +27,23 @@ def output_suffix(moving: Path, wanted: str | None) -> str:
     if wanted:
         return wanted if wanted.startswith(".") else f".{wanted}"
     suffix = full_suffix(moving)
-    if moving.name.lower().endswith((".ome.tif", ".ome.tiff")):
+    if is_ome_name(moving) or suffix in SLIDES:
         return ".ome.tif"
-    if suffix in SLIDES:
-        return ".ome.tif"
+    if is_zarr_name(moving):
+        return ".ome.zarr"
     return suffix if suffix in (*MEDICAL, *TIFF) else ".png"
+
+
+def native_layout(image: Any) -> Layout | None:
+    """How the file of an image was stored, for its warped one; None where that is not known.
+
+    A JPEG or PNG file says nothing of how a TIFF is to be compressed.
+    """
+    meta = getattr(image, "meta", {})
+    found: Layout | None = meta.get("layout")
+    if found is not None and full_suffix(str(meta.get("filename", ""))) in PICTURES:
+        return replace(found, compression="")
+    return found
 
 
 def rim_median(image: npt.NDArray[Any]) -> list[float]:
