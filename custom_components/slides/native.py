@@ -27,10 +27,10 @@ def output_suffix(moving: Path, wanted: str | None) -> str:
     if wanted:
         return wanted if wanted.startswith(".") else f".{wanted}"
     suffix = full_suffix(moving)
-    if is_ome_name(moving) or suffix in SLIDES:
-        return ".ome.tif"
     if is_zarr_name(moving):
         return ".ome.zarr"
+    if is_ome_name(moving) or suffix in SLIDES:
+        return ".ome.tif"
     return suffix if suffix in (*MEDICAL, *TIFF) else ".png"
 
 
