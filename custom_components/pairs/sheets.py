@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import math
 import zipfile
 from pathlib import Path
@@ -94,7 +95,10 @@ def parquet_cells(native: Any) -> tuple[tuple[str, ...], pd.DataFrame]:
 
 
 def write_parquet(path: Path, native: Any, cells: pd.DataFrame) -> None:
-    """An Arrow table with those columns replaced whose cells are other ones now; its metadata are kept."""
+    """An Arrow table with those columns replaced whose cells are other ones now; its metadata are kept.
+
+    But for the bounding box of GeoParquet, which is that of the points before.
+    """
     arrow, parquet = (optional_package(name, path, "table") for name in ("pyarrow", "pyarrow.parquet"))
     table = native
     for place, name in enumerate(native.column_names):
@@ -104,6 +108,12 @@ def write_parquet(path: Path, native: Any, cells: pd.DataFrame) -> None:
             if arrow.types.is_floating(kind) and not arrow.types.is_float16(kind) and len(values):
                 values = values.cast(arrow.float64())
             table = table.set_column(place, name, values)
+    metadata = dict(table.schema.metadata or {})
+    if b"geo" in metadata:
+        geo = json.loads(metadata[b"geo"])
+        for column in geo.get("columns", {}).values():
+            column.pop("bbox", None)
+        table = table.replace_schema_metadata(metadata | {b"geo": json.dumps(geo).encode()})
     parquet.write_table(table, path)
 
 
