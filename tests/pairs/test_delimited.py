@@ -105,7 +105,9 @@ def test_a_missing_package_is_one_line_that_says_how_to_get_it(
     else:
         path.write_bytes(content)
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InputError, match=r"needs the package \w+, which is not installed: pip install warpzoo\[tables\]"):
+    with pytest.raises(
+        InputError, match=r"needs the package \w+, which is not installed: pip install warpzoo\[tables\]"
+    ):
         read_table(path)
 
 
@@ -225,7 +227,9 @@ def test_parquet_keeps_types_and_metadata(tmp_path: Path) -> None:
     write_point_table(tmp_path / "out.parquet", table.with_points(table.points() + 0.25))
     found = parquet.read_table(tmp_path / "out.parquet")
     assert found.column("in_tissue").type == arrow.int64()
-    np.testing.assert_array_equal(read_point_table(tmp_path / "out.parquet").points(), [[300.25, 200.25], [500.25, 350.25]])
+    np.testing.assert_array_equal(
+        read_point_table(tmp_path / "out.parquet").points(), [[300.25, 200.25], [500.25, 350.25]]
+    )
     assert pd.read_parquet(tmp_path / "out.parquet")["barcode"].tolist() == ["A", "B"]
 
 

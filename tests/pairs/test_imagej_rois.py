@@ -56,7 +56,11 @@ def test_regions_come_back_with_holes_names_classes_and_ids(tmp_path: Path) -> N
     assert first["id"] == "7f"
     assert first["properties"]["classification"] == {"name": "Tumour"}
     assert first["properties"]["color"] == [255, 0, 10]
-    assert [feature["properties"].get("name") for feature in found.data["features"]][:3] == ["gland/1", "plain", "plain"]
+    assert [feature["properties"].get("name") for feature in found.data["features"]][:3] == [
+        "gland/1",
+        "plain",
+        "plain",
+    ]
     with zipfile.ZipFile(tmp_path / "r.zip") as archive:
         assert archive.namelist() == ["gland_1.roi", "plain.roi", "plain-1.roi", "0004.roi", "cells.roi"]
 

@@ -26,7 +26,12 @@ def _table(folder: Path, text: str, name: str = "t.csv") -> Path:
         (",X,Y\n1,300.25,200.5\n", "", None, False),
         ("index,axis-0,axis-1\n0.0,200.5,300.25\n", "napari", None, False),
         ("cell_id,x_centroid,y_centroid\na,300.25,200.5\n", "Xenium", "micrometre", False),
-        ("transcript_id,x_location,y_location,z_location\na,300.25,200.5,1\n", "Xenium transcripts", "micrometre", False),
+        (
+            "transcript_id,x_location,y_location,z_location\na,300.25,200.5,1\n",
+            "Xenium transcripts",
+            "micrometre",
+            False,
+        ),
         ("barcode,in_tissue,pxl_row_in_fullres,pxl_col_in_fullres\nA-1,1,200.5,300.25\n", "Visium", None, False),
         ("label,centroid-0,centroid-1\n1,200.5,300.25\n", "scikit-image", None, False),
         ("Centroid X Âµm,Centroid Y Âµm\n300.25,200.5\n", "", "micrometre", True),
@@ -46,9 +51,7 @@ def test_bigwarps_landmarks_have_no_header_and_both_images(tmp_path: Path) -> No
     assert any("1 points are switched off" in note for note in table.notes)
     np.testing.assert_array_equal(read_point_table(table.file, "fixed").points(), [[1.5, 2.5], [3, 4]])
     write_point_table(tmp_path / "out.csv", table.with_points(table.points() + 1))
-    assert (tmp_path / "out.csv").read_text() == (
-        "Pt-0,true,301.25,201.5,1.5,2.5\nPt-1,false,Infinity,Infinity,3,4\n"
-    )
+    assert (tmp_path / "out.csv").read_text() == ("Pt-0,true,301.25,201.5,1.5,2.5\nPt-1,false,Infinity,Infinity,3,4\n")
 
 
 def test_visiums_first_list_has_no_header(tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def test_rings_within_rings_are_holes_and_islands() -> None:
 
 
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4), st.floats(1, 1e3), st.floats(1, 1e3))
-def test_an_ellipse_has_the_box_and_nearly_the_area_that_it_should(x: float, y: float, wide: float, high: float) -> None:
+def test_an_ellipse_has_the_box_and_nearly_the_area_that_it_should(
+    x: float, y: float, wide: float, high: float
+) -> None:
     outline = ellipse(x, y, x + wide, y + high)
     assert outline[0] == outline[-1]
     np.testing.assert_allclose(bounds(outline), (x, y, x + wide, y + high), atol=1e-6)
