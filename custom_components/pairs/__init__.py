@@ -10,7 +10,13 @@ from custom_components.pairs.acrobat import (
     read_acrobat_truth,
     write_acrobat_submission,
 )
-from custom_components.pairs.annotation_files import AnnotationFile, read_annotations, warped_name, write_annotations
+from custom_components.pairs.annotation_files import (
+    AnnotationFile,
+    holds_annotations,
+    read_annotations,
+    warped_name,
+    write_annotations,
+)
 from custom_components.pairs.atomic import atomic_folder, atomic_path
 from custom_components.pairs.formats import full_suffix
 from custom_components.pairs.geojson import geojson_stem, read_geojson, write_geojson
@@ -50,6 +56,7 @@ __all__ = [
     "file_pixel_size",
     "full_suffix",
     "geojson_stem",
+    "holds_annotations",
     "is_large",
     "level_for",
     "match_landmarks",

@@ -70,6 +70,13 @@ def write_annotations(path: str | Path, data: Any, form: str = "geojson") -> lis
     return []
 
 
+def holds_annotations(path: str | Path) -> bool:
+    """Whether a file is one of those that a registration writes for annotations, by its name or for a zip its content."""
+    file = Path(path)
+    suffix = file.suffix.lower()
+    return suffix in (".geojson", ".roi", ".xml") or (suffix == ".zip" and is_roi_zip(file))
+
+
 def warped_name(path: str | Path, prefix: str = "warped_") -> str:
     """Name of an annotation file carried over by a registration: GeoJSON unpacked, other forms as they were."""
     file = Path(path)

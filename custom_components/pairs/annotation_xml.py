@@ -100,6 +100,8 @@ def _read_imagescope(root: ET.Element, file: Path) -> tuple[dict[str, Any], list
             else:
                 mine.append(shape)
         shapes += mine
+    if lost and not shapes:
+        raise InputError(f"annotations {file} have {lost} regions and none has a Vertex; give them as GeoJSON")
     return to_collection(shapes), [f"{lost} regions have no vertices and are left out"] if lost else []
 
 

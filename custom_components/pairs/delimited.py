@@ -142,14 +142,17 @@ def _read_text(file: Path, content: bytes, what: str) -> Table:
     try:
         # empty lines are rows: what stands below them keeps its number; bytes are read faster than text
         table = pd.read_csv(
-            io.BytesIO(text.encode("utf-8")), sep=separator, header=None, dtype=str, keep_default_na=False, low_memory=False,
-            skip_blank_lines=False,
-        ).fillna("")  # fmt: skip
+            io.BytesIO(text.encode("utf-8")), sep=separator, header=None, dtype=object, keep_default_na=False,
+            low_memory=False, skip_blank_lines=False,
+        )  # fmt: skip
     except ValueError as error:  # pandas' own errors are ValueErrors
         reason = " ".join(str(error).split())
         if "Expected" in reason and "saw" in reason:
             reason += "; there are rows with more cells than the header has columns"
         raise InputError(f"{what} {file} can't be read as CSV: {reason}") from error
+    missing = table.isna()
+    if missing.any(axis=None):
+        table = table.where(~missing, "")
     header, cells = tuple(str(name) for name in table.iloc[0]), table.iloc[1:].reset_index(drop=True)
     return Table(file, "text", header, cells, separator, encoding)
 

@@ -75,9 +75,9 @@ def read_landmarks(path: str | Path, side: str = "moving") -> Landmarks:
     """
     table = read_point_table(path, side)
     if table.unit == "micrometre":
-        names = f"{table.header[table.x]} and {table.header[table.y]}"
+        found = f"{table.header[table.x]} and {table.header[table.y]}"
         raise InputError(
-            f"landmarks {path} need columns X and Y in pixels, found {names} (micrometres); divide them by the size of "
+            f"landmarks {path} need columns X and Y in pixels, found {found} (micrometres); divide them by the size of "
             "a pixel, or carry them afterwards with warpzoo apply --points"
         )
     notes = table.notes

@@ -121,6 +121,10 @@ def test_holes_become_polygons_in_asap_and_it_is_told(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("<Annotations>", "can't be read as XML"),
+        (
+            '<Annotations><Annotation><Regions><Region Type="Polygon"/></Regions></Annotation></Annotations>',
+            "none has a Vertex",
+        ),
         ("<svg/>", r"begin with <svg>; read are Aperio ImageScope \(<Annotations>\) and ASAP"),
         ('<!DOCTYPE a [<!ENTITY x "y">]><Annotations/>', "declare XML entities"),
         (IMAGESCOPE.replace('X="50"', 'X="left"'), "a Vertex has no numbers X and Y"),

@@ -11,7 +11,7 @@ import shapely
 
 from custom_components.common.errors import InputError
 from custom_components.pairs import read_annotations, write_annotations
-from custom_components.pairs.annotation_files import warped_name
+from custom_components.pairs.annotation_files import holds_annotations, warped_name
 
 DATA = {
     "type": "FeatureCollection",
@@ -125,6 +125,7 @@ def test_names_of_results_keep_the_form(tmp_path: Path) -> None:
             archive.writestr(content, b"")
     assert warped_name(tmp_path / "r.zip") == "warped_r.zip"
     assert warped_name(tmp_path / "g.zip", "warped_fixed_") == "warped_fixed_g.geojson"
+    assert [holds_annotations(tmp_path / name) for name in ("r.zip", "g.zip", "a.xml", "a.png")] == [True, False] * 2
     assert warped_name("a.roi") == "warped_a.roi"
     assert warped_name("a.geojson.gz") == "warped_a.geojson"
     assert warped_name("a.xml") == "warped_a.xml"

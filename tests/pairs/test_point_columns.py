@@ -83,7 +83,8 @@ def test_other_columns_are_refused_with_a_way_out(tmp_path: Path, text: str, mes
     ("name", "truth"),
     [
         ("Results.csv", TRUTH), ("bigwarp.csv", TRUTH), ("german.csv", TRUTH), ("napari.csv", TRUTH), ("um.csv", TRUTH),
-        ("utf16.txt", TRUTH), ("qupath1252.tsv", TRUTH), ("meas.tsv.gz", TRUTH + 0.5), ("xenium_cells.csv", TRUTH * 0.2125),
+        ("utf16.txt", TRUTH), ("qupath1252.tsv", TRUTH), ("meas.tsv.gz", TRUTH + 0.5),
+        ("xenium_cells.csv", TRUTH * 0.2125),
         ("blank.csv", np.vstack([TRUTH, np.full((2, 2), np.nan)])),
         ("nan.tsv", np.vstack([TRUTH + 0.5, np.full((1, 2), np.nan)])), ("tissue_positions.csv", TRUTH.round()),
     ],

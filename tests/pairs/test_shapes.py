@@ -48,7 +48,9 @@ def test_what_a_flat_list_cannot_hold_is_told() -> None:
     parent = {
         "type": "Feature", "id": "p", "geometry": {"type": "GeometryCollection", "geometries": [lines]},
         "nucleusGeometry": {"type": "Polygon", "coordinates": [OUTER]},
-        "properties": {"childObjects": [child], "measurements": {"a": 1}, "classification": {"name": "C", "color": [9, 8, 7]}},
+        "properties": {
+            "childObjects": [child], "measurements": {"a": 1}, "classification": {"name": "C", "color": [9, 8, 7]}
+        },
     }  # fmt: skip
     found, lost = to_shapes([parent, {"type": "Point", "coordinates": [4, 5]}])
     assert [shape.kind for shape in found] == [LINE, LINE, POINTS, POINTS]
