@@ -85,7 +85,10 @@ def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convent
             f"{given} has {table.header[table.x]} and {table.header[table.y]}, but --unit says {convention.unit}; "
             "leave --unit out"
         )
-    source, target = convention.sides(way, table.unit or "pixel", table.centroid)
+    try:
+        source, target = convention.sides(way, table.unit or "pixel", table.centroid)
+    except InputError as error:
+        raise InputError(f"{given} has {table.header[table.x]} and {table.header[table.y]}: {error}") from error
     moved, found = warp_points_reported(source.to_pixels(table.points()), way)
     write_point_table(path, table.with_points(target.from_pixels(moved)))
     return [*notes, *found.notes(way, "points")]

@@ -71,7 +71,7 @@ def write_annotations(path: str | Path, data: Any, form: str = "geojson") -> lis
 
 
 def holds_annotations(path: str | Path) -> bool:
-    """Whether a file is one of those that a registration writes for annotations, by its name or for a zip its content."""
+    """Whether a file is one of annotations: by its suffix, a zip by what it holds."""
     file = Path(path)
     suffix = file.suffix.lower()
     return suffix in (".geojson", ".roi", ".xml") or (suffix == ".zip" and is_roi_zip(file))

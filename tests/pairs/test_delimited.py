@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -234,7 +236,7 @@ def test_parquet_keeps_types_and_metadata(tmp_path: Path) -> None:
 
 
 def test_points_of_geoparquet_are_carried_in_their_geometry(tmp_path: Path) -> None:
-    geopandas, shapely = pytest.importorskip("geopandas"), pytest.importorskip("shapely")
+    geopandas = pytest.importorskip("geopandas")
     pytest.importorskip("pyarrow")
     frame = geopandas.GeoDataFrame({"cell": ["a", "b"]}, geometry=[shapely.Point(1, 2), shapely.Point(3, 4)])
     frame.to_parquet(tmp_path / "t.parquet")
@@ -246,6 +248,32 @@ def test_points_of_geoparquet_are_carried_in_their_geometry(tmp_path: Path) -> N
     assert [(point.x, point.y) for point in again.geometry] == [(11, 12), (13, 14)]
     frame.set_geometry(frame.buffer(1)).to_parquet(tmp_path / "areas.parquet")
     with pytest.raises(InputError, match="does not hold points; give outlines as GeoJSON"):
+        read_point_table(tmp_path / "areas.parquet")
+
+
+def _geoparquet(path: Path, shapes: list[shapely.Geometry | None]) -> None:
+    """As geopandas writes it, without it."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    binary = [None if shape is None else shapely.to_wkb(shape) for shape in shapes]
+    geo = {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", "bbox": [1, 2, 3, 4]}}}
+    table = arrow.table(
+        {"cell": [f"c{i}" for i in range(len(shapes))], "geometry": arrow.array(binary, arrow.binary())}
+    )
+    parquet.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+
+
+def test_a_geometry_without_geopandas_keeps_its_empty_rows_and_no_box(tmp_path: Path) -> None:
+    _geoparquet(tmp_path / "t.parquet", [shapely.Point(1, 2), None, shapely.Point(3, 4)])
+    table = read_point_table(tmp_path / "t.parquet")
+    np.testing.assert_array_equal(table.points(), [[1, 2], [np.nan] * 2, [3, 4]])
+    write_point_table(tmp_path / "out.parquet", table.with_points(table.points() + 10))
+    again = read_point_table(tmp_path / "out.parquet")
+    np.testing.assert_array_equal(again.points(), [[11, 12], [np.nan] * 2, [13, 14]])
+    assert again.cells[0].tolist() == ["c0", "c1", "c2"]
+    geo = json.loads(again.table.native.schema.metadata[b"geo"])
+    assert geo == {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB"}}}
+    _geoparquet(tmp_path / "areas.parquet", [shapely.box(0, 0, 1, 1)])
+    with pytest.raises(InputError, match="'geometry' does not hold points; give outlines as GeoJSON"):
         read_point_table(tmp_path / "areas.parquet")
 
 
