@@ -30,10 +30,10 @@ from custom_components.outputs.targets import check_summaries, check_targets, na
 from custom_components.outputs.writer import versions
 from custom_components.pairs import (
     Pair,
-    check_landmark_counts,
     check_pair,
-    read_geojson,
-    read_points,
+    match_landmarks,
+    read_annotations,
+    read_landmarks,
     select_pairs,
 )  # fmt: skip
 
@@ -101,12 +101,13 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
 def check_attached(pair: Pair) -> None:
     """Raise ``InputError`` when landmarks or annotations of the pair are wrong, before the work rather than after."""
     check_pair(pair)
-    files = [file for file in (pair.moving_landmarks, pair.fixed_landmarks) if file is not None]
-    points = [read_points(file) for file in files]
-    if len(points) == 2:
-        check_landmark_counts(points[0], points[1], (files[0], files[1]))
-    if pair.moving_annotations is not None:
-        parse_annotations(read_geojson(pair.moving_annotations))
+    files = ((pair.moving_landmarks, "moving"), (pair.fixed_landmarks, "fixed"))
+    marks = [read_landmarks(file, side) for file, side in files if file is not None]
+    if len(marks) == 2:
+        match_landmarks(marks[0], marks[1])
+    for objects in (pair.moving_annotations, pair.fixed_annotations):
+        if objects is not None:
+            parse_annotations(read_annotations(objects).data)
 
 
 def to_pair_images(data: Data, device: torch.device) -> PairImages:

@@ -206,7 +206,7 @@ class StoredRegistration(ResultFolder):
         """Write a table of points as they lie in the other image; other columns are kept.
 
         Args:
-            points: CSV or TSV with columns X, Y, or QuPath's centroids.
+            points: a table in any form that ``pairs.read_point_table`` reads.
             output: None writes ``warped_<name>`` into the folder.
             direction: of the points.
             unit: "pixel" of the full resolution or "micrometre"; None takes what the columns say, else pixels.
@@ -230,7 +230,10 @@ class StoredRegistration(ResultFolder):
         origin: str | None = None,
         overwrite: bool = False,
     ) -> tuple[Path, list[str]]:
-        """Write GeoJSON, plain, .gz or .zip, as it lies on the other image; see ``geojson`` and ``points_file``."""
+        """Write annotations in any form of ``pairs.read_annotations`` as they lie on the other image.
+
+        See ``geojson`` and ``points_file``.
+        """
         return self._carry_file(warp_geojson_file, geojson, output, direction, unit, origin, overwrite)
 
     def _carry_file(

@@ -90,7 +90,7 @@ def expected(kind: Kind) -> np.ndarray[Any, Any]:
 
 
 def check_pixels(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], kind: Kind) -> None:
-    assert found.dtype == kind.dtype
+    assert found.dtype == wanted.dtype
     assert found.shape == wanted.shape
     if kind.lossy:
         assert np.abs(found.astype(int) - wanted.astype(int)).mean() < 2
