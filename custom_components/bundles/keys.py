@@ -147,6 +147,7 @@ def _checked(key: str, value: Any, default: Any) -> Any:
 TEXT = frozenset({
     "id", "note", "status", "moving", "fixed", "pairs", "output_ext", "moving_landmarks", "fixed_landmarks",
     "moving_annotations", "moving_labels", "fixed_labels", "moving_mask", "fixed_mask",
+    "point_space",
 })  # fmt: skip
 
 

@@ -36,6 +36,7 @@ from custom_components.pairs import (
     read_points,
     select_pairs,
 )  # fmt: skip
+from custom_components.pairs.volume_points import is_markups, read_volume_points
 
 if TYPE_CHECKING:
     from custom_components.engines.cluster import Cluster
@@ -102,7 +103,8 @@ def check_attached(pair: Pair) -> None:
     """Raise ``InputError`` when landmarks or annotations of the pair are wrong, before the work rather than after."""
     check_pair(pair)
     files = [file for file in (pair.moving_landmarks, pair.fixed_landmarks) if file is not None]
-    points = [read_points(file) for file in files]
+    # of volumes as well, of which ReadPaird looks at the rest
+    points = [read_volume_points(file).points if is_markups(file) else read_points(file) for file in files]
     if len(points) == 2:
         check_landmark_counts(points[0], points[1], (files[0], files[1]))
     if pair.moving_annotations is not None:

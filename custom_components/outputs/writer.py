@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from scipy.ndimage import affine_transform
 from torch import Tensor
 
 from custom_components.annotations import Coordinates, PointMap, warp_geojson
-from custom_components.common.arrays import Matrix, Points
+from custom_components.common.arrays import Matrix
 from custom_components.common.version import VERSION
 from custom_components.fields import (
     Grid,
@@ -37,25 +36,22 @@ from custom_components.fields import (
 from custom_components.fields.regridding import upright
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
-from custom_components.metrics import dice_per_label, pair_metrics
+from custom_components.metrics import dice_per_label
 from custom_components.outputs.identity import RunSettings, run_record
 from custom_components.outputs.itk_space import in_itk_space, itk_matrix
+from custom_components.outputs.landmarks import carry_landmarks
 from custom_components.outputs.pair_folder import publish, publish_failure, written_in
 from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.report import ReportData, write_report, write_thumbnail
 from custom_components.pairs import (
     Pair,
     atomic_path,
-    check_landmark_counts,
     file_pixel_size,
     geojson_stem,
     read_geojson,
-    read_index,
     read_labels,
-    read_points,
     write_geojson,
     write_image,
-    write_points,
 )  # fmt: skip
 from custom_components.slides.native import native_array, output_suffix, rim_median
 
@@ -198,7 +194,7 @@ def write_registration(
         )
         write_transform(folder / "transform.h5", in_itk_space(forward, *spaces))
         way = PointMap(backward, file_moving, file_fixed)
-        landmarks = _carry_landmarks(pair, way, folder, metrics)
+        landmarks = carry_landmarks(pair, way, folder, metrics)
         if pair.moving_annotations is not None:
             _carry_annotations(pair.moving_annotations, way, folder, metrics, "annotations")
         if pair.fixed_annotations is not None:
@@ -226,7 +222,6 @@ def write_registration(
                 dropped,
                 file_fixed,
                 landmarks,
-                read_index(pair.moving_landmarks) if pair.moving_landmarks is not None else (),
             )
             write_report(folder / "report.html", metrics, data)
             write_thumbnail(folder / "thumbnail.jpg", _in_frame(fixed), warped)
@@ -278,23 +273,6 @@ def _inverse_error(result: Registration, mask_moving: Tensor) -> dict[str, float
     return (
         {"median": float(values.median()), "max": float(values.max())} if len(values) else {"median": 0.0, "max": 0.0}
     )
-
-
-def _carry_landmarks(
-    pair: Pair, way: PointMap, folder: Path, metrics: dict[str, Any]
-) -> tuple[Points, Points, Points] | None:
-    if pair.moving_landmarks is None:
-        return None
-    start = read_points(pair.moving_landmarks)
-    warped = way(start)
-    write_points(folder / "warped_landmarks.csv", warped, read_index(pair.moving_landmarks))
-    if pair.fixed_landmarks is None:
-        return None
-    truth = read_points(pair.fixed_landmarks)
-    check_landmark_counts(start, truth, (pair.moving_landmarks, pair.fixed_landmarks))
-    diagonal = float(np.linalg.norm(way.target_grid.shape))
-    metrics["landmarks"] = asdict(pair_metrics(start, warped, truth, diagonal))
-    return start, warped, truth
 
 
 def _carry_annotations(file: Path, way: PointMap, folder: Path, metrics: dict[str, Any], key: str) -> None:

@@ -6,12 +6,13 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from custom_components.common.errors import InputError
 from custom_components.pairs.cells import read_cells
+from custom_components.pairs.volume_points import check_space
 
 OPTIONAL = (
     "moving_landmarks", "fixed_landmarks", "moving_labels", "fixed_labels",
@@ -41,6 +42,7 @@ class Pair:
         extra: further columns of the table, such as tissue or status.
         source: where the pair was named, for messages: "pairs.csv row 7".
         run: what identifies the result, see ``outputs.identity``; empty until a run takes the pair.
+        point_space: of landmarks of volumes, one of ``volume_points.SPACES``, where their files do not state it.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Pair:
     extra: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     run: Mapping[str, Any] = field(default_factory=dict)
+    point_space: str | None = None
 
 
 def check_pair(pair: Pair) -> None:
@@ -155,6 +158,7 @@ def select_pairs(
     id: str | None = None,
     status: str | None = None,
     dataset_dir: str | Path | None = None,
+    point_space: str | None = None,
     **optional: str | Path | None,
 ) -> list[Pair]:
     """What the command line asked for: a table, or one pair.
@@ -166,12 +170,13 @@ def select_pairs(
         id: name of the single pair; default ``<moving>_to_<fixed>``.
         status: of a table, only the rows whose column ``status`` has this value.
         dataset_dir: folder that relative paths of these arguments start from; the current one if None.
+        point_space: see ``Pair``.
         optional: ``moving_landmarks`` and the like of the single pair.
 
     Raises:
-        InputError: both forms, half a pair or neither are given.
+        InputError: both forms, half a pair or neither are given, or an unknown space.
     """
-    start = Path(dataset_dir or ".")
+    start, space = Path(dataset_dir or "."), check_space(point_space)
     if pairs is not None:
         if moving is not None or fixed is not None:
             raise InputError("give either --pairs or --moving and --fixed, not both")
@@ -179,7 +184,7 @@ def select_pairs(
         chosen = [p for p in found if status is None or p.extra.get("status") == status]
         if not chosen:
             raise InputError(f"pair table {pairs} has no row with status '{status}'")
-        return chosen
+        return [replace(pair, point_space=space) for pair in chosen]
     if moving is None or fixed is None:
         raise InputError("give --moving IMAGE and --fixed IMAGE, or --pairs TABLE.csv")
     unknown = sorted(set(optional) - set(OPTIONAL))
@@ -188,4 +193,4 @@ def select_pairs(
     name = str(id) if id is not None and id != "" else derived_id(moving, fixed)
     check_ids([name], "command line")
     given: dict[str, Any] = {key: start / value for key, value in optional.items() if value is not None}
-    return [Pair(name, start / moving, start / fixed, **given)]
+    return [Pair(name, start / moving, start / fixed, **given, point_space=space)]

@@ -33,6 +33,7 @@ from custom_components.pairs import (
 )
 from custom_components.pairs.formats import MEDICAL
 from custom_components.pairs.kinds import kind_warning
+from custom_components.pairs.volume_points import read_volume_points
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
 from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
 
@@ -49,7 +50,7 @@ class ReadPaird(Transform):
 
     Args:
         channel: take this channel alone (multi-channel fluorescence); None takes all.
-        volumes: also take a pair of 3-D images; landmarks and annotations have two dimensions.
+        volumes: also take a pair of 3-D images, with landmarks; annotations have two dimensions.
         working_size: of the longest side; of large slides no more is read than this needs, but at least ``SHOWN``.
         micrometres_per_pixel: the same in place of ``working_size``. None of both reads every image whole.
         trained_on: kind of image that the method's weights were trained on, see ``pairs.kinds``; images that are
@@ -103,9 +104,12 @@ class ReadPaird(Transform):
 
     @staticmethod
     def _check_attached(pair: Pair) -> None:
-        for file in (pair.moving_landmarks, pair.fixed_landmarks, pair.moving_annotations):
+        for file in (pair.moving_annotations, pair.fixed_annotations):
             if file is not None:
-                raise InputError(f"{file}: landmarks and annotations of volumes can't be carried, only label maps")
+                raise InputError(f"{file}: annotations are of sections; volumes have landmarks and label maps")
+        for file in (pair.moving_landmarks, pair.fixed_landmarks):
+            if file is not None:
+                read_volume_points(file, pair.point_space)
 
 
 def _measured(image: MetaTensor, unit: str) -> MetaTensor:
