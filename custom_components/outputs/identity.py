@@ -115,26 +115,34 @@ def _digest(path: Path) -> str | None:
 def file_record(path: Path) -> dict[str, Any]:
     """Path, size, time of the last change, and SHA-256 unless the file is large; of a missing one the path alone."""
     try:
-        stat = path.stat()
+        size, modified = _size_and_time(path)
     except OSError:
         return {"path": str(path.resolve())}
     return {
-        "path": str(path.resolve()), "size": stat.st_size, "modified": stat.st_mtime_ns,
-        "sha256": _digest(path) if stat.st_size <= HASHED else None,
+        "path": str(path.resolve()), "size": size, "modified": modified,
+        "sha256": _digest(path) if size <= HASHED else None,
     }  # fmt: skip
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Bytes, and nanoseconds of the last change; of a folder, such as that of a DICOM series, over its files."""
+    files = [path.stat()] + [file.stat() for file in path.iterdir() if file.is_file()] if path.is_dir() else []
+    if not files:
+        return path.stat().st_size, path.stat().st_mtime_ns
+    return sum(file.st_size for file in files[1:]), max(file.st_mtime_ns for file in files)
 
 
 def is_unchanged(earlier: Record, path: Path) -> bool:
     """Whether ``path`` is the file of a record: in the same place, or moved there as it was."""
     try:
-        stat = path.stat()
+        size, modified = _size_and_time(path)
     except OSError:
         return False
     before = Path(str(earlier.get("path")))
-    if stat.st_size != earlier.get("size") or (before != path.resolve() and before.exists()):
+    if size != earlier.get("size") or (before != path.resolve() and before.exists()):
         return False
     known = earlier.get("sha256")
-    return stat.st_mtime_ns == earlier.get("modified") or (known is not None and _digest(path) == known)
+    return modified == earlier.get("modified") or (known is not None and _digest(path) == known)
 
 
 def list_inputs(pair: Pair) -> dict[str, Path]:

@@ -182,9 +182,8 @@ def write_registration(
     def fill(folder: Path) -> None:
         warped = resample(array, shown.matrix, forward, frame.shape, frame.matrix, 1, background)
         size, slice_of = fixed.meta["pixel_size"], fixed.meta.get("slice_of")
-        write_image(
-            folder / f"warped{output_suffix(pair.moving, output.extension)}", warped, frame.matrix, size, slice_of
-        )  # fmt: skip
+        own = output_suffix(pair.moving, output.extension, len(frame.shape))
+        write_image(folder / f"warped{own}", warped, frame.matrix, size, slice_of)
         suffix = ".mha" if len(frame.shape) == 2 else ".nii.gz"
         write_displacement(folder / f"displacement{suffix}", forward)
         write_displacement(folder / f"inverse_displacement{suffix}", backward)
@@ -291,7 +290,7 @@ def _carry_labels(
     labels, grid = read_labels(pair.moving_labels, moving.meta["file_grid"], finest)
     warped = resample(labels, grid.matrix, forward, frame.shape, frame.matrix, 0, 0.0)
     write_image(
-        folder / f"warped_labels{output_suffix(pair.moving_labels, None)}", warped, frame.matrix,
+        folder / f"warped_labels{output_suffix(pair.moving_labels, None, len(frame.shape))}", warped, frame.matrix,
         fixed.meta["pixel_size"], fixed.meta.get("slice_of"),
     )  # fmt: skip
     if pair.fixed_labels is not None:

@@ -40,6 +40,7 @@ from custom_components.pairs.formats import (
     stated_pixel_size,
 )  # fmt: skip
 from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk, read_strided
+from custom_components.pairs.volume_forms import Form, reader_of
 
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
@@ -53,10 +54,10 @@ SHEARED = (
 
 
 def read_image(path: str | Path, channel: int | None = None, longest: float | None = None) -> MetaTensor:
-    """Read PNG, JPEG, TIFF, OME-TIFF, NIfTI, MHA, NRRD, or the slides of ``pairs.slides``.
+    """Read PNG, JPEG, TIFF, OME-TIFF, NIfTI, MHA, NRRD, the forms of ``pairs.volume_forms``, or slides.
 
     Args:
-        path: the file.
+        path: the file, or the folder of a DICOM series.
         channel: keep this channel alone.
         longest: of an image of more than ``LARGE`` pixels that can be read by regions, read no more than is needed for
             a longest side of so many; None reads all of any image.
@@ -65,20 +66,23 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
         (C, *spatial) in the file's own dtype (wide unsigned types as the next signed one, up to int64), alpha
         blended onto white. ``affine`` places it in LPS: millimetres of medical formats, else pixels of the file at its
         full resolution. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres of what was read,
-        or None), read_grid (``Grid`` of what was read), file_grid (of the file at its full resolution), and of a
-        section that was stored as a volume of one slice ``slice_of``, how it lies in that.
+        or None), read_grid (``Grid`` of what was read), file_grid (of the file at its full resolution), of a section
+        that was stored as a volume of one slice ``slice_of``, how it lies in that, and ``notes``, sentences that a user
+        should read.
 
     Raises:
         InputError: missing, unreadable or truncated file, a sheared or impossible geometry, NaN or infinite pixels, a
             side below 32 pixels (2-D), no such channel.
     """
     file = Path(path)
-    if not file.is_file():
+    if not file.exists():
         raise InputError(f"image {file} does not exist")
-    suffix = full_suffix(file)
+    suffix, read_form = full_suffix(file), reader_of(file)
     grid, size, more = None, None, dict[str, Any]()
     try:
-        if suffix in MEDICAL:
+        if read_form is not None:
+            array, whole, more = _placed(file, read_form(file))
+        elif suffix in MEDICAL:
             array, whole, more = _read_medical(file)
         elif (longest is not None and is_large(file)) or suffix in SLIDES:
             array, size, whole, grid = _read_slide(file, longest)
@@ -281,16 +285,24 @@ def _read_medical(file: Path) -> tuple[Array, Grid, dict[str, Any]]:
     array = array[None] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(array, -1, 0)
     direction = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)
     matrix = geometry.index_to_physical(image.GetSpacing(), image.GetOrigin(), direction)
+    return _placed(file, Form(array, matrix, _states_geometry(file)))
+
+
+def _placed(file: Path, form: Form) -> tuple[Array, Grid, dict[str, Any]]:
+    """Pixels, their grid, and further meta entries; of a volume of one slice the section."""
+    array, notes = form.array, {"notes": form.notes} if form.notes else {}
+    if form.matrix is None:
+        return array, Grid.of_pixels(array.shape[1:]), notes
     try:
-        grid = Grid(array.shape[1:], matrix, "millimetre", known=_states_geometry(file))
+        grid = Grid(array.shape[1:], form.matrix, "millimetre", known=form.known)
     except InputError as error:
         raise InputError(f"image {file} has a header whose geometry can't be: {error}") from error
     if grid.shear > LARGEST_SHEAR:
         raise InputError(SHEARED.format(file=file))
     if array.ndim == 4 and 1 in array.shape[1:]:  # a section stored as a volume of one slice
         axis = array.shape[1:].index(1)
-        return array.take(0, 1 + axis), in_plane(grid, axis), {"slice_of": (grid, axis)}
-    return array, grid, {}
+        return array.take(0, 1 + axis), in_plane(grid, axis), {"slice_of": (grid, axis), **notes}
+    return array, grid, notes
 
 
 def _states_geometry(file: Path) -> bool:

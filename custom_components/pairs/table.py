@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from custom_components.common.arrays import SIDES
 from custom_components.common.errors import InputError
 from custom_components.pairs.cells import read_cells
 from custom_components.pairs.volume_points import check_space
@@ -67,6 +68,8 @@ def check_pair(pair: Pair) -> None:
     for entry in fields(pair):
         path = getattr(pair, entry.name)
         if isinstance(path, Path) and not path.is_file():
+            if entry.name in SIDES and path.is_dir():  # of a DICOM series
+                continue
             what = f"{entry.name} image" if entry.name in ("moving", "fixed") else entry.name.replace("_", " ")
             where = f"{pair.source}: " if pair.source else ""
             raise InputError(f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})")

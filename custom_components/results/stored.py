@@ -198,7 +198,7 @@ class StoredRegistration(ResultFolder):
             start = self.grid(source)
             warp_slide_file(given, path, field, start, end, size, order, level, compression, quality, threads)
             return path
-        name = f"warped_{full_stem(given)}{output_suffix(given, None)}"
+        name = f"warped_{full_stem(given)}{output_suffix(given, None, self.dimensions)}"
         path = self._output(output, self.folder / name, given, overwrite)
         write_image(path, self.warp(read_image(given), direction, order), end.matrix, size)
         return path

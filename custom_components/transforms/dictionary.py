@@ -25,13 +25,11 @@ from custom_components.pairs import (
     Pair,
     check_pair,
     file_pixel_size,
-    full_suffix,
     is_large,
     open_slide,
     read_image,
     read_labels,
 )
-from custom_components.pairs.formats import MEDICAL
 from custom_components.pairs.kinds import kind_warning
 from custom_components.pairs.volume_points import read_volume_points
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
@@ -84,7 +82,7 @@ class ReadPaird(Transform):
         if images["fixed"].ndim == 4:
             self._check_attached(pair)
         metric = all(image.meta["pixel_size"] is not None for image in images.values())
-        medical = all(full_suffix(getattr(pair, side)) in MEDICAL for side in SIDES)
+        medical = all(image.meta["file_grid"].unit == "millimetre" for image in images.values())
         unit = "millimetre" if medical else "micrometre" if metric else "pixel"
         notes = [f"{side}: {note}" for side, image in images.items() for note in image.meta.get("notes", ())]
         measured = {side: _measured(image, unit) for side, image in images.items()}
