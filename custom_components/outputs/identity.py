@@ -18,6 +18,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from custom_components.bundles.keys import read_bundle_root, strings_in
+from custom_components.bundles.literals import literal_text
 from custom_components.pairs import Pair
 
 Record = Mapping[str, Any]
@@ -91,6 +92,7 @@ def _weights_in(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[st
 
 def _plain(value: Any) -> Any:
     """A value as JSON has it, however it was given; a long one as its hash."""
+    value = literal_text(value)
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):  # from the command line
         return value.strip().lower() == "true"
     if value is None or isinstance(value, bool | int | float):
