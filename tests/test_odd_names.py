@@ -170,7 +170,7 @@ def test_a_series_takes_any_name(tmp_path: Path, monkeypatch) -> None:
     assert [entry["status"] for entry in record["sections"]].count("failed") == 0
     for entry in record["sections"]:
         assert (Path("#series$") / entry["id"] / "warped.png").is_file()
-    page = (Path("#series$") / "index.html").read_text()
+    page = (Path("#series$") / "index.html").read_text(encoding="utf-8")
     assert 'href="a%231/' in page or 'src="a%231/' in page
 
 

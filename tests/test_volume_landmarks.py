@@ -200,7 +200,7 @@ def test_errors_are_shown_in_millimetres(two_files, tmp_path: Path) -> None:
     line = format_line(metrics)
     assert "mean TRE " in line
     assert line.count(" mm") == 2
-    page = (tmp_path / "out" / pair.id / "report.html").read_text()
+    page = (tmp_path / "out" / pair.id / "report.html").read_text(encoding="utf-8")
     assert "reach beyond the fixed image" in page
     assert "mean TRE" in page
     assert page.count(" mm</td>") >= 16
@@ -208,10 +208,10 @@ def test_errors_are_shown_in_millimetres(two_files, tmp_path: Path) -> None:
     assert summary["scored"] is None
     assert summary["scored_volumes"]["millimetre"]["pairs"] == 1
     assert "TRE_mm_mean" in (tmp_path / "out" / "summary.csv").read_text().splitlines()[0]
-    assert " mm</td>" in (tmp_path / "out" / "index.html").read_text()
+    assert " mm</td>" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     stored = warpzoo.open(tmp_path / "out" / pair.id).stored
     again = write_report_again(stored.folder, metrics, stored.field())
-    assert again.read_text().count(" mm</td>") == page.count(" mm</td>")
+    assert again.read_text(encoding="utf-8").count(" mm</td>") == page.count(" mm</td>")
 
 
 def test_what_can_not_be_carried_is_said_in_one_line(two_files, tmp_path: Path) -> None:
