@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import locale
 from pathlib import Path
 
 import nibabel
@@ -28,6 +29,13 @@ def volume() -> np.ndarray:
     return ((noise - noise.min()) / np.ptp(noise) * 200).astype(np.int16)
 
 
+def write_dicom(writer: sitk.ImageFileWriter, image: sitk.Image) -> None:
+    """By GDCM, whose writing of tags sets the process's locale to C; its reading does not."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    writer.Execute(image)
+    locale.setlocale(locale.LC_CTYPE, before)
+
+
 def series(folder: Path) -> Path:
     """Slices of 2 mm from the origin on, a scout beside them."""
     folder.mkdir()
@@ -44,7 +52,7 @@ def series(folder: Path) -> Path:
             for key, value in tags.items():
                 part.SetMetaData(key, value)
             writer.SetFileName(str(folder / f"{uid}_{k:03d}.dcm"))
-            writer.Execute(part)
+            write_dicom(writer, part)
     return folder
 
 

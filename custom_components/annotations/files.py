@@ -13,6 +13,7 @@ from custom_components.pairs import read_geojson, read_point_table, write_geojso
 from custom_components.pairs.volume_points import (
     from_voxels,
     is_markups,
+    place_notes,
     read_volume_points,
     to_voxels,
     write_volume_points,
@@ -88,7 +89,8 @@ def warp_volume_points_file(given: Path, path: Path, way: PointMap, convention: 
     start = to_voxels(table.points, table.space, way.source_grid, f"the {way.source} image")
     moved, found = warp_points_reported(start, way)
     write_volume_points(path, table, from_voxels(moved, table.space, way.target_grid, f"the {way.target} image"))
-    return found.notes(way, "points")
+    grids = {way.source: way.source_grid, way.target: way.target_grid}
+    return [*place_notes(table.space, grids), *found.notes(way, "points")]
 
 
 def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:

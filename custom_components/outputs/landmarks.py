@@ -13,7 +13,7 @@ from custom_components.common.arrays import Points
 from custom_components.fields import Grid
 from custom_components.metrics import pair_metrics, volume_metrics
 from custom_components.pairs import Pair, check_landmark_counts, read_index, read_points, write_points
-from custom_components.pairs.volume_points import from_voxels, read_volume_points, to_voxels, write_xyz
+from custom_components.pairs.volume_points import from_voxels, place_notes, read_volume_points, to_voxels, write_xyz
 
 NAME = "warped_landmarks.csv"
 
@@ -71,7 +71,7 @@ def _carry_volume(
     start = to_voxels(given.points, given.space, moving, "the moving image")
     warped, report = warp_points_reported(start, way)
     write_xyz(folder / NAME, from_voxels(warped, given.space, fixed, "the fixed image"), given.names)
-    metrics["notes"] += report.notes(way, "landmarks")
+    metrics["notes"] += place_notes(given.space, {"moving": moving, "fixed": fixed}) + report.notes(way, "landmarks")
     metrics["landmark_spaces"] = {"moving": given.space}
     if pair.fixed_landmarks is None:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -168,6 +168,16 @@ def from_voxels(voxels: Points, space: str, grid: Grid, what: str = "the image")
     if space == "voxel":
         return np.asarray(voxels[:, ::-1], dtype=np.float64)
     return grid.physical(voxels) * (LPS_RAS if _in_millimetres(space, grid, what) == "ras" else 1.0)
+
+
+def place_notes(space: str, grids: Mapping[str, Grid]) -> list[str]:
+    """What a user should know of points in millimetres on volumes, named, whose files do not say where they lie."""
+    unknown = [name for name, grid in grids.items() if space != "voxel" and not grid.known]
+    return [
+        f"the file of the {name} image does not state where it lies: {space} counts from its assumed place there, "
+        "voxels would be certain"
+        for name in unknown
+    ]
 
 
 def _in_millimetres(space: str, grid: Grid, what: str) -> str:

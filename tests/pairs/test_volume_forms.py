@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from pathlib import Path
 
 import nibabel
@@ -40,6 +41,13 @@ def matrix_of(image: sitk.Image) -> np.ndarray:
     return matrix
 
 
+def write_dicom(writer: sitk.ImageFileWriter, image: sitk.Image) -> None:
+    """By GDCM, whose writing of tags sets the process's locale to C; its reading does not."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    writer.Execute(image)
+    locale.setlocale(locale.LC_CTYPE, before)
+
+
 def write_series(
     folder: Path, image: sitk.Image, uid: str = "1.2.3.4", name: str = "axial", shift=lambda k: k, tilt: float = 0.0
 ) -> Path:
@@ -62,7 +70,7 @@ def write_series(
             part.SetMetaData(key, value)
         writer.SetFileName(str(folder / f"{uid}_{k:03d}"))
         writer.SetImageIO("GDCMImageIO")
-        writer.Execute(part)
+        write_dicom(writer, part)
     return folder
 
 
@@ -75,6 +83,13 @@ def test_a_folder_of_a_dicom_series_is_a_volume(tmp_path: Path) -> None:
     assert (grid.unit, grid.known) == ("millimetre", True)
     np.testing.assert_allclose(grid.matrix, matrix_of(image), atol=1e-6)
     assert "notes" not in found.meta
+
+
+def test_reading_dicom_leaves_the_locale(tmp_path: Path) -> None:
+    folder, before = write_series(tmp_path / "series", volume()), locale.setlocale(locale.LC_ALL)
+    read_image(folder)
+    read_image(folder / "1.2.3.4_003")
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 def test_of_several_series_the_largest_is_read_and_said(tmp_path: Path) -> None:
@@ -108,7 +123,9 @@ def test_a_dicom_file_of_many_frames_is_a_volume(tmp_path: Path) -> None:
     image = volume()
     image.SetMetaData("0008|0060", "CT")
     image.SetMetaData("0008|0016", f"{CT}.1")
-    sitk.WriteImage(image, str(tmp_path / "frames.dcm"))
+    writer = sitk.ImageFileWriter()
+    writer.SetFileName(str(tmp_path / "frames.dcm"))
+    write_dicom(writer, image)
     found = read_image(tmp_path / "frames.dcm")
     np.testing.assert_array_equal(native_array(found)[0], sitk.GetArrayFromImage(image))
     np.testing.assert_allclose(Grid.of(found).matrix, matrix_of(image), atol=1e-6)
@@ -116,7 +133,8 @@ def test_a_dicom_file_of_many_frames_is_a_volume(tmp_path: Path) -> None:
     capture = sitk.Cast(image[:, :, :], sitk.sitkUInt8)
     for key in capture.GetMetaDataKeys():
         capture.EraseMetaData(key)
-    sitk.WriteImage(capture, str(tmp_path / "capture.dcm"))
+    writer.SetFileName(str(tmp_path / "capture.dcm"))
+    write_dicom(writer, capture)
     found = read_image(tmp_path / "capture.dcm")
     assert not Grid.of(found).known
     assert "capture.dcm states no place of its frames" in found.meta["notes"][0]

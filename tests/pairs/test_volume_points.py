@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from custom_components.fields import Grid, index_to_physical
 from custom_components.pairs.volume_points import (
     check_space,
     from_voxels,
+    place_notes,
     read_volume_points,
     to_voxels,
     write_volume_points,
@@ -131,5 +133,9 @@ def test_spaces_are_those_of_itk_and_nifti() -> None:
     np.testing.assert_allclose(from_voxels(voxel, "voxel", grid), [[6, 5, 4]])
     for space in ("lps", "ras", "voxel"):
         np.testing.assert_allclose(to_voxels(from_voxels(voxel, space, grid), space, grid), voxel)
+    assert place_notes("lps", {"fixed": grid}) == []
+    (note,) = place_notes("ras", {"moving": replace(grid, known=False), "fixed": grid})
+    assert "the moving image does not state where it lies" in note
+    assert place_notes("voxel", {"moving": replace(grid, known=False)}) == []
     with pytest.raises(InputError, match="the fixed image has no millimetres"):
         to_voxels(lps, "lps", Grid((10, 20, 30), np.eye(4)), "the fixed image")
