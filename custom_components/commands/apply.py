@@ -40,6 +40,7 @@ def apply(
     unit: str | None = None,
     origin: str | None = None,
     overwrite: bool = False,
+    zarr_version: str | float | None = None,
 ) -> str:
     """Carry one file over and return the path of the result; what is odd about annotations goes to stderr.
 
@@ -50,10 +51,12 @@ def apply(
             volumes X, Y, Z, or 3D Slicer's .fcsv and .mrk.json.
         geojson: or GeoJSON in its pixels, as QuPath writes it, plain, .gz or .zip.
         direction: "moving_to_fixed" or "fixed_to_moving".
-        output: file to write; default in the result's folder, ``warped_<name>``.
+        output: file to write; default in the result's folder, ``warped_<name>``. With .ome.zarr an image
+            becomes an OME-Zarr.
         order: of the interpolation of an image: 0 for labels, 1 linear, 3 cubic (not of slides).
         level: of slides, 0 writes the target's full resolution, each further one half of it.
-        compression: of slides, "jpeg", "deflate" or "none"; default JPEG for colour, deflate for all else.
+        compression: of slides, "jpeg", "deflate", "lzw", "zstd", "jpeg2000" (the last four without loss) or "none";
+            default the kind that the image has.
         quality: of JPEG.
         threads: that warp a slide; default one a core.
         unit: of points and GeoJSON, in and out: "pixel" of the full resolution or "micrometre"; default what the
@@ -61,6 +64,7 @@ def apply(
         origin: of points and GeoJSON: (0, 0) is the outer "corner" of the first pixel, as in QuPath and so in its
             GeoJSON and centroids, or its "centre", as in columns X, Y.
         overwrite: replace a file that is there already; an input never is.
+        zarr_version: of OME-Zarr, 0.4 or 0.5; default the image's own, else 0.4.
 
     Raises:
         InputError: not exactly one thing to carry, an unknown direction, an image of another size, or a file that
@@ -70,7 +74,11 @@ def apply(
         raise InputError("give exactly one of --image, --points, --geojson")
     result, replaced = StoredRegistration(str(field)), booleans.parse_bool(overwrite, "overwrite")
     if image is not None:
-        return str(result.warp_file(image, output, direction, order, level, compression, quality, threads, replaced))
+        version = None if zarr_version is None else str(zarr_version)
+        warped = result.warp_file(
+            image, output, direction, order, level, compression, quality, threads, replaced, version
+        )  # fmt: skip
+        return str(warped)
     if points is not None:
         path, notes = result.points_file(points, output, direction, unit, origin, replaced)
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from custom_components.common.errors import InputError
 from custom_components.datasets.writing import neighbours, ordered_pairs, write_table
-from custom_components.pairs.formats import MEDICAL, PICTURES, TIFF, full_suffix
+from custom_components.pairs.formats import MEDICAL, PICTURES, TIFF, full_stem, full_suffix
 
 
 def folder(images: str, to: str, labels: str | None = None, reach: int | None = None, evaluation: float = 0.2) -> str:
@@ -28,8 +28,8 @@ def folder(images: str, to: str, labels: str | None = None, reach: int | None = 
     found = sorted(p for p in Path(images).glob("*") if full_suffix(p) in (*PICTURES, *TIFF, *MEDICAL))
     if len(found) < 2:
         raise InputError(f"{images} has {len(found)} images; two are needed for a pair")
-    names = {path.name.removesuffix(full_suffix(path)): path for path in found}
-    maps = {} if labels is None else {p.name.removesuffix(full_suffix(p)): p for p in Path(labels).glob("*")}
+    names = {full_stem(path): path for path in found}
+    maps = {} if labels is None else {full_stem(p): p for p in Path(labels).glob("*")}
     missing = [name for name in names if labels is not None and name not in maps]
     if missing:
         raise InputError(f"{labels} has no label map for {missing[0]}; {len(missing)} of {len(names)} are missing")

@@ -14,7 +14,7 @@ from custom_components.common.arrays import SIDES
 from custom_components.common.errors import InputError
 from custom_components.datasets.writing import MAKER, write_table
 from custom_components.fields import identity_grid, jacobian_determinant, sample
-from custom_components.pairs import full_suffix, read_image, select_pairs, write_image, write_points
+from custom_components.pairs import full_stem, read_image, select_pairs, write_image, write_points
 from custom_components.pairs.marking import check_set_folder, mark_set
 from custom_components.transforms.defects import KINDS, RandomDefect
 from custom_components.transforms.grey import stain_independent_grey
@@ -84,7 +84,7 @@ def synthetic_pairs(
         grey = _grey(file, working_size)
         ddf = _warp((grey.shape[2], grey.shape[3]), amplitude, grids, np.random.RandomState([seed, index, WARP]))
         fixed, valid = bent(grey, ddf)
-        name = f"{index:03d}_{file.name.removesuffix(full_suffix(file))}"
+        name = f"{index:03d}_{full_stem(file)}"
         row = {"id": name}
         found = _landmarks(fixed, valid, points, np.random.RandomState([seed, index, LANDMARKS]))
         if not len(found):

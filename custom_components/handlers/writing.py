@@ -21,6 +21,7 @@ from custom_components.outputs.submission import write_submission
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.targets import check_submission
 from custom_components.outputs.writer import write_failure, write_registration
+from custom_components.pairs.zarr_form import is_zarr_name, load_zarr
 
 
 class RegistrationWriter:
@@ -31,6 +32,9 @@ class RegistrationWriter:
         output_ext: of the warped image; None keeps the moving image's.
         report: write report.html for each pair.
         note: a remark on the data, for report and metrics.
+
+    Raises:
+        InputError: OME-Zarr is asked for and the package zarr is missing: before the work rather than after it.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class RegistrationWriter:
         self.output_ext = output_ext
         self.report = booleans.parse_bool(report, "report")
         self.note = note
+        if output_ext and is_zarr_name(f".{output_ext}"):
+            load_zarr(self.output_dir)
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine."""

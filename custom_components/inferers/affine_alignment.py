@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,20 +15,24 @@ from torch import Tensor
 from custom_components.common import booleans
 from custom_components.common.arrays import Matrix
 from custom_components.common.errors import RegistrationError
-from custom_components.fields import affine_to_ddf, grid_change, warp
+from custom_components.fields import affine_to_ddf, grid_change, smooth, warp
 from custom_components.inferers.result import Estimate, PairImages, Stage
 from custom_components.matching.affine import AffineFit, apply_affine, fit_affine
 from custom_components.matching.matcher import Matcher
 from custom_components.matching.point_pairs import PointPairs
 
+SCALE_SEARCH_SIZE = 384  # pixels of the longest side; four times as many hypotheses are tried
+SCALES = (0.5, 2.0, 0.25, 4.0)  # that are tried where none of the rotations alone is supported
 
-def rotation_about_centre(shape: tuple[int, int], degrees: float, mirrored: bool = False) -> Matrix:
-    """(3, 3) row/col matrix that turns by ``degrees`` about the centre of the grid, the columns mirrored first."""
+
+def rotation_about_centre(shape: tuple[int, int], degrees: float, mirrored: bool = False, scale: float = 1.0) -> Matrix:
+    """(3, 3) row/col matrix that turns and scales about the centre of the grid, the columns mirrored first."""
     centre = (np.array(shape) - 1) / 2
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if mirrored:
         turn = turn @ np.diag([1.0, -1.0])
+    turn = scale * turn
     matrix = np.eye(3)
     matrix[:2, :2] = turn
     matrix[:2, 2] = centre - turn @ centre
@@ -40,9 +45,9 @@ def rescale(matrix: Matrix, factor: float) -> Matrix:
     return to_fine @ matrix @ np.linalg.inv(to_fine)
 
 
-def implausible(matrix: Matrix, max_scale: float = 1.6, max_shear: float = 1.5) -> str:
-    """Why an affine can't be that of two sections of one block; empty when it can."""
-    stretch = np.linalg.svd(matrix[:2, :2], compute_uv=False)
+def implausible(matrix: Matrix, max_scale: float = 1.6, max_shear: float = 1.5, scale: float = 1.0) -> str:
+    """Why an affine can't be that of two sections of one block, read at ``scale``; empty when it can."""
+    stretch = np.linalg.svd(matrix[:2, :2] / scale, compute_uv=False)
     if not 1 / max_scale < np.sqrt(stretch.prod()) < max_scale:
         return f"it scales by {np.sqrt(stretch.prod()):.2f}"
     if stretch[0] / max(stretch[1], 1e-9) > max_shear:
@@ -50,11 +55,26 @@ def implausible(matrix: Matrix, max_scale: float = 1.6, max_shear: float = 1.5) 
     return ""
 
 
+class Hypothesis(NamedTuple):
+    """How the moving image may lie.
+
+    Attributes:
+        degrees: that it is turned by.
+        mirrored: whether the section was turned over.
+        scale: pixels of the moving image a pixel of the fixed one.
+    """
+
+    degrees: float
+    mirrored: bool
+    scale: float
+
+
 class AffineAlignment:
     """Tries rotations (and a mirrored section on request), keeps the one with the most consistent matches.
 
     The unrotated hypothesis comes first and is taken at once when its evidence is strong; otherwise all are tried at
-    ``search_size``. The winner is fitted again at full working size.
+    ``search_size``. The winner is fitted again at full working size. Where none is supported the same is done with one
+    image 2 and 4 times as coarse as the other: files may state no pixel size, or a wrong one.
 
     Args:
         matcher: finds pairs; XFeat tolerates about 25 degrees, hence the step.
@@ -100,10 +120,11 @@ class AffineAlignment:
         self.few_matches = few_matches
         self.few_share = few_share
 
-    def hypotheses(self) -> Sequence[tuple[float, bool]]:
-        """(degrees, mirrored), the most likely first."""
+    def hypotheses(self, scales: Sequence[float] = (1.0,)) -> Sequence[Hypothesis]:
+        """What is tried, the most likely first."""
         angles = [k * self.rotation_step for k in range(round(360 / self.rotation_step))]
-        return [(angle, mirrored) for mirrored in ([False, True] if self.mirrored else [False]) for angle in angles]
+        sides = [False, True] if self.mirrored else [False]
+        return [Hypothesis(angle, side, scale) for scale in scales for side in sides for angle in angles]
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``; the estimate so far is replaced.
@@ -113,11 +134,17 @@ class AffineAlignment:
         """
         start = perf_counter()
         factor = max(1.0, max(images.shape) / self.search_size)
-        degrees, mirrored, coarse = self._search(images, factor)
-        pairs = match_turned(self.matcher, images.moving, images.fixed, rescale(coarse.matrix, factor))
-        fit = self._accepted(fit_affine(pairs, self.threshold * images.diagonal), len(pairs))
+        try:
+            found, pairs, fit = self._aligned(images, factor, (1.0,))
+        except RegistrationError as refused:
+            try:
+                coarser = max(factor, max(images.shape) / SCALE_SEARCH_SIZE)
+                found, pairs, fit = self._aligned(images, coarser, SCALES)
+            except RegistrationError:
+                raise refused from None
         details = {
-            "degrees": degrees, "mirrored": mirrored, "matches": len(pairs), "consistent": fit.count,
+            "degrees": found.degrees, "mirrored": found.mirrored, "scale": found.scale, "matches": len(pairs),
+            "consistent": fit.count,
             "consistent_share": fit.count / len(pairs), "median_residual_voxels": fit.residual,
             "determinant": float(np.linalg.det(fit.matrix[:2, :2])),
         }  # fmt: skip
@@ -130,21 +157,29 @@ class AffineAlignment:
             stages=(*estimate.stages, Stage("affine alignment", perf_counter() - start, details)),
         )
 
-    def _search(self, images: PairImages, factor: float) -> tuple[float, bool, AffineFit]:
-        """Best hypothesis at the search size: its angle, whether mirrored, the affine on the search grid."""
+    def _aligned(
+        self, images: PairImages, factor: float, scales: Sequence[float]
+    ) -> tuple[Hypothesis, PointPairs, AffineFit]:
+        """The best hypothesis, the matches at full working size, and the affine that they support."""
+        found, coarse = self._search(images, factor, scales)
+        pairs = match_turned(self.matcher, images.moving, images.fixed, rescale(coarse.matrix, factor))
+        fit = fit_affine(pairs, self.threshold * images.diagonal)
+        return found, pairs, self._accepted(fit, len(pairs), found.scale)
+
+    def _search(self, images: PairImages, factor: float, scales: Sequence[float]) -> tuple[Hypothesis, AffineFit]:
+        """Best hypothesis at the search size, and the affine on the search grid."""
         shape = (round(images.shape[0] / factor), round(images.shape[1] / factor))
         moving, fixed = (F.interpolate(t, shape, mode="area") for t in (images.moving, images.fixed))
         threshold = self.threshold * images.diagonal / factor
         core = erode_mask(F.interpolate(images.fixed_mask, shape, mode="area"), self.rim * images.diagonal / factor)
-        best: tuple[float, bool, AffineFit] | None = None
-        for degrees, mirrored in self.hypotheses():
-            turn = rotation_about_centre(shape, degrees, mirrored)
-            pairs = inside(match_turned(self.matcher, moving, fixed, turn), core)
+        best: tuple[Hypothesis, AffineFit] | None = None
+        for hypothesis in self.hypotheses(scales):
+            pairs = inside(match_turned(self.matcher, moving, fixed, rotation_about_centre(shape, *hypothesis)), core)
             fit = fit_affine(pairs, threshold)
-            if fit is None or implausible(fit.matrix):
+            if fit is None or implausible(fit.matrix, scale=hypothesis.scale):
                 continue
-            if best is None or fit.count > best[2].count:
-                best = degrees, mirrored, fit
+            if best is None or fit.count > best[1].count:
+                best = hypothesis, fit
             if fit.count >= self.min_support and fit.count >= self.min_support_fraction * len(pairs):
                 break
         if best is None:
@@ -156,10 +191,10 @@ class AffineAlignment:
             )
         return best
 
-    def _accepted(self, fit: AffineFit | None, matches: int) -> AffineFit:
+    def _accepted(self, fit: AffineFit | None, matches: int, scale: float) -> AffineFit:
         """The fit, if enough of the matches support it and it is plausible."""
         found = 0 if fit is None else fit.count
-        why = "" if fit is None else implausible(fit.matrix)
+        why = "" if fit is None else implausible(fit.matrix, scale=scale)
         wanted = self.few_share if found < self.few_matches else self.min_share
         if fit is None or found < self.min_matches or found < wanted * matches or why:
             raise RegistrationError(
@@ -189,6 +224,9 @@ def match_turned(matcher: Matcher, moving: Tensor, fixed: Tensor, matrix: Matrix
     if np.allclose(matrix, np.eye(3)):
         return matcher(moving, fixed)
     shape = (fixed.shape[-2], fixed.shape[-1])
+    step = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    if step > 1.2:  # it becomes coarser: without what the coarser grid can't hold
+        moving = smooth(moving, 0.5 * float(np.sqrt(step**2 - 1)))
     turned = warp(moving, affine_to_ddf(matrix, shape).to(moving))
     pairs = matcher(turned, fixed)
     original = apply_affine(matrix, pairs.moving.double()).to(torch.float32)

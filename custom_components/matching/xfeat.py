@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class XFeatMatcher:
         self.device = torch.device(device)
         self.maps = network
         self._network: XFeat | None = None
+        self._seen: dict[float, tuple[weakref.ref[Tensor], int, Keypoints]] = {}  # the last fixed image's, by scale
 
     @property
     def network(self) -> XFeat:
@@ -88,12 +90,18 @@ class XFeatMatcher:
         return PointPairs.concatenate([self._match_at(moving, fixed, scale, limit) for scale in self.scales])
 
     def _match_at(self, moving: Tensor, fixed: Tensor, scale: float, limit: float | None) -> PointPairs:
-        found = []
-        for image in (moving, fixed):
-            size = [round(side * scale) for side in image.shape[-2:]]
-            resized = image if scale == 1 else F.interpolate(image, size, mode="area" if scale < 1 else "bicubic")
-            points = self.detect(resized)
-            # voxel centre i of the resized image lies at (i + 0.5) / scale - 0.5 of the original
-            ratio = torch.tensor([old / new for old, new in zip(image.shape[-2:], size, strict=True)])
-            found.append(Keypoints((points.points + 0.5) * ratio - 0.5, points.descriptors, points.scores))
-        return mutual_nearest(found[0], found[1], min_similarity=self.min_similarity, max_displacement=limit)
+        # a search matches one fixed image with the moving one in many turns
+        seen = self._seen.get(scale)
+        if seen is None or seen[0]() is not fixed or seen[1] != fixed._version:
+            self._seen[scale] = seen = (weakref.ref(fixed), fixed._version, self._detect_at(fixed, scale))
+        found = self._detect_at(moving, scale)
+        return mutual_nearest(found, seen[2], min_similarity=self.min_similarity, max_displacement=limit)
+
+    def _detect_at(self, image: Tensor, scale: float) -> Keypoints:
+        """Keypoints of the image resized by ``scale``, in its own voxels."""
+        size = [round(side * scale) for side in image.shape[-2:]]
+        resized = image if scale == 1 else F.interpolate(image, size, mode="area" if scale < 1 else "bicubic")
+        points = self.detect(resized)
+        # voxel centre i of the resized image lies at (i + 0.5) / scale - 0.5 of the original
+        ratio = torch.tensor([old / new for old, new in zip(image.shape[-2:], size, strict=True)])
+        return Keypoints((points.points + 0.5) * ratio - 0.5, points.descriptors, points.scores)

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,8 @@ def file_record(path: Path) -> dict[str, Any]:
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
-    """Bytes, and nanoseconds of the last change; of a folder, such as that of a DICOM series, over its files."""
-    files = [path.stat()] + [file.stat() for file in path.iterdir() if file.is_file()] if path.is_dir() else []
+    """Bytes, and nanoseconds of the last change; of a folder (DICOM, OME-Zarr) over all files in it."""
+    files = [path.stat()] + [file.stat() for file in path.rglob("*") if file.is_file()] if path.is_dir() else []
     if not files:
         return path.stat().st_size, path.stat().st_mtime_ns
     return sum(file.st_size for file in files[1:]), max(file.st_mtime_ns for file in files)
@@ -157,10 +157,20 @@ def run_record(pair: Pair, settings: RunSettings, versions: Mapping[str, str]) -
     """``run`` of a pair's metrics.json."""
     return {
         "inputs": {name: file_record(path) for name, path in (list_inputs(pair) | _stored_in(pair, settings)).items()},
-        "bundle": settings.bundle, "bundle_version": settings.version,
+        "reading": _reading(pair), "bundle": settings.bundle, "bundle_version": settings.version,
         "weights": dict(settings.weights), "options": dict(settings.options), "versions": dict(versions),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
+
+
+def _reading(pair: Pair) -> dict[str, Any]:
+    """What a user said of the files, side by side; empty where nothing."""
+    return {
+        f"{side}_{name}": value
+        for side, reading in (("moving", pair.moving_reading), ("fixed", pair.fixed_reading))
+        for name, value in asdict(reading).items()
+        if value is not None
+    }
 
 
 def _stored_in(pair: Pair, settings: RunSettings) -> dict[str, Path]:
@@ -193,6 +203,8 @@ def differences(run: Record | None, pair: Pair, settings: RunSettings) -> list[s
         if name not in now or name not in then or not is_unchanged(then[name], now[name]):
             gone = " is not given now" if name not in now else " was not given then" if name not in then else " differs"
             found.append(f"{name}{gone}")
+    if (run.get("reading") or {}) != _reading(pair):
+        found.append(f"read as {run.get('reading')}, now {_reading(pair)}")
     if run.get("bundle") != settings.bundle:
         found.append(f"bundle '{run.get('bundle')}', now '{settings.bundle}'")
     for kind, before, after in (

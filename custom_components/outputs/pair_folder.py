@@ -144,4 +144,4 @@ def publish_failure(output_dir: Path, identifier: str, metrics: dict[str, Any], 
 def written_in(folder: Path) -> list[str]:
     """What ``metrics.json`` says as ``run::files``, so that a later run can tell it from the user's files."""
     files = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file()]
-    return [file.as_posix() for file in files if not file.name.startswith(".")]
+    return [file.as_posix() for file in files if not file.parts[0].startswith(".")]

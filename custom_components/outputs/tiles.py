@@ -20,7 +20,8 @@ import numpy as np
 from custom_components.fields import Grid
 from custom_components.outputs.pictures import RGB, contrast, jpeg, to_rgb
 from custom_components.pairs import Slide
-from custom_components.pairs.slides import Shape, block_mean, read_block_mean, read_shrunk
+from custom_components.pairs.slides import block_mean, read_block_mean, read_shrunk
+from custom_components.pairs.tiff_pages import Shape
 from custom_components.slides.pyramid import TILE, level_shapes
 
 DEEP = 2  # halvings of a block while it is in memory

@@ -16,7 +16,7 @@ from custom_components.outputs.summary import write_summary
 from custom_components.outputs.tiles import Layer, block_count, make_layer, write_tiles
 from custom_components.pairs import Slide, atomic_folder, atomic_path
 from custom_components.pairs.atomic import IsOurs, clear_folder_leftovers
-from custom_components.pairs.slides import Shape
+from custom_components.pairs.tiff_pages import Shape
 from custom_components.slides.pyramid import TILE
 
 TILES = "viewer_tiles"

@@ -53,7 +53,8 @@ from custom_components.pairs import (
     write_geojson,
     write_image,
 )  # fmt: skip
-from custom_components.slides.native import native_array, output_suffix, rim_median
+from custom_components.pairs.zarr_form import kept_version
+from custom_components.slides.native import native_array, native_layout, output_suffix, rim_median
 
 POOR_FOLDING = 0.005
 POOR_INVERSE = 1.0
@@ -182,8 +183,10 @@ def write_registration(
     def fill(folder: Path) -> None:
         warped = resample(array, shown.matrix, forward, frame.shape, frame.matrix, 1, background)
         size, slice_of = fixed.meta["pixel_size"], fixed.meta.get("slice_of")
-        own = output_suffix(pair.moving, output.extension, len(frame.shape))
-        write_image(folder / f"warped{own}", warped, frame.matrix, size, slice_of)
+        write_image(
+            folder / f"warped{output_suffix(pair.moving, output.extension, len(frame.shape))}", warped, frame.matrix,
+            size, slice_of, native_layout(moving), zarr_version=kept_version(pair.moving),
+        )  # fmt: skip
         suffix = ".mha" if len(frame.shape) == 2 else ".nii.gz"
         write_displacement(folder / f"displacement{suffix}", forward)
         write_displacement(folder / f"inverse_displacement{suffix}", backward)
@@ -291,7 +294,7 @@ def _carry_labels(
     warped = resample(labels, grid.matrix, forward, frame.shape, frame.matrix, 0, 0.0)
     write_image(
         folder / f"warped_labels{output_suffix(pair.moving_labels, None, len(frame.shape))}", warped, frame.matrix,
-        fixed.meta["pixel_size"], fixed.meta.get("slice_of"),
+        fixed.meta["pixel_size"], fixed.meta.get("slice_of"), nearest=True,
     )  # fmt: skip
     if pair.fixed_labels is not None:
         truth, own = read_labels(pair.fixed_labels, fixed.meta["file_grid"], finest)

@@ -11,9 +11,9 @@ from custom_components.pairs.acrobat import (
     write_acrobat_submission,
 )
 from custom_components.pairs.atomic import atomic_folder, atomic_path
-from custom_components.pairs.formats import full_suffix
+from custom_components.pairs.formats import full_stem, full_suffix
 from custom_components.pairs.geojson import geojson_stem, read_geojson, write_geojson
-from custom_components.pairs.images import file_pixel_size, read_image, read_labels, write_image
+from custom_components.pairs.images import file_pixel_size, read_image, read_labels
 from custom_components.pairs.landmarks import check_landmark_counts, read_index, read_points, write_points
 from custom_components.pairs.point_table import PointTable, read_point_table, write_point_table
 from custom_components.pairs.slides import (
@@ -24,6 +24,7 @@ from custom_components.pairs.slides import (
     open_slide,
 )
 from custom_components.pairs.table import Pair, check_pair, read_pairs, select_pairs
+from custom_components.pairs.writing import write_image
 
 __all__ = [
     "AcrobatPair",
@@ -37,6 +38,7 @@ __all__ = [
     "check_landmark_counts",
     "check_pair",
     "file_pixel_size",
+    "full_stem",
     "full_suffix",
     "geojson_stem",
     "is_large",

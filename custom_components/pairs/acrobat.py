@@ -19,7 +19,8 @@ from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.cells import read_cells
-from custom_components.pairs.formats import UNREADABLE, PixelSize, stated_pixel_size
+from custom_components.pairs.formats import UNREADABLE, PixelSize, full_stem
+from custom_components.pairs.pixel_sizes import stated_pixel_size
 
 FILES = ["anon_filename_he", "anon_filename_ihc"]
 POINT_COLUMNS = [*FILES, "point_id", "ihc_x", "ihc_y", "mpp_ihc_10X", "mpp_he_10X"]
@@ -197,7 +198,7 @@ def slide_file(folder: str | Path, name: str, source: str) -> Path:
     Raises:
         InputError: none of ``SUFFIXES`` is there.
     """
-    stem = Path(name).stem
+    stem = full_stem(name)
     for suffix in SUFFIXES:
         if (found := Path(folder) / f"{stem}{suffix}").is_file():
             return found
@@ -215,7 +216,7 @@ def slide_header(path: str | Path) -> tuple[tuple[int, int], PixelSize | None]:
         with tifffile.TiffFile(path) as tiff:
             series = tiff.series[0]
             shape = series.shape[series.axes.index("Y")], series.shape[series.axes.index("X")]
-            size = stated_pixel_size(tiff)
+            size, _ = stated_pixel_size(tiff)
     except UNREADABLE as error:
         raise InputError(f"image {path} can't be read as TIFF, it may be damaged or cut off: {error}") from error
     return (int(shape[0]), int(shape[1])), size
@@ -250,7 +251,7 @@ def check_inside(pair: AcrobatPair, pixels: Points, shape: tuple[int, int], imag
 
 def _pair_ids(table: pd.DataFrame) -> list[str]:
     names = zip(table["anon_filename_ihc"], table["anon_filename_he"], strict=True)
-    return [f"{Path(moving).stem}_to_{Path(fixed).stem}" for moving, fixed in names]
+    return [f"{full_stem(moving)}_to_{full_stem(fixed)}" for moving, fixed in names]
 
 
 def _read_table(file: Path, what: str, columns: Sequence[str]) -> pd.DataFrame:

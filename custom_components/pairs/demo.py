@@ -15,9 +15,9 @@ from custom_components.fields import affine_to_ddf, compose, invert, sample, sam
 from custom_components.fields.sampling import identity_grid
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.geojson import write_geojson
-from custom_components.pairs.images import write_image
 from custom_components.pairs.landmarks import write_points
 from custom_components.pairs.table import Pair, read_pairs
+from custom_components.pairs.writing import write_image
 
 TABLE = """id,moving,fixed,moving_landmarks,fixed_landmarks,moving_annotations
 demo,moving.png,fixed.png,moving_landmarks.csv,fixed_landmarks.csv,moving_annotations.geojson

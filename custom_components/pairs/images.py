@@ -1,4 +1,4 @@
-"""Reading and writing images; every image is (C, *spatial) with rows before columns.
+"""Reading images; every image is (C, *spatial) with rows before columns.
 
 This is the one place where an order is chosen: spatial axes are those of the array, (row, col) or
 (slice, row, col), and the image's ``affine``, see ``fields.Grid``, carries the rest.
@@ -7,45 +7,44 @@ This is the one place where an order is chosen: spatial axes are those of the ar
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import imagecodecs
 import nibabel
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
-import tifffile
 import torch
 from nibabel.filebasedimages import ImageFileError
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields import geometry
 from custom_components.fields.grid import LARGEST_SHEAR, Grid
-from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.channels import matched_channel
 from custom_components.pairs.formats import (
     MEDICAL,
-    PICTURES,
     TIFF,
     UNREADABLE,
     PixelSize,
     first_line,
     full_suffix,
-    stated_pixel_size,
 )  # fmt: skip
+from custom_components.pairs.layout import Layout
+from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk, read_strided
+from custom_components.pairs.tiff_pages import blend_alpha
+from custom_components.pairs.tiff_slide import TiffSlide
 from custom_components.pairs.volume_forms import Form, reader_of
 
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
 
 MIN_SIDE = 32
+ORIENTATION = 274  # EXIF's tag
 LEAST_OVERLAP = 0.1  # share of a label map's field of view that lies in its image's
 SHEARED = (
     "image {file} has a sheared geometry: the axes of its header are not at right angles, which ITK's images can't be. "
@@ -53,22 +52,22 @@ SHEARED = (
 )
 
 
-def read_image(path: str | Path, channel: int | None = None, longest: float | None = None) -> MetaTensor:
+def read_image(path: str | Path, longest: float | None = None, reading: Reading = AS_STORED) -> MetaTensor:
     """Read PNG, JPEG, TIFF, OME-TIFF, NIfTI, MHA, NRRD, the forms of ``pairs.volume_forms``, or slides.
 
     Args:
         path: the file, or the folder of a DICOM series.
-        channel: keep this channel alone.
         longest: of an image of more than ``LARGE`` pixels that can be read by regions, read no more than is needed for
             a longest side of so many; None reads all of any image.
+        reading: what the user says of the file.
 
     Returns:
         (C, *spatial) in the file's own dtype (wide unsigned types as the next signed one, up to int64), alpha
         blended onto white. ``affine`` places it in LPS: millimetres of medical formats, else pixels of the file at its
         full resolution. ``meta``: filename, dtype (of the file), pixel_size ((row, col) micrometres of what was read,
-        or None), read_grid (``Grid`` of what was read), file_grid (of the file at its full resolution), of a section
-        that was stored as a volume of one slice ``slice_of``, how it lies in that, and ``notes``, sentences that a user
-        should read.
+        or None), read_grid (``Grid`` of what was read), file_grid (of the file at its full resolution), layout
+        (``Layout`` of the file), notes (what a user should know of how it was read), and of a section that was stored
+        as a volume of one slice ``slice_of``, how it lies in that.
 
     Raises:
         InputError: missing, unreadable or truncated file, a sheared or impossible geometry, NaN or infinite pixels, a
@@ -78,16 +77,21 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
     if not file.exists():
         raise InputError(f"image {file} does not exist")
     suffix, read_form = full_suffix(file), reader_of(file)
-    grid, size, more = None, None, dict[str, Any]()
+    grid, size, more, layout = None, None, dict[str, Any](), None
+    notes: tuple[str, ...] = ()
     try:
         if read_form is not None:
             array, whole, more = _placed(file, read_form(file))
         elif suffix in MEDICAL:
             array, whole, more = _read_medical(file)
-        elif (longest is not None and is_large(file)) or suffix in SLIDES:
-            array, size, whole, grid = _read_slide(file, longest)
+        elif (longest is not None and is_large(file, reading)) or suffix in SLIDES:
+            array, size, whole, grid, layout, notes = _read_slide(file, longest, reading)
+        elif suffix in TIFF:
+            array, size, layout, notes = _read_tiff(file, reading)
+            whole = Grid.of_pixels(array.shape[1:])
         else:
-            array, size = _read_tiff(file) if suffix in TIFF else _read_picture(file)
+            array, layout, notes = _read_picture(file)
+            size = (reading.pixel_size,) * 2 if reading.pixel_size else None
             whole = Grid.of_pixels(array.shape[1:])
     except InputError:
         raise
@@ -96,17 +100,20 @@ def read_image(path: str | Path, channel: int | None = None, longest: float | No
             raise InputError(SHEARED.format(file=file)) from error
         raise InputError(f"image {file} can't be read, it may be damaged or cut off: {first_line(error)}") from error
     _check_pixels(array, file)
-    if channel is not None:
-        if not 0 <= channel < len(array):
-            raise InputError(f"image {file} has channels 0 to {len(array) - 1}, asked for {channel}")
-        array = array[channel : channel + 1]
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    if layout is None:  # of medical formats, whose colours are three components of 8 bit
+        colours = len(array) == 3 and array.dtype == np.uint8
+        layout = Layout("rgb" if colours else "grey" if len(array) == 1 else "channels")
+    channel, told = matched_channel(layout, len(array), reading.channel, file)
     name = array.dtype.name
     # torch lacks most operations on unsigned 16 and 32 bit
-    wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "bool": np.uint8}.get(name, array.dtype)
+    wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}.get(name, array.dtype)
     tensor = torch.from_numpy(np.require(array.astype(wide, copy=False), requirements=["C", "W"]))
     grid = grid or whole
     meta = {
-        "filename": str(file), "dtype": name, "pixel_size": size, "read_grid": grid, "file_grid": whole, **more
+        "filename": str(file), "dtype": name, "pixel_size": size, "read_grid": grid, "file_grid": whole,
+        "layout": layout, "channel": channel, "notes": (*notes, *more.pop("notes", ()), *told), **more,
     }  # fmt: skip
     return grid.on(tensor, meta)
 
@@ -166,15 +173,17 @@ def read_labels(path: str | Path, image: Grid, longest: float | None = None) -> 
     return array, grid.strided(factor) if factor > 1 else grid
 
 
-def _read_slide(file: Path, longest: float | None) -> tuple[Array, PixelSize | None, Grid, Grid]:
-    """Pixels, their size, the file's grid and theirs."""
-    with open_slide(file) as slide:
+def _read_slide(
+    file: Path, longest: float | None, reading: Reading
+) -> tuple[Array, PixelSize | None, Grid, Grid, Layout, tuple[str, ...]]:
+    """Pixels, their size, the file's grid and theirs, how they are stored, and notes."""
+    with open_slide(file, reading) as slide:
         whole = Grid.of_pixels(slide.levels[0])
         array, grid = read_shrunk(slide, longest or max(slide.levels[0]), whole)
         rows, columns = (float(step) for step in grid.spacing)
         size = slide.pixel_size
         own = None if size is None else (size[0] * rows, size[1] * columns)
-        return np.ascontiguousarray(np.moveaxis(array, -1, 0)), own, whole, grid
+        return np.ascontiguousarray(np.moveaxis(array, -1, 0)), own, whole, grid, slide.layout, slide.notes
 
 
 def _check_pixels(array: Array, file: Path) -> None:
@@ -191,15 +200,6 @@ def _check_pixels(array: Array, file: Path) -> None:
             raise InputError(
                 f"image {file} has {bad} pixels that are NaN or infinite; replace them before registration"
             )
-
-
-def _blend_alpha(array: Array) -> Array:
-    """(C, H, W) with alpha as the last of 2 or 4 channels -> without, on white."""
-    whole = np.issubdtype(array.dtype, np.integer)
-    top = float(np.iinfo(array.dtype).max) if whole else 1.0
-    alpha = array[-1:].astype(np.float32) / top
-    blended = array[:-1] * alpha + top * (1 - alpha)
-    return np.asarray((blended.round() if whole else blended).astype(array.dtype))
 
 
 @contextmanager
@@ -220,44 +220,33 @@ def _is_deep_colour_png(file: Path) -> bool:
     return head.startswith(b"\x89PNG") and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
 
 
-def _read_picture(file: Path) -> tuple[Array, PixelSize | None]:
+def _read_picture(file: Path) -> tuple[Array, Layout, tuple[str, ...]]:
+    """Pixels (C, H, W) as a viewer shows them, how they are stored, and notes."""
     if _is_deep_colour_png(file):
-        deep: Array = np.moveaxis(imagecodecs.png_decode(file.read_bytes()), -1, 0)
-        return (_blend_alpha(deep) if len(deep) in (2, 4) else deep), None
+        deep = np.asarray(imagecodecs.png_decode(file.read_bytes()))
+        array = blend_alpha(deep) if deep.shape[-1] in (2, 4) else deep
+        return np.moveaxis(array, -1, 0), Layout("rgb" if array.shape[-1] == 3 else "grey"), ()
     with _pillow_for_slides(), Image.open(file) as opened:
-        picture: Image.Image = opened
-        if "transparency" in opened.info or opened.mode == "PA":
-            picture = opened.convert("RGBA")
-        elif opened.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
-            picture = opened.convert("RGB")
-        array: Array = np.asarray(picture)
-        mode = picture.mode
+        turned = ImageOps.exif_transpose(opened)
+        notes = () if opened.getexif().get(ORIENTATION, 1) == 1 else ("turned as its EXIF orientation says",)
+        picture: Image.Image = turned
+        if "transparency" in opened.info or turned.mode == "PA":
+            picture = turned.convert("RGBA")
+        elif turned.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
+            picture = turned.convert("RGB")
+        array = np.asarray(picture)
+        if picture.mode in ("RGBA", "LA"):
+            array = blend_alpha(array)
+        icc = opened.info.get("icc_profile")
     array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
-    return (_blend_alpha(array) if mode in ("RGBA", "LA") else array), None
+    return array, Layout("rgb" if len(array) == 3 else "grey", icc=icc or None), notes
 
 
-def _read_tiff(file: Path) -> tuple[Array, PixelSize | None]:
-    with tifffile.TiffFile(file) as tiff:
-        series = tiff.series[0]
-        array, axes = series.asarray(), series.axes
-        page = tiff.pages.first
-        size = stated_pixel_size(tiff)
-        alpha = tuple(page.extrasamples) in ((1,), (2,))  # a further channel of no stated kind is data
-    for axis in [a for a in axes if a not in "YX"]:
-        position = axes.index(axis)
-        if axis in "CSIQ" and array.shape[position] > 1 and not any(a in "#" for a in axes):
-            continue
-        if array.shape[position] == 1:
-            array, axes = np.squeeze(array, position), axes[:position] + axes[position + 1 :]
-    channel_axes = [a for a in axes if a not in "YX"]
-    if len(channel_axes) > 1:
-        raise InputError(
-            f"image {file} has axes {axes} of {array.shape}; a 2-D image has rows, columns and one channel axis"
-        )
-    if not channel_axes:
-        return array[None], size
-    array = np.moveaxis(array, axes.index(channel_axes[0]), 0)
-    return (_blend_alpha(array) if alpha and len(array) in (2, 4) else array), size
+def _read_tiff(file: Path, reading: Reading) -> tuple[Array, PixelSize | None, Layout, tuple[str, ...]]:
+    """Pixels (C, H, W) as a viewer shows them, their size, how they are stored, and notes."""
+    with TiffSlide(file, reading) as slide:
+        array = slide.read(0, 0, 0, *slide.levels[0])
+        return np.ascontiguousarray(np.moveaxis(array, -1, 0)), slide.pixel_size, slide.layout, slide.notes
 
 
 def _check_nifti_whole(file: Path) -> None:
@@ -331,83 +320,3 @@ def in_plane(grid: Grid, axis: int) -> Grid:
     matrix = np.eye(3)
     matrix[:-1, :-1], matrix[:-1, -1] = (u @ vt) * np.linalg.norm(linear, axis=0), grid.matrix[:-1, -1][kept]
     return Grid(tuple(np.delete(grid.shape, axis)), matrix, grid.unit, grid.known)
-
-
-def write_image(
-    path: str | Path,
-    array: Array,
-    index_to_physical: npt.NDArray[np.float64] | None = None,
-    pixel_size: PixelSize | None = None,
-    slice_of: tuple[Grid, int] | None = None,
-) -> None:
-    """Write (C, *spatial) in the form that the suffix names, whole or not at all.
-
-    Args:
-        path: .png, .jpg, .tif, .ome.tif, .nii.gz, .mha, .mhd or .nrrd.
-        array: its dtype is kept; PNG and JPEG take 8 (PNG also 16) bit and 1 or 3 channels.
-        index_to_physical: (D+1, D+1), stored by the medical formats.
-        pixel_size: (row, col) micrometres, stored by TIFF.
-        slice_of: the volume's grid and array axis that a 2-D image is the single slice of; the medical formats then
-            store that volume again.
-
-    Raises:
-        InputError: the format can't hold such an image, or the folder can't be written.
-    """
-    target, suffix = Path(path), full_suffix(path)
-    known = (*PICTURES, *TIFF, *MEDICAL)
-    if suffix not in known:
-        raise InputError(f"{target}: can't write '{suffix}'; choose one of {', '.join(known)}")
-    if not target.parent.is_dir():
-        raise InputError(f"{target}: can't be written, there is no folder {target.parent}")
-    if suffix in MEDICAL:
-        try:
-            if slice_of is not None and array.ndim == 3 and len(slice_of[0].shape) == 3:
-                array, index_to_physical = np.expand_dims(array, 1 + slice_of[1]), slice_of[0].matrix
-            _write_medical(target, array, index_to_physical)
-        except (OSError, RuntimeError, TypeError, LookupError) as error:
-            what = f"{array.dtype} of shape {array.shape} as {suffix}"
-            raise InputError(f"{target}: can't write {what}: {first_line(error)}") from error
-        return
-    with atomic_path(target) as partial:
-        if suffix in TIFF:
-            _write_tiff(partial, array, pixel_size)
-        elif array.dtype == np.uint8 and len(array) in (1, 3):
-            Image.fromarray(array[0] if len(array) == 1 else np.moveaxis(array, 0, -1)).save(partial)
-        elif array.dtype == np.uint16 and len(array) == 1 and suffix == ".png":
-            Image.fromarray(array[0]).save(partial)
-        else:
-            raise InputError(f"{target}: {suffix} can't hold {len(array)} channels of {array.dtype}; choose .tif")
-
-
-def _write_tiff(path: Path, array: Array, pixel_size: PixelSize | None) -> None:
-    rgb = len(array) == 3 and array.dtype in (np.uint8, np.uint16)
-    data = np.moveaxis(array, 0, -1) if rgb else array
-    metadata: dict[str, Any] = {"axes": "YXS" if rgb else "CYX"}
-    ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
-    resolution: dict[str, Any] = {}
-    if pixel_size is not None:
-        rows, columns = pixel_size
-        if ome:
-            units = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
-            metadata |= {"PhysicalSizeX": columns, "PhysicalSizeY": rows, **units}
-        resolution = {"resolution": (1e4 / columns, 1e4 / rows), "resolutionunit": "CENTIMETER"}
-    tifffile.imwrite(
-        path, data, ome=ome, photometric="rgb" if rgb else "minisblack", metadata=metadata if ome else None,
-        compression="zlib", bigtiff=array.nbytes > 3_000_000_000, **resolution,
-    )  # fmt: skip
-
-
-def _write_medical(path: Path, array: Array, matrix: npt.NDArray[np.float64] | None) -> None:
-    vector = len(array) > 1
-    values = np.ascontiguousarray(np.moveaxis(array, 0, -1) if vector else array[0])
-    image = sitk.GetImageFromArray(values, isVector=vector)
-    if matrix is not None:
-        spacing, origin, direction = geometry.spacing_origin_direction(matrix)
-        image.SetSpacing([float(v) for v in spacing])
-        image.SetOrigin([float(v) for v in origin])
-        image.SetDirection([float(v) for v in np.ravel(direction)])
-    # .mhd is a header that names a second file, so both are made under their own names and the header moves last
-    with TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        sitk.WriteImage(image, str(Path(folder) / path.name))
-        for part in sorted(Path(folder).iterdir(), key=lambda part: part.name == path.name):
-            os.replace(part, path.with_name(part.name))

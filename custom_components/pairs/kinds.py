@@ -22,7 +22,7 @@ def image_kind(image: MetaTensor) -> str | None:
     """
     if image.ndim == 4:
         return "radiology"
-    if len(image) == 3 and image.meta["dtype"] == "uint8":
+    if image.meta["layout"].kind == "rgb" and image.meta["dtype"] == "uint8":
         step = [max(1, side // 256) for side in image.shape[1:]]
         part = np.asarray(image[:, :: step[0], :: step[1]], dtype=np.float32)
         if float(np.ptp(part, axis=0).mean()) > COLOURED:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from custom_components.common.errors import InputError
+from custom_components.pairs.zarr_form import is_zarr, is_zarr_name
 
 
 def check_output_file(output: str | Path, inputs: Iterable[str | Path | None], overwrite: bool = False) -> None:
@@ -23,7 +24,7 @@ def check_output_file(output: str | Path, inputs: Iterable[str | Path | None], o
     for file in inputs:
         if file is not None and same_file(path, Path(file)):
             raise InputError(f"{path} is an input and is not written over; name another file")
-    if path.is_dir():
+    if path.is_dir() and not (is_zarr_name(path) and is_zarr(path)):
         raise InputError(f"{path} is a folder; name a file")
     if not overwrite and (path.exists() or path.is_symlink()):
         raise InputError(f"{path} exists already; name another file, or replace it with --overwrite")

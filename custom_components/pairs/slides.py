@@ -1,43 +1,37 @@
 """Large images read region by region: pyramidal slides, of which only what is needed is ever in memory.
 
 TIFF of any kind (OME-TIFF with channels on pages, Aperio's .svs, generic pyramids) is decoded by tifffile, tile by
-tile; the forms of other scanners (.ndpi, .mrxs, .scn, .bif, .vms) by OpenSlide through MONAI's ``WSIReader``.
+tile; OME-Zarr by zarr, CZI by Zeiss' library, the forms of other scanners (.ndpi, .mrxs, .scn, .bif, .vms, .svslide) by
+OpenSlide through MONAI's ``WSIReader``.
 """
 
 from __future__ import annotations
 
-import os
-from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import openslide
-import tifffile
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields.grid import Grid
-from custom_components.pairs.formats import (
-    TIFF,
-    UNREADABLE,
-    PixelSize,
-    first_line,
-    fits,
-    full_suffix,
-    stated_pixel_size,
-)
+from custom_components.pairs.closing import Closing
+from custom_components.pairs.czi_slide import CziSlide
+from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, full_suffix, is_image
+from custom_components.pairs.layout import Layout
+from custom_components.pairs.pixel_sizes import COARSEST
+from custom_components.pairs.reading import AS_STORED, Reading
+from custom_components.pairs.tiff_pages import Shape
+from custom_components.pairs.tiff_slide import TiffSlide
+from custom_components.pairs.zarr_slide import ZarrSlide
 
-Shape = tuple[int, int]
-SLIDES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu")
+SLIDES = (".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".zarr", ".ome.zarr")
 RESIZED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV averages
 LARGE = 1 << 25  # pixels; what is smaller is registered and written as a whole
-CHANNELS = "CSQIZT"  # axes of TIFF series that can hold channels; S are samples of a pixel, Z and T of stacks
 
 
 class Slide(Protocol):
@@ -49,6 +43,8 @@ class Slide(Protocol):
         channels: of a pixel.
         dtype: of a pixel's channel.
         pixel_size: (row, col) micrometres at level 0, or None where the file does not say.
+        layout: how it is stored.
+        notes: what a user should know of how it is read.
     """
 
     path: Path
@@ -56,6 +52,8 @@ class Slide(Protocol):
     channels: int
     dtype: np.dtype[Any]
     pixel_size: PixelSize | None
+    layout: Layout
+    notes: tuple[str, ...]
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """(height, width, channels) of a level from a first pixel on; all of it must lie in the level."""
@@ -70,149 +68,14 @@ class Slide(Protocol):
     ) -> None: ...
 
 
-class _Closing(ABC):
-    """Closed where a ``with`` statement ends."""
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give the file back."""
-
-
-class LRUCache:
-    """The arrays that were asked for last, as far as they fit into ``room`` bytes. Safe in threads."""
-
-    def __init__(self, room: float = 24e6) -> None:
-        self.left = room
-        self._kept: OrderedDict[Any, Array] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Any, make: Callable[[], Array | None]) -> Array | None:
-        """The array of ``key``, made if it is not there; two threads may make it both."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        made = make()
-        if made is not None:
-            with self._lock:
-                if key not in self._kept:
-                    self._kept[key] = made
-                    self.left -= made.nbytes
-                while self.left < 0 and len(self._kept) > 1:
-                    self.left += self._kept.popitem(last=False)[1].nbytes
-        return made
-
-
-class TiffPageReader:
-    """One page of a TIFF, decoded segment by segment; a page without compression is mapped into memory."""
-
-    def __init__(self, page: tifffile.TiffPage, descriptor: int, recent: LRUCache) -> None:
-        self.page = page
-        self.descriptor = descriptor
-        self.recent = recent
-        self.shape: Shape = (page.imagelength, page.imagewidth)
-        self.samples = int(page.samplesperpixel)
-        self.separate = page.planarconfig == 2 and self.samples > 1
-        self.segment: Shape = (
-            (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-        )
-        self.mapped = page.asarray(out="memmap") if page.is_memmappable else None
-
-    def read(self, row: int, column: int, height: int, width: int) -> Array:
-        """(height, width, samples) from a first pixel on."""
-        if self.mapped is not None:
-            window = (slice(row, row + height), slice(column, column + width))
-            if self.separate:
-                return np.moveaxis(self.mapped[:, *window], 0, -1)
-            part = np.asarray(self.mapped[window])
-            return part if part.ndim == 3 else part[..., None]
-        rows, columns = self.segment
-        across, down = -(-self.shape[1] // columns), -(-self.shape[0] // rows)
-        result = np.zeros((height, width, self.samples), dtype=self.page.dtype)
-        for i in range(row // rows, (row + height - 1) // rows + 1):
-            for j in range(column // columns, (column + width - 1) // columns + 1):
-                top, left = i * rows, j * columns
-                place = np.s_[max(top - row, 0) : top + rows - row, max(left - column, 0) : left + columns - column]
-                cut = np.s_[max(row - top, 0) : row + height - top, max(column - left, 0) : column + width - left]
-                if self.separate:
-                    for sample in range(self.samples):
-                        segment = self._decoded(sample * across * down + i * across + j)
-                        if segment is not None:
-                            self._put(result[..., sample : sample + 1], place, segment, cut)
-                else:
-                    segment = self._decoded(i * across + j)
-                    if segment is not None:
-                        self._put(result, place, segment, cut)
-        return result
-
-    @staticmethod
-    def _put(result: Array, place: Any, segment: Array, cut: Any) -> None:
-        part = segment[cut]
-        target = result[place]
-        target[: part.shape[0], : part.shape[1]] = part[: target.shape[0], : target.shape[1]]
-
-    def _decoded(self, index: int) -> Array | None:
-        """A segment (rows, columns, samples); None where the file left it out, which is black."""
-        return self.recent.get((id(self), index), lambda: self._decode(index))
-
-    def _decode(self, index: int) -> Array | None:
-        count = self.page.databytecounts[index]
-        if count == 0:
-            return None
-        data = os.pread(self.descriptor, count, self.page.dataoffsets[index])  # at a place of its own: threads read
-        if len(data) < count:
-            raise InputError(f"image {self.page.parent.filehandle.path} ends early, {count - len(data)} bytes missing")
-        segment, _, _ = self.page.decode(data, index, jpegtables=self.page.jpegtables)
-        return None if segment is None else np.asarray(segment[0])
-
-
-class TiffSlide(_Closing):
-    """A TIFF through tifffile; see ``Slide``. Any number of threads may read at once."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = tifffile.TiffFile(path)
-        series = self._file.series[0]
-        axes, shape = series.axes, series.shape
-        names = [a for a, n in zip(axes, shape, strict=True) if a not in "YX" and n > 1]
-        if "Y" not in axes or "X" not in axes or len(names) > 1 or any(name not in CHANNELS for name in names):
-            self._file.close()
-            raise InputError(f"image {path} has axes {axes} of {shape}; a slide has rows, columns and one channel axis")
-        self.levels = [(level.shape[axes.index("Y")], level.shape[axes.index("X")]) for level in series.levels]
-        self.channels = shape[axes.index(names[0])] if names else 1
-        self.dtype = np.dtype(series.dtype)
-        self.pixel_size = stated_pixel_size(self._file)
-        self._descriptor = os.open(path, os.O_RDONLY)
-        recent = LRUCache()  # blocks that are read one after the other share segments
-        self._planes = [
-            [TiffPageReader(page.aspage(), self._descriptor, recent) for page in level.pages if page is not None]
-            for level in series.levels
-        ]
-
-    def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
-        """See ``Slide``."""
-        parts = [plane.read(row, column, height, width) for plane in self._planes[level]]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-
-    def close(self) -> None:
-        """See ``Slide``."""
-        os.close(self._descriptor)
-        self._file.close()
-
-
-class ScannerSlide(_Closing):
+class ScannerSlide(Closing):
     """What OpenSlide reads, through MONAI's ``WSIReader``; see ``Slide``. Alpha is laid onto white."""
 
     channels = 3
     dtype = np.dtype(np.uint8)
+    notes: tuple[str, ...] = ()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reading: Reading = AS_STORED) -> None:
         # here, as importing MONAI takes seconds and 0.3 GB, which other slides need not
         from monai.data import WSIReader
 
@@ -224,7 +87,10 @@ class ScannerSlide(_Closing):
             rows, columns = (float(self._slide.properties[f"openslide.mpp-{axis}"]) for axis in "yx")
         except (KeyError, ValueError):
             rows = columns = 0.0
-        self.pixel_size: PixelSize | None = (rows, columns) if 0 < min(rows, columns) and fits(rows, columns) else None
+        stated = (rows, columns) if 0 < min(rows, columns) and max(rows, columns) < COARSEST else None
+        self.pixel_size: PixelSize | None = (reading.pixel_size,) * 2 if reading.pixel_size else stated
+        icc = self._slide.color_profile
+        self.layout = Layout("rgb", (), (), "jpeg", (256, 256), len(self.levels), icc and icc.tobytes())
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
@@ -241,16 +107,22 @@ class ScannerSlide(_Closing):
         self._slide.close()
 
 
-class ArraySlide(_Closing):
+class ArraySlide(Closing):
     """An image that is in memory as a whole; see ``Slide``.
 
     Args:
         path: of the file that it was read from.
         array: (H, W, channels).
         pixel_size: (row, col) micrometres, or None.
+        layout: how the file is stored.
     """
 
-    def __init__(self, path: Path, array: Array, pixel_size: PixelSize | None = None) -> None:
+    notes: tuple[str, ...] = ()
+
+    def __init__(
+        self, path: Path, array: Array, pixel_size: PixelSize | None = None, layout: Layout | None = None
+    ) -> None:
+        self.layout = layout or Layout("rgb" if array.shape[2] == 3 else "channels" if array.shape[2] > 1 else "grey")
         self.path = path
         self.levels: list[Shape] = [(array.shape[0], array.shape[1])]
         self.channels = array.shape[2]
@@ -266,22 +138,30 @@ class ArraySlide(_Closing):
         """See ``Slide``."""
 
 
-def open_slide(path: str | Path) -> Slide:
+def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:
     """Open an image whose regions can be read by themselves.
+
+    Args:
+        path: of the file.
+        reading: what the user says of it.
 
     Raises:
         InputError: there is no such file, it can't be read, or its form has no regions (PNG, JPEG, NIfTI).
     """
     file = Path(path)
-    if not file.is_file():
+    if not is_image(file):
         raise InputError(f"image {file} does not exist")
     suffix = full_suffix(file)
     try:
+        if suffix.endswith(".zarr"):
+            return ZarrSlide(file, reading)
+        if suffix == ".czi":
+            return CziSlide(file, reading)
         if suffix in TIFF or suffix == ".svs":
-            return TiffSlide(file)
+            return TiffSlide(file, reading)
         if suffix in SLIDES:
             plain = openslide.OpenSlide.detect_format(str(file)) == "generic-tiff"  # under a scanner's suffix
-            return TiffSlide(file) if plain else ScannerSlide(file)
+            return (TiffSlide if plain else ScannerSlide)(file, reading)
     except InputError:
         raise
     except (*UNREADABLE, openslide.OpenSlideError) as error:
@@ -290,12 +170,12 @@ def open_slide(path: str | Path) -> Slide:
     raise InputError(f"image {file}: '{suffix}' has no regions to read one by one; convert it to one of {known}")
 
 
-def is_large(path: str | Path) -> bool:
+def is_large(path: str | Path, reading: Reading = AS_STORED) -> bool:
     """Whether a file is a slide, or a TIFF of more than ``LARGE`` pixels."""
     suffix = full_suffix(path)
     if suffix not in TIFF:
         return suffix in SLIDES
-    with open_slide(path) as slide:
+    with open_slide(path, reading) as slide:
         return slide.levels[0][0] * slide.levels[0][1] > LARGE
 
 

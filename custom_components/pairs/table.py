@@ -6,13 +6,15 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from custom_components.common.arrays import SIDES
 from custom_components.common.errors import InputError
 from custom_components.pairs.cells import read_cells
+from custom_components.pairs.formats import full_stem, is_image
+from custom_components.pairs.reading import AS_STORED, COLUMNS, NAMES, Reading
 from custom_components.pairs.volume_points import check_space
 
 OPTIONAL = (
@@ -21,6 +23,7 @@ OPTIONAL = (
 )  # fmt: skip
 # what Linux, macOS and Windows all take as the name of a folder
 SAFE_ID = r'[^/\\:*?"<>|\x00-\x1f]+'
+IMAGES = ("moving", "fixed", "moving_labels", "fixed_labels", "moving_mask", "fixed_mask")
 LONGEST_ID = 200  # characters, and bytes: hidden names beside the folder are longer, and systems take 255
 # Windows' devices, also with a suffix
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(\..*)?", re.IGNORECASE | re.DOTALL)
@@ -40,6 +43,8 @@ class Pair:
         id: name of the output folder.
         moving: image that is warped.
         fixed: image that stays.
+        moving_reading: how the moving image is read, where its file leaves that open.
+        fixed_reading: the same of the fixed image.
         extra: further columns of the table, such as tissue or status.
         source: where the pair was named, for messages: "pairs.csv row 7".
         run: what identifies the result, see ``outputs.identity``; empty until a run takes the pair.
@@ -57,6 +62,8 @@ class Pair:
     fixed_mask: Path | None = None
     moving_annotations: Path | None = None
     fixed_annotations: Path | None = None
+    moving_reading: Reading = AS_STORED
+    fixed_reading: Reading = AS_STORED
     extra: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     run: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +74,7 @@ def check_pair(pair: Pair) -> None:
     """Raise ``InputError`` that names the first missing file of the pair and where it was looked for."""
     for entry in fields(pair):
         path = getattr(pair, entry.name)
-        if isinstance(path, Path) and not path.is_file():
+        if isinstance(path, Path) and not (path.is_file() or (entry.name in IMAGES and is_image(path))):
             if entry.name in SIDES and path.is_dir():  # of a DICOM series
                 continue
             what = f"{entry.name} image" if entry.name in ("moving", "fixed") else entry.name.replace("_", " ")
@@ -110,7 +117,7 @@ def _folded(identifier: str) -> str:
 
 def derived_id(moving: str | Path, fixed: str | Path) -> str:
     """``<moving>_to_<fixed>``, shortened by a hash where that is too long for a folder."""
-    name = "_to_".join(Path(str(file).removesuffix(".gz")).stem for file in (moving, fixed))
+    name = "_to_".join(full_stem(file) for file in (moving, fixed))
     if len(name.encode()) <= LONGEST_ID - 40:
         return name
     short = name.encode()[: LONGEST_ID - 60].decode(errors="ignore").rstrip(". ")
@@ -148,8 +155,12 @@ def read_pairs(path: str | Path) -> list[Pair]:
             if not row[column]:
                 raise InputError(f"{source}: column '{column}' is empty")
         paths: dict[str, Any] = {c: file.parent / row[c] for c in ("moving", "fixed", *OPTIONAL) if row.get(c)}
-        extra = {str(c): v for c, v in row.items() if c not in ("id", "moving", "fixed", *OPTIONAL)}
-        pairs.append(Pair(id=row["id"], **paths, extra=extra, source=source))
+        extra = {str(c): v for c, v in row.items() if c not in ("id", "moving", "fixed", *OPTIONAL, *COLUMNS)}
+        try:
+            readings = _readings({column: row.get(column) for column in COLUMNS})
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        pairs.append(Pair(id=row["id"], **paths, **readings, extra=extra, source=source))
     return pairs
 
 
@@ -162,7 +173,7 @@ def select_pairs(
     status: str | None = None,
     dataset_dir: str | Path | None = None,
     point_space: str | None = None,
-    **optional: str | Path | None,
+    **optional: Any,
 ) -> list[Pair]:
     """What the command line asked for: a table, or one pair.
 
@@ -174,7 +185,8 @@ def select_pairs(
         status: of a table, only the rows whose column ``status`` has this value.
         dataset_dir: folder that relative paths of these arguments start from; the current one if None.
         point_space: see ``Pair``.
-        optional: ``moving_landmarks`` and the like of the single pair.
+        optional: ``moving_landmarks`` and the like of the single pair, and ``moving_channel`` and the other names of
+            ``pairs.reading.COLUMNS``; these also hold for the rows of a table that leave them open.
 
     Raises:
         InputError: both forms, half a pair or neither are given, or an unknown space.
@@ -187,13 +199,34 @@ def select_pairs(
         chosen = [p for p in found if status is None or p.extra.get("status") == status]
         if not chosen:
             raise InputError(f"pair table {pairs} has no row with status '{status}'")
-        return [replace(pair, point_space=space) for pair in chosen]
+        return [replace(_with_readings(pair, optional), point_space=space) for pair in chosen]
     if moving is None or fixed is None:
         raise InputError("give --moving IMAGE and --fixed IMAGE, or --pairs TABLE.csv")
-    unknown = sorted(set(optional) - set(OPTIONAL))
+    unknown = sorted(set(optional) - {*OPTIONAL, *COLUMNS})
     if unknown:
-        raise InputError(f"unknown argument '{unknown[0]}'; a pair has {', '.join(OPTIONAL)}")
+        raise InputError(f"unknown argument '{unknown[0]}'; a pair has {', '.join((*OPTIONAL, *COLUMNS))}")
     name = str(id) if id is not None and id != "" else derived_id(moving, fixed)
     check_ids([name], "command line")
-    given: dict[str, Any] = {key: start / value for key, value in optional.items() if value is not None}
-    return [Pair(name, start / moving, start / fixed, **given, point_space=space)]
+    files: dict[str, Any] = {key: start / optional[key] for key in OPTIONAL if optional.get(key) is not None}
+    return [Pair(name, start / moving, start / fixed, **files, **_readings(optional), point_space=space)]
+
+
+def _readings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """``moving_reading`` and ``fixed_reading`` from values by the names of ``COLUMNS``."""
+    return {
+        f"{side}_reading": Reading.of(**{name: given.get(f"{side}_{name}") for name in NAMES})
+        for side in ("moving", "fixed")
+    }
+
+
+def _with_readings(pair: Pair, given: Mapping[str, Any]) -> Pair:
+    """The pair of a table with what its row leaves open as the command line has it."""
+
+    def filled(own: Reading, other: Reading) -> Reading:
+        return Reading(*(b if a is None else a for a, b in zip(astuple(own), astuple(other), strict=True)))
+
+    wide = _readings(given)
+    return replace(
+        pair, moving_reading=filled(pair.moving_reading, wide["moving_reading"]),
+        fixed_reading=filled(pair.fixed_reading, wide["fixed_reading"]),
+    )  # fmt: skip

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from custom_components.common.arrays import Array, Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import geometry
-from custom_components.pairs.formats import ARRAYS, full_suffix
+from custom_components.pairs.formats import ARRAYS, full_suffix, is_image
 
 DICOM = (".dcm", ".ima")
 FREESURFER = (".mgz", ".mgh")
@@ -57,7 +57,7 @@ def reader_of(file: Path) -> Callable[[Path], Form] | None:
     """The function that reads a file or folder; None for the forms that ``pairs.images`` reads itself."""
     suffix = full_suffix(file)
     if file.is_dir():
-        return read_series
+        return None if is_image(file) else read_series  # an OME-Zarr is a folder too
     if suffix in ARRAYS:
         return read_array
     if suffix in FREESURFER:

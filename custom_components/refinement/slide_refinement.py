@@ -83,7 +83,6 @@ class SlideRefinement:
         regions: GeoJSON of the fixed slide, whose objects' bounding boxes are such regions too.
         size: pixels of a window.
         overlap: pixels that neighbouring windows share, over which they fade into each other.
-        channel: of multi-channel images, this one alone.
         least_tissue: share of a window below which it is left out.
         minimum_jacobian: the residual is smoothed locally until its Jacobian determinant is above this; None leaves it.
         name: of the stage in the report.
@@ -100,7 +99,6 @@ class SlideRefinement:
         regions: str | Path | None = None,
         size: int = 1024,
         overlap: int = 256,
-        channel: int | None = None,
         least_tissue: float = 0.02,
         minimum_jacobian: float | None = 0.1,
         name: str = "slide refinement",
@@ -115,7 +113,6 @@ class SlideRefinement:
         self.regions = regions
         self.size = size
         self.overlap = overlap
-        self.channel = channel
         self.least_tissue = least_tissue
         self.minimum_jacobian = minimum_jacobian
         self.name = name
@@ -190,8 +187,9 @@ class SlideRefinement:
 
         def side(name: str, displacement: Any) -> SlideWindows:
             image = getattr(origin, name)
-            slide = stack.enter_context(open_image(getattr(origin.pair, name), image))
-            return SlideWindows(slide, image, displacement, grid, self.channel)
+            file, reading = (getattr(origin.pair, key) for key in (name, f"{name}_reading"))
+            slide = stack.enter_context(open_image(file, image, reading))
+            return SlideWindows(slide, image, displacement, grid)
 
         return Windows(
             side("fixed", still),

@@ -25,12 +25,13 @@ from custom_components.annotations import (
 from custom_components.common.arrays import Array, Points
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid, resample
-from custom_components.pairs import is_large, read_image, write_image
+from custom_components.pairs import full_stem, is_large, read_image, write_image
 from custom_components.pairs.overwriting import check_output_file
 from custom_components.pairs.volume_points import check_space, from_voxels, to_voxels
+from custom_components.pairs.zarr_form import kept_version
 from custom_components.results.folder import ResultFolder
-from custom_components.slides.native import native_array, output_suffix, rim_median
-from custom_components.slides.warp_file import carried_slide, full_stem, warp_slide_file
+from custom_components.slides.native import native_array, native_layout, output_suffix, rim_median
+from custom_components.slides.warp_file import carried_slide, warp_slide_file
 
 DIRECTIONS = ("moving_to_fixed", "fixed_to_moving")
 
@@ -172,35 +173,42 @@ class StoredRegistration(ResultFolder):
         quality: int = 90,
         threads: int | None = None,
         overwrite: bool = False,
+        zarr_version: str | None = None,
     ) -> Path:
         """Write an image file as it lies on the other image; slides are warped by blocks. Returns the file written.
 
         Args:
             image: of any channels and dtype, see ``warp``.
-            output: None writes ``warped_<name>`` into the folder.
+            output: None writes ``warped_<name>`` into the folder; ``.ome.zarr`` writes an OME-Zarr.
             direction: of the image.
             order: see ``warp``; slides are not interpolated by 3.
             level: of slides, 0 writes the target's full resolution, each further one half of it.
-            compression: of slides, "jpeg", "deflate" or "none"; None takes JPEG for colour, deflate for all else.
+            compression: of slides, see ``PyramidWriter``; None keeps the kind that the image has.
             quality: of JPEG.
             threads: that warp a slide; None takes one a core.
             overwrite: replace a file that is there already.
+            zarr_version: of OME-Zarr, "0.4" or "0.5"; None takes the source's, 0.4 if that is no OME-Zarr.
 
         Raises:
             InputError: see ``warp``; the file is wrong or missing, or the result is there already or can't be written.
         """
         given, (source, target) = Path(image), source_and_target(direction)
         self.check_field(target)
-        size, end = self.pixel_size(target), self.grid(target)
+        size, end, version = self.pixel_size(target), self.grid(target), zarr_version or kept_version(given)
         if is_large(given) or level > 0:
             path = self._output(output, carried_slide(self.folder, given), given, overwrite)
             field = self.field() if target == "fixed" else self.inverse()
             start = self.grid(source)
-            warp_slide_file(given, path, field, start, end, size, order, level, compression, quality, threads)
+            warp_slide_file(
+                given, path, field, start, end, size, order, level, compression, quality, threads, version
+            )  # fmt: skip
             return path
         name = f"warped_{full_stem(given)}{output_suffix(given, None, self.dimensions)}"
-        path = self._output(output, self.folder / name, given, overwrite)
-        write_image(path, self.warp(read_image(given), direction, order), end.matrix, size)
+        path, moving = self._output(output, self.folder / name, given, overwrite), read_image(given)
+        write_image(
+            path, self.warp(moving, direction, order), end.matrix, size, layout=native_layout(moving),
+            nearest=order == 0, zarr_version=version,
+        )  # fmt: skip
         return path
 
     def points_file(

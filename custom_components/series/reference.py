@@ -18,6 +18,8 @@ from custom_components.common.errors import InputError, RegistrationError
 from custom_components.inferers import AffineAlignment, Estimate, PairImages
 from custom_components.matching import XFeatMatcher
 from custom_components.pairs import read_image
+from custom_components.pairs.channels import as_matched
+from custom_components.pairs.reading import Reading
 from custom_components.series.routes import Outcome, best_routes
 from custom_components.series.sections import Section
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask
@@ -42,14 +44,15 @@ def thumbnails(sections: Sequence[Section], channel: int | None = None) -> dict[
     small: dict[int, tuple[Tensor, float]] = {}
     for number, section in enumerate(sections):
         try:
-            image = read_image(section.image, channel, longest=SIZE)
+            image = read_image(section.image, longest=SIZE, reading=Reading(channel))
         except InputError:
             continue
         if image.ndim == 3:
             scale = min(1.0, SIZE / max(image.shape[1:]))
             # of large slides no more than a coarse level was read, which is a part of the scale
             read = image.shape[1] / image.meta["file_grid"].shape[0]
-            small[number] = shrink(as_float(image), scale), scale * read
+            matched = as_matched(image.numpy(), image.meta["layout"], image.meta["channel"])
+            small[number] = shrink(as_float(torch.from_numpy(matched)), scale), scale * read
     common = min((scale for _, scale in small.values()), default=1.0)
     parts: dict[int, tuple[Tensor, Tensor]] = {}
     for number, (values, scale) in small.items():

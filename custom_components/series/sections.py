@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from custom_components.common.errors import InputError
-from custom_components.pairs import Pair, read_points
+from custom_components.pairs import Pair, full_stem, read_points
 from custom_components.pairs.cells import read_cells
 from custom_components.pairs.table import check_ids
 
@@ -54,16 +54,11 @@ def read_sections(images: str | Path | Sequence[str | Path]) -> list[Section]:
         files = str(images).split(",") if isinstance(images, str | Path) else [str(file) for file in images]
         source = "--images"
         paths = [Path(file.strip()) for file in files if file.strip()]
-        sections = [Section(_stem(path), path) for path in paths]
+        sections = [Section(full_stem(path), path) for path in paths]
     if len(sections) < 2:
         raise InputError(f"a series needs two sections or more, {source} names {len(sections)}")
     _check(sections, source)
     return sections
-
-
-def _stem(path: Path) -> str:
-    name = path.name.removesuffix(".gz")
-    return Path(name.removesuffix(Path(name).suffix).removesuffix(".ome")).name
 
 
 def _from_table(file: Path) -> list[Section]:
@@ -79,7 +74,7 @@ def _from_table(file: Path) -> list[Section]:
             raise InputError(f"{file.name} row {number}: column 'image' is empty")
         image = file.parent / row["image"]
         files = {name: file.parent / row[name] for name in ATTACHED if row.get(name)}
-        sections.append(Section(row.get("id") or _stem(image), image, **files))
+        sections.append(Section(row.get("id") or full_stem(image), image, **files))
     return sections
 
 

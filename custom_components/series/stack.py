@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from custom_components.common.errors import InputError
 from custom_components.pairs import atomic_path, read_image
+from custom_components.pairs.layout import Layout
+from custom_components.pairs.tiff_file import write_levels
+from custom_components.pairs.tiff_form import TiffForm, check_holds, segments
 from custom_components.slides.native import native_array
 from custom_components.transforms.grey import to_luminance
-
-BIG = 3_000_000_000  # bytes, from which on TIFF needs its 64-bit form
 
 
 def grey_plane(image: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -57,13 +57,9 @@ def write_stack(
                 raise InputError(f"{file} is {image.shape[1:]}, not {shape} as the reference; align the series again")
             yield grey_plane(image, dtype)
 
-    metadata: dict[str, Any] = {"axes": "CYX", "Channel": {"Name": list(names)}}
-    if pixel_size is not None:
-        units = {"PhysicalSizeXUnit": "\N{MICRO SIGN}m", "PhysicalSizeYUnit": "\N{MICRO SIGN}m"}
-        metadata |= {"PhysicalSizeX": pixel_size[1], "PhysicalSizeY": pixel_size[0], **units}
-    full = (len(files), *shape)
+    size = None if pixel_size is None else (float(pixel_size[0]), float(pixel_size[1]))
+    layout = Layout("channels" if len(files) > 1 else "grey", tuple(names))
+    form = TiffForm(layout, len(files), dtype, "deflate", tile=None, pixel_size=size, ome=True)
+    check_holds(Path(path), form)
     with atomic_path(path) as partial:
-        tifffile.imwrite(
-            partial, planes(), shape=full, dtype=dtype, ome=True, photometric="minisblack", metadata=metadata,
-            compression="zlib", bigtiff=int(np.prod(full)) * dtype.itemsize > BIG,
-        )  # fmt: skip
+        write_levels(partial, form, [shape], [segments(planes(), form)])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from custom_components.pairs import Pair, read_geojson, read_points
+from custom_components.pairs import Pair, geojson_stem, read_geojson, read_points
 from custom_components.results.stored import StoredRegistration
 
 # of metrics.json; the images' paths on the server are none of a client's business
@@ -47,7 +47,7 @@ def build_answer(metrics: Mapping[str, Any], pair: Pair, folder: Path, url: str)
     if pair.moving_landmarks is not None:
         answer["points"] = read_points(folder / "warped_landmarks.csv")[:, ::-1].tolist()
     if pair.moving_annotations is not None:
-        answer["annotations"] = read_geojson(folder / f"warped_{pair.moving_annotations.stem}.geojson")
+        answer["annotations"] = read_geojson(folder / f"warped_{geojson_stem(pair.moving_annotations)}.geojson")
     finite: dict[str, Any] = json.loads(json.dumps(answer), parse_constant=lambda _: None)  # JSON knows no NaN
     return finite
 

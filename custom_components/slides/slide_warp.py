@@ -1,4 +1,4 @@
-"""A slide of any size through a field, block by block, into a pyramidal OME-TIFF."""
+"""A slide of any size through a field, block by block, into a pyramidal OME-TIFF or OME-Zarr."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import Slide
-from custom_components.slides.pyramid import BLOCK, PyramidWriter
+from custom_components.slides.blocks import BLOCK, BlockWriter
 
 REMAPPED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV interpolates
 CHANNELS_AT_ONCE = 4  # of OpenCV's border value
@@ -124,7 +124,7 @@ class SlideWarp:
         return values.astype(self.slide.dtype)
 
 
-def estimate(warp: SlideWarp, writer: PyramidWriter, threads: int) -> MemoryEstimate:
+def estimate(warp: SlideWarp, writer: BlockWriter, threads: int) -> MemoryEstimate:
     """Warp the block in the middle of what is left, and conclude from it; its result is kept."""
     left = writer.missing()
     height, width = writer.levels[0]
@@ -141,7 +141,7 @@ def estimate(warp: SlideWarp, writer: PyramidWriter, threads: int) -> MemoryEsti
     return MemoryEstimate(height * width, len(left) - 1, seconds, memory, 2.0 * size * len(writer.places))
 
 
-def _size(writer: PyramidWriter, place: tuple[int, int]) -> tuple[int, int]:
+def _size(writer: BlockWriter, place: tuple[int, int]) -> tuple[int, int]:
     height, width = writer.levels[0]
     return min(BLOCK, height - place[0]), min(BLOCK, width - place[1])
 
@@ -165,7 +165,7 @@ def check_room(needed: MemoryEstimate, folder: Path) -> None:
         )
 
 
-def warp_blocks(warp: SlideWarp, writer: PyramidWriter, threads: int) -> Iterator[tuple[int, int]]:
+def warp_blocks(warp: SlideWarp, writer: BlockWriter, threads: int) -> Iterator[tuple[int, int]]:
     """Do all blocks that are missing, ``threads`` at a time; yields each place when it is on disk."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: set[Future[tuple[int, int]]] = set()

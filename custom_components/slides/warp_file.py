@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ from custom_components.common.console import say
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.pairs import Slide, open_slide
-from custom_components.pairs.formats import PixelSize, full_suffix
+from custom_components.pairs import Slide, full_stem, full_suffix, open_slide
+from custom_components.pairs.formats import TIFF, PixelSize
+from custom_components.pairs.layout import Layout
 from custom_components.pairs.slides import read_shrunk
+from custom_components.pairs.tiff_form import fitting, kept_compression
+from custom_components.pairs.zarr_form import is_zarr_name
+from custom_components.slides.blocks import BlockWriter
 from custom_components.slides.native import rim_median
 from custom_components.slides.pyramid import PyramidWriter
 from custom_components.slides.slide_warp import SlideWarp, check_room, estimate, warp_blocks
+from custom_components.slides.zarr_writer import ZarrWriter
 
 THUMBNAIL = 1024
 
@@ -26,13 +32,6 @@ THUMBNAIL = 1024
 def carried_slide(folder: Path, image: str | Path) -> Path:
     """Where a slide that was carried over lies in a result's folder, unless another place was asked for."""
     return folder / f"warped_{full_stem(image)}.ome.tif"
-
-
-def full_stem(image: str | Path) -> str:
-    """Name of an image without its suffix, of which ``.ome.tif`` and ``.nii.gz`` are one; other dots belong to it."""
-    name = Path(image).name
-    stem = name[: len(name) - len(full_suffix(name))] or name
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 
 def warp_slide_file(
@@ -47,27 +46,31 @@ def warp_slide_file(
     compression: str | None = None,
     quality: int = 90,
     threads: int | None = None,
+    zarr_version: str = "0.4",
 ) -> None:
-    """Warp a slide into a pyramidal OME-TIFF; what was stopped goes on at the next call.
+    """Warp a slide into a pyramidal OME-TIFF or OME-Zarr; what was stopped goes on at the next call.
 
     Args:
         image: the source slide.
-        output: .ome.tif or .tif.
+        output: .ome.tif, .tif or .ome.zarr.
         displacement: displacement image, target -> source.
         source: grid that the slide has at level 0.
         target: grid of the frame it is warped into, at full resolution.
         pixel_size: (row, col) micrometres of a target pixel at full resolution, or None.
         order: 0 nearest, for labels, or 1 linear.
         level: 0 is the target's full resolution, each further one half of it.
-        compression: "jpeg", "deflate" or "none"; None takes JPEG for colour, lossless deflate for all else.
+        compression: of TIFF, see ``PyramidWriter``; None keeps the kind of the source's, see ``slide_compression``.
         quality: of JPEG.
         threads: that warp; None takes one a core.
+        zarr_version: of OME-Zarr.
 
     Raises:
         InputError: another size than the registered slide's, a wrong option, no room for the result.
     """
-    if not output.name.lower().endswith((".tif", ".tiff")):
-        raise InputError(f"{output}: a slide is written as .ome.tif or .tif")
+    if full_suffix(output) not in (*TIFF, ".zarr"):
+        raise InputError(f"{output}: a slide is written as .ome.tif, .tif or .ome.zarr")
+    if is_zarr_name(output) and compression not in (None, "zstd"):
+        raise InputError(f"{output}: OME-Zarr is always written with zstd, without loss; leave out --compression")
     if level < 0:
         raise InputError(f"--level is 0 or more, got {level}")
     if not output.parent.is_dir():
@@ -83,13 +86,21 @@ def warp_slide_file(
         thumbnail = np.moveaxis(read_shrunk(slide, THUMBNAIL, source)[0], -1, 0)
         background = [0.0] * slide.channels if order == 0 else rim_median(thumbnail)
         warp = SlideWarp(slide, found, field, order, background)
-        colour = slide.channels == 3 and slide.dtype == np.uint8
         size = None if pixel_size is None else (pixel_size[0] * (1 << level), pixel_size[1] * (1 << level))
-        writer = PyramidWriter(
-            output, (grid.shape[0], grid.shape[1]), slide.channels, slide.dtype,
-            compression or ("jpeg" if colour and order else "deflate"), quality, nearest=order == 0, pixel_size=size,
-            recipe=[str(image.resolve()), image.stat().st_mtime, order, field.digest()],
-        )  # fmt: skip
+        layout = slide.layout
+        recipe = [str(image.resolve()), image.stat().st_mtime, order, field.digest()]
+        shape = grid.shape[0], grid.shape[1]
+        writer: BlockWriter
+        if is_zarr_name(output):
+            writer = ZarrWriter(
+                output, shape, slide.channels, slide.dtype, order == 0, size, layout, zarr_version, recipe
+            )  # fmt: skip
+        else:
+            writer = PyramidWriter(
+                output, shape, slide.channels, slide.dtype,
+                compression or slide_compression(layout, slide.channels, slide.dtype, order == 0), quality,
+                order == 0, size, layout, recipe,
+            )  # fmt: skip
         done = len(writer.places) - len(writer.missing())
         if done:
             say(f"{output}: resuming after {done} of {len(writer.places)} blocks")
@@ -99,6 +110,21 @@ def warp_slide_file(
         for _ in tqdm(warp_blocks(warp, writer, workers), total=needed.blocks, unit="block", desc=output.name):
             pass
         writer.finish()
+
+
+def slide_compression(layout: Layout | None, channels: int, dtype: Any, nearest: bool) -> str:
+    """Of a warped slide, where none is asked for: JPEG for what was stored with loss, without loss for all else.
+
+    Args:
+        layout: of the source; where it doesn't say, 8-bit colour is taken for JPEG, as scanners write it.
+        channels: of a pixel.
+        dtype: of a pixel's channel.
+        nearest: the pixels are labels.
+    """
+    fitted = fitting(layout, channels, dtype)
+    if not fitted.compression and fitted.kind == "rgb":
+        fitted = replace(fitted, compression="jpeg")
+    return kept_compression(fitted, dtype, nearest)
 
 
 def source_level(slide: Slide, source: Grid, target: Grid) -> int:

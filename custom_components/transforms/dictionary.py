@@ -8,6 +8,7 @@ the grey working images (1, *spatial), 0..1; ``mask_moving`` and ``mask_fixed`` 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ from custom_components.pairs import (
     read_image,
     read_labels,
 )
+from custom_components.pairs.channels import as_matched
 from custom_components.pairs.kinds import kind_warning
+from custom_components.pairs.reading import Reading
 from custom_components.pairs.volume_points import read_volume_points
+from custom_components.transforms.background import without_fill
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
 from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
 
@@ -47,7 +51,8 @@ class ReadPaird(Transform):
     where both have medical formats, which count in it.
 
     Args:
-        channel: take this channel alone (multi-channel fluorescence); None takes all.
+        channel: of multi-channel images, match on this one, by name or number; a pair's own goes first. None takes that
+            of the nuclei where the file names it, else the mean of all. Colours are no channels.
         volumes: also take a pair of 3-D images, with landmarks; annotations have two dimensions.
         working_size: of the longest side; of large slides no more is read than this needs, but at least ``SHOWN``.
         micrometres_per_pixel: the same in place of ``working_size``. None of both reads every image whole.
@@ -57,7 +62,7 @@ class ReadPaird(Transform):
 
     def __init__(
         self,
-        channel: int | None = None,
+        channel: str | int | None = None,
         volumes: bool = False,
         working_size: int | None = None,
         micrometres_per_pixel: float | None = None,
@@ -73,7 +78,7 @@ class ReadPaird(Transform):
         """Add ``moving``, ``fixed``, ``unit`` and ``notes``: what a user should know of how the images were read."""
         pair: Pair = data["pair"]
         check_pair(pair)
-        images = {side: self._read(getattr(pair, side)) for side in SIDES}
+        images = {side: self._read(getattr(pair, side), getattr(pair, f"{side}_reading")) for side in SIDES}
         for side, image in images.items():
             if image.ndim != 3 and not self.volumes:
                 raise InputError(f"{getattr(pair, side)}: {image.ndim - 1}-D image; this bundle registers 2-D sections")
@@ -91,14 +96,16 @@ class ReadPaird(Transform):
             notes += sorted(told - {""})
         return dict(data) | measured | {"unit": unit, "notes": tuple(notes)}
 
-    def _read(self, file: Path) -> MetaTensor:
+    def _read(self, file: Path, reading: Reading) -> MetaTensor:
+        if reading.channel is None:
+            reading = replace(reading, channel=self.channel)
         longest: float | None = self.working_size
-        if self.micrometres_per_pixel is not None and is_large(file):
-            with open_slide(file) as slide:
+        if self.micrometres_per_pixel is not None and is_large(file, reading):
+            with open_slide(file, reading) as slide:
                 # without a pixel size WorkingSized says what is wrong
                 size = max(slide.pixel_size or (self.micrometres_per_pixel,) * 2)
                 longest = max(slide.levels[0]) * size / self.micrometres_per_pixel
-        return read_image(file, channel=self.channel, longest=longest and max(longest, SHOWN))
+        return read_image(file, longest=longest and max(longest, SHOWN), reading=reading)
 
     @staticmethod
     def _check_attached(pair: Pair) -> None:
@@ -139,7 +146,9 @@ class StainGreyd(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             image = result[f"working_{key}"]
-            array = image.numpy()
+            array, note = without_fill(image.numpy(), to_luminance(image.numpy()))
+            if note:
+                result["notes"] = (*result.get("notes", ()), f"{key}: {note}")
             mask = tissue_mask(array, name=str(image.meta.get("filename", key)))
             grey = stain_independent_grey(array, self.clip_limit, self.tiles)
             grid = Grid.of(image)
@@ -347,7 +356,8 @@ class WorkingSized(MapTransform):
             # by the volume of a pixel: rotations and crops that a config puts before this don't change it
             read = float(np.prod(grid.spacing / file.spacing)) ** (1 / len(grid.shape))
             factors = min(1.0, scale * read) * square
-            result[f"working_{key}"] = grid.shrunk(factors).on(shrink(as_float(image), factors), image.meta)
+            matched = torch.from_numpy(as_matched(image.numpy(), image.meta["layout"], image.meta["channel"]))
+            result[f"working_{key}"] = grid.shrunk(factors).on(shrink(as_float(matched), factors), image.meta)
         return result
 
 

@@ -11,6 +11,7 @@ from scipy import ndimage
 from skimage import filters
 
 from custom_components.common.errors import InputError
+from custom_components.transforms.background import background_is_bright
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -22,18 +23,6 @@ def to_luminance(image: npt.NDArray[np.generic]) -> Floats:
     data = image.astype(np.float32)
     level = np.tensordot(LUMINANCE, data, axes=1) if len(data) == 3 else data.mean(axis=0)
     return np.asarray(level, dtype=np.float32)
-
-
-def border_level(grey: Floats) -> float:
-    """Median of the outermost pixels, the level of the background."""
-    rim = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    return float(np.median(rim))
-
-
-def background_is_bright(grey: Floats) -> bool:
-    """Whether the rim lies in the upper half of the intensity range: bright-field glass, not fluorescence."""
-    low, high = np.percentile(grey, (0.5, 99.5))
-    return border_level(grey) > float(low + high) / 2
 
 
 def stretch(grey: Floats, low: float = 0.5, high: float = 99.5) -> Floats:

@@ -25,8 +25,9 @@ def working_scale(
     Args:
         shapes: spatial shapes of the images.
         pixel_sizes: micrometres, per image, or None where the file does not say.
-        working_size: longest side of the larger image on the working grid; one factor for all, so that the relative
-            size of the sections is kept. Images are never enlarged.
+        working_size: longest side of the larger image on the working grid. Where all files state their pixel size, the
+            factors bring them to one pixel size; otherwise one factor is for all, so that the relative size of the
+            sections is kept. Images are never enlarged.
         micrometres_per_pixel: instead, the pixel size of the working grid; needs the pixel size of every file.
 
     Raises:
@@ -42,6 +43,11 @@ def working_scale(
         least = LEAST[len(shapes[0])]
         if working_size < least:
             raise InputError(f"working_size is {working_size} voxels; below {least} nothing can be matched")
+        if len(shapes[0]) == 2 and all(size is not None for size in pixel_sizes):
+            known = [np.asarray(size, dtype=np.float64) for size in pixel_sizes if size is not None]
+            extents = [float(np.max(np.multiply(shape, size))) for shape, size in zip(shapes, known, strict=True)]
+            coarsest = max(max(extents) / working_size, *(float(size.max()) for size in known))
+            return [min(1.0, float(size.max()) / coarsest) for size in known]
         return [min(1.0, working_size / max(max(shape) for shape in shapes))] * len(shapes)
     if micrometres_per_pixel <= 0:
         raise InputError(f"micrometres_per_pixel must be positive, got {micrometres_per_pixel}")

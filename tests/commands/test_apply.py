@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -15,8 +16,7 @@ import torch
 from custom_components.commands.apply import apply, main
 from custom_components.common.errors import InputError
 from custom_components.fields import displacement_image, index_to_physical, write_displacement
-from custom_components.pairs import read_geojson, read_image, read_points, write_image, write_points
-from custom_components.slides.warp_file import full_stem
+from custom_components.pairs import full_stem, read_geojson, read_image, read_points, write_image, write_points
 
 FIXED, MOVING = (96, 120), (104, 112)
 ANGLE, SCALE = np.deg2rad(7), 1.05
@@ -199,7 +199,31 @@ def test_result_lies_beside_the_field_unless_told_otherwise(result, tmp_path):
     assert (folder / "warped_other.png").is_file()
 
 
-@pytest.mark.parametrize("suffix", ["tif", "ome.tif", "nii.gz"])
+def test_files_with_a_suffix_of_two_parts_keep_it(result, tmp_path):
+    folder = shutil.copytree(result, tmp_path / "copy")
+    write_image(tmp_path / "IHC.ome.tif", np.full((3, *MOVING), 90, np.uint8))
+    (tmp_path / "m.geojson.gz").write_bytes(gzip.compress(b'{"type": "FeatureCollection", "features": []}'))
+    assert apply(str(folder), image=str(tmp_path / "IHC.ome.tif")) == str(folder / "warped_IHC.ome.tif")
+    assert apply(str(folder), geojson=str(tmp_path / "m.geojson.gz")) == str(folder / "warped_m.geojson.gz")
+
+
+@pytest.mark.parametrize(("given", "version"), [(None, "0.4"), (0.5, "0.5"), ("0.4", "0.4")])
+def test_an_image_becomes_an_ome_zarr(result, tmp_path, given, version):
+    zarr = pytest.importorskip("zarr")
+    image = np.stack([scene(pixels(MOVING)), np.full(MOVING, 7)]).astype(np.uint16)
+    write_image(tmp_path / "other.tif", image)
+    output, again = tmp_path / "out.ome.zarr", {"overwrite": True, "zarr_version": given}
+    plain = apply(str(result), image=str(tmp_path / "other.tif"), output=str(tmp_path / "plain.tif"))
+    for _ in range(2):
+        assert apply(str(result), image=str(tmp_path / "other.tif"), output=str(output), **again) == str(output)
+    group = zarr.open_group(str(output), mode="r")
+    assert group.metadata.zarr_format == (3 if version == "0.5" else 2)
+    np.testing.assert_array_equal(group["0"][...], read_image(plain).numpy())
+    with pytest.raises(InputError, match=r"version 0\.4 or 0\.5, got '2'"):
+        apply(str(result), image=str(tmp_path / "other.tif"), output=str(tmp_path / "b.ome.zarr"), zarr_version=2)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "ome.tif", "ome.zarr", "nii.gz", "geojson.gz", "tar.gz", "OME.TIFF"])
 def test_dots_in_a_name_belong_to_it(suffix):
     assert [full_stem(f"slides/A.{number}.{suffix}") for number in (1, 2)] == ["A.1", "A.2"]
 

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from skimage import data
 
 from custom_components.common.errors import RegistrationError
-from custom_components.fields import affine_to_ddf
+from custom_components.fields import affine_to_ddf, warp
 from custom_components.inferers import AffineAlignment, Estimate, PairImages
 from custom_components.inferers.affine_alignment import implausible, match_turned, rescale, rotation_about_centre
 from custom_components.matching import PointPairs, XFeatMatcher
 from custom_components.matching.affine import apply_affine
+from custom_components.transforms import stain_independent_grey
 
 
 @given(degrees=st.floats(-180, 180), mirrored=st.booleans())
@@ -81,3 +82,16 @@ def test_pairs_found_on_a_turned_image_come_back_in_the_original() -> None:
     pairs = match_turned(corner, image, image, matrix)
     torch.testing.assert_close(pairs.moving, apply_affine(matrix, torch.tensor([[3.0, 4.0]]).double()).float())
     torch.testing.assert_close(pairs.fixed, torch.tensor([[5.0, 6.0]]))
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_another_scale_is_found_where_the_files_do_not_say_it(scale: float) -> None:
+    """One section at twice the resolution of the other, turned as well."""
+    fixed = torch.from_numpy(stain_independent_grey(np.moveaxis(data.immunohistochemistry(), -1, 0)))[None, None]
+    matrix = rotation_about_centre((512, 512), 30.0, scale=scale)
+    moving = warp(fixed, affine_to_ddf(np.linalg.inv(matrix), (512, 512)).float())
+    tissue = (moving > 0).float()
+    pair = PairImages(moving, fixed, tissue, torch.ones_like(fixed))
+    found = AffineAlignment(XFeatMatcher())(pair, Estimate.identity(pair.shape))
+    assert found.stages[-1].details["scale"] == scale
+    np.testing.assert_allclose(found.affine[:2, :2], matrix[:2, :2], atol=0.03)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from custom_components.common.errors import InputError
@@ -15,6 +16,7 @@ from custom_components.fields import read_displacement, read_transform, transfor
 from custom_components.outputs.pair_folder import is_done
 from custom_components.outputs.writer import write_failure
 from custom_components.pairs import read_geojson, read_image, read_points, write_image
+from custom_components.pairs.layout import Layout
 from custom_components.slides.native import output_suffix, rim_median
 
 
@@ -160,11 +162,40 @@ def test_sixteen_bit_tiff_keeps_its_dtype(make_case, tmp_path):
     assert (warped.meta["dtype"], warped.shape[0], metrics["status"]) == ("uint16", 2, "ok")
 
 
+def test_three_channels_that_are_no_colours_stay_channels(make_case, tmp_path):
+    case = make_case()
+    names, colours = ("DAPI", "CD3", "CD8"), ((0, 0, 255), (0, 255, 0), (255, 0, 0))
+    path = tmp_path / "moving.ome.tif"
+    write_image(path, case.images["moving"].numpy(), layout=Layout("channels", names, colours))
+    moving = read_image(path)
+    moving.meta["layout"] = Layout("channels", names, colours, "zlib", (64, 64), 2)
+    case.write(report=False, moving=moving, pair=replace(case.pair, moving=path))
+    with tifffile.TiffFile(case.folder / "warped.ome.tif") as tiff:
+        series, page = tiff.series[0], tiff.pages.first
+        assert (series.axes, series.dtype, len(series.levels)) == ("CYX", "uint8", 2)
+        assert (page.tilelength, page.tilewidth, page.samplesperpixel) == (64, 64, 1)
+        channels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]["Channel"]
+        assert tuple(channel["Name"] for channel in channels) == names
+
+
+def test_ome_zarr_is_written_and_replaced_as_a_whole(case):
+    zarr = pytest.importorskip("zarr")
+    for _ in range(2):
+        case.write(report=False, output_ext="ome.zarr")
+        group = zarr.open_group(str(case.folder / "warped.ome.zarr"), mode="r")
+        assert group["0"].shape == case.images["fixed"].shape
+        hidden = [path.name for path in (case.folder / "warped.ome.zarr").iterdir()]
+        assert not [name for name in hidden if name.startswith("earlier")]
+    case.write(report=False)
+    assert not (case.folder / "warped.ome.zarr").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "wanted", "suffix"),
     [
         ("a.jpg", None, ".png"), ("a.ome.tiff", None, ".ome.tif"), ("a.nii.gz", None, ".nii.gz"),
-        ("a.tif", None, ".tif"), ("a.jpg", "tif", ".tif"), ("a.png", ".mha", ".mha"),
+        ("a.tif", None, ".tif"), ("a.ome.zarr", None, ".ome.zarr"), ("a.jpg", "ome.zarr", ".ome.zarr"),
+        ("a.jpg", "tif", ".tif"), ("a.png", ".mha", ".mha"),
     ],
 )  # fmt: skip
 def test_suffix_of_the_warped_image(name, wanted, suffix):

@@ -49,7 +49,8 @@ def test_stem_has_none_of_qupaths_suffixes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"{", "are not valid JSON"), (b"\xff\xfe\x00", "are no JSON"), (b"3", "are not GeoJSON")]
+    ("content", "message"),
+    [(b"{", "are not valid JSON"), (b"\xff\xfe\x00", "are not valid JSON"), (b"3", "are not GeoJSON")],
 )
 def test_wrong_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.geojson"

@@ -19,6 +19,7 @@ from PIL import Image, ImageFile
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid, apply_matrix, index_to_physical
 from custom_components.pairs import full_suffix, read_image, write_image
+from custom_components.pairs.reading import Reading
 
 HEIGHT, WIDTH = 37, 44
 WIDER = {"uint16": torch.int32, "uint32": torch.int64, "uint64": torch.int64}
@@ -92,7 +93,7 @@ def test_png_palette_with_a_transparent_colour_and_one_bit(tmp_path: Path) -> No
     check(read_image(tmp_path / "a.png"), np.moveaxis(colours[np.asarray(picture)], -1, 0), tmp_path / "a.png")
     bits = noise(HEIGHT, WIDTH) > 127
     Image.fromarray(bits).save(tmp_path / "b.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "b.png")[0], bits)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png")[0], 255 * bits)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".JPG"])
@@ -240,10 +241,12 @@ def test_volumes_are_written_and_read_again(tmp_path: Path, suffix: str, channel
 def test_one_channel_of_several(tmp_path: Path) -> None:
     values = noise(4, HEIGHT, WIDTH)
     write_image(tmp_path / "a.tif", values)
-    check(read_image(tmp_path / "a.tif", channel=2), values[2:3], tmp_path / "a.tif")
-    for channel in (4, -1):
-        with pytest.raises(InputError, match=rf"a\.tif has channels 0 to 3, asked for {channel}"):
-            read_image(tmp_path / "a.tif", channel)
+    image = read_image(tmp_path / "a.tif", reading=Reading(channel=2))
+    check(image, values, tmp_path / "a.tif")  # all are kept, one is matched on
+    assert image.meta["channel"] == 2
+    for channel in (4, -1, "DAPI"):
+        with pytest.raises(InputError, match=rf"a\.tif has channels 0 to 3; asked for '{channel}'"):
+            read_image(tmp_path / "a.tif", reading=Reading(channel=channel))
 
 
 @pytest.mark.parametrize("value", [0, 255])

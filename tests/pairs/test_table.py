@@ -105,6 +105,11 @@ def test_one_pair_of_the_command_line_is_named_by_its_images() -> None:
     assert select_pairs(moving="a", fixed="b", id="mine")[0].id == "mine"
 
 
+@pytest.mark.parametrize("suffix", [".ome.tif", ".OME.TIFF", ".ome.zarr", ".nii.gz", ".svs"])
+def test_a_suffix_of_two_parts_is_no_part_of_the_id(suffix: str) -> None:
+    assert select_pairs(moving=f"slides/IHC{suffix}", fixed="HE.2.ome.tif")[0].id == "IHC_to_HE.2"
+
+
 def test_a_table_of_the_command_line_may_be_cut_to_a_status(tmp_path: Path) -> None:
     path = _table(tmp_path, "id,moving,fixed,status\na,b,c,training\nd,e,f,evaluation\n")
     assert [p.id for p in select_pairs(path)] == ["a", "d"]

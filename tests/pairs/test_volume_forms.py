@@ -82,7 +82,7 @@ def test_a_folder_of_a_dicom_series_is_a_volume(tmp_path: Path) -> None:
     grid = Grid.of(found)
     assert (grid.unit, grid.known) == ("millimetre", True)
     np.testing.assert_allclose(grid.matrix, matrix_of(image), atol=1e-6)
-    assert "notes" not in found.meta
+    assert found.meta["notes"] == ()
 
 
 def test_reading_dicom_leaves_the_locale(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_freesurfer_states_its_place(suffix: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.numpy()[0], values)
     np.testing.assert_allclose(Grid.of(found).matrix, lps, atol=1e-4)
     assert Grid.of(found).known
-    assert "notes" not in found.meta
+    assert found.meta["notes"] == ()
 
 
 def test_nifti_pairs_state_their_place_and_analyze_does_not(tmp_path: Path) -> None:

@@ -37,7 +37,11 @@ def test_a_package_without_version_is_an_error():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "is not a bundle"), ("{", "is not valid JSON"), (json.dumps({**MINE, "version": "2.0"}), "no entry for the version")],
+    [
+        (None, "is not a bundle"),
+        ("{", "is not valid JSON"),
+        (json.dumps({**MINE, "version": "2.0"}), "no entry for the version"),
+    ],
 )
 def test_wrong_metadata_is_an_error(tmp_path, content, message):
     (tmp_path / "configs").mkdir()

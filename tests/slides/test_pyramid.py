@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from custom_components.common.errors import InputError
 from custom_components.pairs import open_slide
+from custom_components.pairs.layout import Layout
 from custom_components.pairs.slides import block_mean
 from custom_components.slides.pyramid import BLOCK, TILE, PyramidWriter, level_shapes
 
@@ -74,7 +75,7 @@ def test_other_programs_see_levels_pixel_size_and_colours(tmp_path: Path) -> Non
 
 
 def test_channels_keep_their_names(tmp_path: Path) -> None:
-    file = written(tmp_path / "a.ome.tif", picture(64, 64, 2, "uint16"), names=["DAPI", "CD3"])
+    file = written(tmp_path / "a.ome.tif", picture(64, 64, 2, "uint16"), layout=Layout(names=("DAPI", "CD3")))
     channels = tifffile.xml2dict(tifffile.TiffFile(file).ome_metadata)["OME"]["Image"]["Pixels"]["Channel"]
     assert [channel["Name"] for channel in channels] == ["DAPI", "CD3"]
 
@@ -93,7 +94,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
 
 
 def test_wrong_options_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="compression is jpeg, deflate, none"):
+    with pytest.raises(InputError, match="compression is jpeg, deflate, lzw, zstd, jpeg2000, none"):
         PyramidWriter(tmp_path / "a.tif", (64, 64), 1, "uint8", "zip")
     with pytest.raises(InputError, match="JPEG holds 8-bit pixels"):
         PyramidWriter(tmp_path / "a.tif", (64, 64), 1, "uint16", "jpeg")

@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from scipy.ndimage import gaussian_filter
 
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid, displacement_image, grid_change, resample, smooth
 from custom_components.fields.blocks import FieldBlocks
-from custom_components.pairs import open_slide
+from custom_components.pairs import Slide, open_slide
+from custom_components.pairs.layout import Layout
 from custom_components.slides import slide_warp
 from custom_components.slides import warp_file as module
 from custom_components.slides.pyramid import BLOCK, PyramidWriter
 from custom_components.slides.slide_warp import SlideWarp, check_room, estimate, warp_blocks
-from custom_components.slides.warp_file import source_level, warp_slide_file
+from custom_components.slides.warp_file import slide_compression, source_level, warp_slide_file
 
 SOURCE, TARGET, FIELD = (BLOCK + 200, BLOCK + 90), (BLOCK + 150, BLOCK + 260), (40, 45)
 OF_SOURCE, OF_TARGET = Grid.of_pixels(SOURCE), Grid.of_pixels(TARGET)
@@ -128,6 +130,100 @@ def test_a_stopped_warp_goes_on_and_gives_the_same(
     assert "resuming after 3 of 4 blocks" in capsys.readouterr().out
 
 
+def stored_as(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
+    """Let slides say how they are stored."""
+
+    def opened(path: Path) -> Slide:
+        slide = open_slide(path)
+        slide.layout = layout  # type: ignore[attr-defined]
+        return slide
+
+    monkeypatch.setattr(module, "open_slide", opened)
+
+
+@pytest.mark.parametrize(("dtype", "compression"), [("uint8", "zlib"), ("uint8", "jpeg"), ("uint16", "lzw")])
+def test_three_channels_stay_channels_with_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, compression: str
+) -> None:
+    names, colours = ("DAPI", "CD3", "CD8"), ((0, 0, 255), (0, 255, 0), (255, 0, 0))
+    slide_file(tmp_path / "source.tif", 3, dtype)
+    stored_as(monkeypatch, Layout("channels", names, colours, compression, (512, 512), 3))
+    carried(tmp_path, bent(), compression=None)
+    with tifffile.TiffFile(tmp_path / "out.ome.tif") as tiff:
+        page, series = tiff.pages.first, tiff.series[0]
+        assert (page.samplesperpixel, page.photometric) == (1, tifffile.PHOTOMETRIC.MINISBLACK)
+        assert (page.compression == tifffile.COMPRESSION.JPEG) == (compression == "jpeg")
+        assert (series.axes, series.dtype, len(series.levels)) == ("CYX", dtype, 3)
+        channels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]["Channel"]
+        assert tuple(channel["Name"] for channel in channels) == names
+        assert [channel["Color"] for channel in channels] == [65535, 16711935, -16776961]
+
+
+def test_colour_that_was_stored_without_loss_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slide_file(tmp_path / "source.tif")
+    exact = carried(tmp_path, bent())
+    stored_as(monkeypatch, Layout("rgb", compression="lzw", tile=(256, 256), levels=2, icc=b"profile"))
+    np.testing.assert_array_equal(carried(tmp_path, bent(), compression=None), exact)
+    with tifffile.TiffFile(tmp_path / "out.ome.tif") as tiff:
+        page = tiff.pages.first
+        assert page.tags.valueof("InterColorProfile") == b"profile"
+        assert (page.compression, page.predictor) == (tifffile.COMPRESSION.ADOBE_DEFLATE, 2)
+
+
+def test_the_compression_is_of_the_kind_that_the_source_has() -> None:
+    def chosen(kind: str, compression: str, dtype: str = "uint8", nearest: bool = False) -> str:
+        return slide_compression(Layout(kind, compression=compression), 3, dtype, nearest)
+
+    assert [chosen("rgb", given) for given in ("", "jpeg", "jpeg2000")] == ["jpeg"] * 3
+    assert [chosen("rgb", given) for given in ("lzw", "zlib", "none", "zstd")] == ["deflate"] * 3 + ["zstd"]
+    assert [chosen("channels", given) for given in ("", "jpeg", "jpeg2000")] == ["deflate", "jpeg", "jpeg2000"]
+    assert [chosen("rgb", given, "uint16") for given in ("", "jpeg", "jpeg2000")] == ["deflate"] * 3
+    assert [chosen("rgb", given, nearest=True) for given in ("", "jpeg", "jpeg2000")] == ["deflate"] * 3
+    assert slide_compression(None, 3, "uint8", False) == "jpeg"
+    assert slide_compression(None, 1, "uint8", False) == "deflate"
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(("channels", "dtype"), [(3, "uint8"), (2, "uint16")])
+def test_ome_zarr_holds_what_the_tiff_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, channels: int, dtype: str
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    slide_file(tmp_path / "source.tif", channels, dtype)
+    if channels == 2:
+        stored_as(monkeypatch, Layout("channels", ("DAPI", "CD3"), ((0, 0, 255), (0, 255, 0))))
+    displacement, output = bent(), tmp_path / "out.ome.zarr"
+    carried(tmp_path, displacement)
+    calls = iter(range(9))
+
+    def failing(*given: Any) -> Any:
+        for place in warp_blocks(*given):
+            if next(calls) == 1:
+                raise KeyboardInterrupt
+            yield place
+
+    options: dict[str, Any] = {"pixel_size": (0.25, 0.5), "threads": 2, "zarr_version": version}
+    grids = tmp_path / "source.tif", output, displacement, OF_SOURCE, OF_TARGET
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "warp_blocks", failing)
+        with pytest.raises(KeyboardInterrupt):
+            warp_slide_file(*grids, **options)
+    assert not output.exists()
+    warp_slide_file(*grids, **options)  # goes on
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.ome.tif", "out.ome.zarr", "source.tif"]
+    group = zarr.open_group(str(output), mode="r")
+    stated = group.attrs["ome"] if version == "0.5" else group.attrs
+    with open_slide(tmp_path / "out.ome.tif") as slide:
+        assert len(stated["multiscales"][0]["datasets"]) == len(slide.levels) == 3
+        for level, dataset in enumerate(stated["multiscales"][0]["datasets"]):
+            expected = np.moveaxis(slide.read(level, 0, 0, *slide.levels[level]), -1, 0)
+            np.testing.assert_array_equal(group[dataset["path"]][...], expected)
+            scale = dataset["coordinateTransformations"][0]["scale"]
+            assert scale == [1.0, 0.25 * 2**level, 0.5 * 2**level]
+    labels = [channel["label"] for channel in stated["omero"]["channels"]]
+    assert labels == (["DAPI", "CD3"] if channels == 2 else ["Red", "Green", "Blue"])
+
+
 def test_no_room_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slide_file(tmp_path / "source.tif")
     with open_slide(tmp_path / "source.tif") as slide:
@@ -159,5 +255,9 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
         carried(tmp_path, bent(), level=-1)
     with pytest.raises(InputError, match="is 1114 x 1224 pixels, but the registered one has 10 x 10"):
         warp_slide_file(tmp_path / "source.tif", tmp_path / "o.tif", bent(), Grid.of_pixels((10, 10)), OF_TARGET)
+    with pytest.raises(InputError, match="OME-Zarr is always written with zstd, without loss"):
+        warp_slide_file(
+            tmp_path / "source.tif", tmp_path / "o.ome.zarr", bent(), OF_SOURCE, OF_TARGET, compression="jpeg"
+        )
     with pytest.raises(InputError, match=r"written as \.ome\.tif"):
         warp_slide_file(tmp_path / "source.tif", tmp_path / "o.png", bent(), OF_SOURCE, OF_TARGET)

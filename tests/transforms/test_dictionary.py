@@ -93,7 +93,9 @@ def test_one_channel_can_be_chosen(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / f"{name}.tif", stack, photometric="minisblack")
     pair = select_pairs(moving=tmp_path / "a.tif", fixed=tmp_path / "b.tif")[0]
     read = ReadPaird(channel=2)({"pair": pair})
-    np.testing.assert_array_equal(read["moving"].numpy(), stack[2:3])
+    np.testing.assert_array_equal(read["moving"].numpy(), stack)  # all are kept
+    working = WorkingSized(["moving"], working_size=64)(read)["working_moving"]
+    np.testing.assert_array_equal(working.numpy(), stack[2:3])
 
 
 def test_an_image_of_other_pixels_is_as_coarse_as_its_partner_once_they_are_square(tmp_path: Path) -> None:

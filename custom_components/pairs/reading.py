@@ -1,0 +1,57 @@
+"""How one side of a pair is to be read, where its file leaves that open or is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from custom_components.common.errors import InputError
+
+SMALLEST, LARGEST = 1e-3, 1e3  # micrometres of a pixel that can be
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a user says of an image; None leaves it to the file.
+
+    Attributes:
+        channel: name or number, from 0, of the channel that is matched on.
+        pixel_size: micrometres of a pixel at full resolution, whatever the file states.
+        series: name or number, from 0, of the image in a file that holds several.
+        plane: of a Z stack or film, its number from 0, or "max" for the maximum over all.
+    """
+
+    channel: str | int | None = None
+    pixel_size: float | None = None
+    series: str | int | None = None
+    plane: str | int | None = None
+
+    @classmethod
+    def of(cls, **given: Any) -> Reading:
+        """From values of a command line or table, where numbers may be text.
+
+        Raises:
+            InputError: a pixel size that is not a number or can't be, or an unknown plane.
+        """
+        values = {name: _number(value) for name, value in given.items() if value is not None and value != ""}
+        size, plane = values.get("pixel_size"), values.get("plane")
+        if size is not None and (isinstance(size, str) or not SMALLEST <= float(size) <= LARGEST):
+            raise InputError(f"pixel_size is micrometres of a pixel, {SMALLEST:g} to {LARGEST:g}, got '{size}'")
+        if plane is not None and plane != "max" and (isinstance(plane, str) or plane != int(plane) or plane < 0):
+            raise InputError(f"plane is the number of a plane, from 0, or max, got '{plane}'")
+        return cls(**values)
+
+
+AS_STORED = Reading()
+NAMES = tuple(entry.name for entry in fields(Reading))
+COLUMNS = tuple(f"{side}_{name}" for side in ("moving", "fixed") for name in NAMES)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return int(number) if number == int(number) else number
