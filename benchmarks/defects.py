@@ -43,10 +43,10 @@ from custom_components.experiments import (
 )
 from custom_components.pairs import (
     Pair,
-    check_landmark_counts,
     check_pair,
+    match_landmarks,
     read_image,
-    read_points,
+    read_landmarks,
     select_pairs,
 )
 from custom_components.results.record import read_metrics
@@ -220,8 +220,9 @@ def landmark_errors(pair: Pair, table: Path, near: float, folder: Path | None = 
     """
     assert pair.moving_landmarks is not None  # see set_of
     assert pair.fixed_landmarks is not None
-    moving, fixed = read_points(pair.moving_landmarks), read_points(pair.fixed_landmarks)
-    check_landmark_counts(moving, fixed, (pair.moving_landmarks, pair.fixed_landmarks))
+    marks = read_landmarks(pair.moving_landmarks), read_landmarks(pair.fixed_landmarks, "fixed")
+    match = match_landmarks(*marks)
+    moving, fixed = marks[0].points[match.moving], marks[1].points[match.fixed]
     carried = fixed
     if folder is not None:
         carried = StoredRegistration(folder).points(fixed, "fixed_to_moving")

@@ -52,8 +52,8 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
         r"image .*nan\.tif has 5 pixels that are NaN or infinite.*",
     ),
     "landmark counts": (
-        {**GOOD, "moving_landmarks": "marks.csv", "fixed_landmarks": "two_marks.csv"},
-        r".*marks\.csv has 3 landmarks, .*two_marks\.csv has 2; .*",
+        {**GOOD, "moving_landmarks": "named.csv", "fixed_landmarks": "two_marks.csv"},
+        r"named\.csv has 3 landmarks, two_marks\.csv has 2, and no name stands in both .*",
     ),
     "landmark columns": (
         {**GOOD, "moving_landmarks": "columns.csv", "fixed_landmarks": "marks.csv"},
@@ -93,7 +93,8 @@ def folder(tmp_path_factory) -> Path:
     holes[100, 100:105] = np.nan
     tifffile.imwrite(root / "nan.tif", holes)
     write_points(root / "marks.csv", MARKS)
-    write_points(root / "two_marks.csv", MARKS[:2])
+    write_points(root / "named.csv", MARKS, ["a", "b", "c"])
+    write_points(root / "two_marks.csv", MARKS[:2], ["u", "v"])
     (root / "columns.csv").write_text("row,col\n1,2\n")
     return root
 

@@ -233,11 +233,11 @@ class Registration:
         return np.asarray(self.stored.points(points[:, ::-1], direction=direction), dtype=np.float64)[:, ::-1]
 
     def geojson(self, data: Mapping[str, Any] | str | Path, direction: str = "moving_to_fixed") -> dict[str, Any]:
-        """GeoJSON as QuPath writes it (a file or its content), carried over."""
+        """GeoJSON as QuPath writes it (its content, or any file of annotations), carried over."""
         if isinstance(data, str | Path):
-            from custom_components.pairs import read_geojson
+            from custom_components.pairs import read_annotations
 
-            data = read_geojson(data)
+            data = read_annotations(data).data
         return dict(self.stored.geojson(data, direction=direction))
 
     def save(self, folder: str | Path) -> Path:

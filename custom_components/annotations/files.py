@@ -9,7 +9,13 @@ from custom_components.annotations.coordinates import Coordinates, coordinates
 from custom_components.annotations.point_map import PointMap
 from custom_components.annotations.transform import warp_geojson, warp_points_reported
 from custom_components.common.errors import InputError
-from custom_components.pairs import read_geojson, read_point_table, write_geojson, write_point_table
+from custom_components.pairs import (
+    PointTable,
+    read_annotations,
+    read_point_table,
+    write_annotations,
+    write_point_table,
+)
 from custom_components.pairs.volume_points import (
     from_voxels,
     is_markups,
@@ -53,7 +59,9 @@ class Convention:
 
 
 def warp_geojson_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
-    """Carry GeoJSON from ``given`` to ``path``; pixels from the outer corner unless the convention says otherwise.
+    """Carry annotations from ``given`` to ``path``; pixels from the outer corner unless the convention says otherwise.
+
+    ``read_annotations`` and ``write_annotations`` say in which forms.
 
     Returns:
         What the user should know, a sentence each.
@@ -62,9 +70,10 @@ def warp_geojson_file(given: Path, path: Path, way: PointMap, convention: Conven
         InputError: a wrong file or convention, or ``path`` can't be written.
     """
     sides = convention.sides(way, "pixel", corner=True)
-    data, found = warp_geojson(read_geojson(given), way, *sides)
-    write_geojson(path, data)
-    return found.notes(way)
+    read = read_annotations(given)
+    data, found = warp_geojson(read.data, way, *sides)
+    lost = write_annotations(path, data, read.form)
+    return [*read.notes, *found.notes(way), *lost]
 
 
 def warp_volume_points_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
@@ -90,13 +99,14 @@ def warp_volume_points_file(given: Path, path: Path, way: PointMap, convention: 
     moved, found = warp_points_reported(start, way)
     write_volume_points(path, table, from_voxels(moved, table.space, way.target_grid, f"the {way.target} image"))
     grids = {way.source: way.source_grid, way.target: way.target_grid}
-    return [*place_notes(table.space, grids), *found.notes(way, "points")]
+    return [*table.notes, *place_notes(table.space, grids), *found.notes(way, "points")]
 
 
 def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
     """Carry a table of points from ``given`` to ``path``, all other columns kept as they are.
 
-    Columns X and Y are pixels, centres at integers; QuPath's centroids say their unit and begin at the outer corner.
+    Columns X and Y are pixels, centres at integers; QuPath's centroids say their unit and begin at the outer corner,
+    Xenium's are micrometres. ImageJ's table of results is in the unit of the calibration, which it does not say.
 
     Returns:
         What the user should know, a sentence each.
@@ -106,13 +116,39 @@ def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convent
     """
     if is_markups(given):
         raise InputError(f"{given} holds points of a volume, as 3D Slicer writes them, but the result is of sections")
-    table = read_point_table(given)
-    if table.unit is not None and convention.unit not in (None, table.unit):
+    table = read_point_table(given, way.source)
+    notes = [*table.notes, *_unit_notes(table, convention, way)]
+    if table.columns.stated and convention.unit not in (None, table.unit):
         raise InputError(
             f"{given} has {table.header[table.x]} and {table.header[table.y]}, but --unit says {convention.unit}; "
             "leave --unit out"
         )
-    source, target = convention.sides(way, table.unit or "pixel", table.centroid)
+    try:
+        source, target = convention.sides(way, table.unit or "pixel", table.centroid)
+    except InputError as error:
+        raise InputError(f"{given} has {table.header[table.x]} and {table.header[table.y]}: {error}") from error
     moved, found = warp_points_reported(source.to_pixels(table.points()), way)
     write_point_table(path, table.with_points(target.from_pixels(moved)))
-    return found.notes(way, "points")
+    return [*notes, *found.notes(way, "points")]
+
+
+def _unit_notes(table: PointTable, convention: Convention, way: PointMap) -> list[str]:
+    """What is assumed of a unit that the table does not say.
+
+    Raises:
+        InputError: an assumption would be wrong as often as right.
+    """
+    program = table.columns.program
+    if convention.unit is not None or program not in ("ImageJ", "BigWarp"):
+        return []
+    if convention.source_size is not None and max(convention.source_size) != 1:
+        size = " x ".join(f"{side:g}" for side in reversed(convention.source_size))
+        raise InputError(
+            f"{table.file} is a table of {program}, whose numbers are in the unit of the image's calibration, and the "
+            f"{way.source} image states pixels of {size} µm: say --unit micrometre if it was calibrated in {program}, "
+            "else --unit pixel"
+        )
+    return [
+        f"{table.file.name} is a table of {program} and read as pixels; if the image was calibrated there, say --unit "
+        "micrometre"
+    ]

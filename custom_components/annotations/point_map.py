@@ -42,8 +42,13 @@ class PointMap:
     target: str = "fixed"
 
     def __call__(self, points: Points) -> Points:
-        """(N, D) [slice,] row, col of the source image -> (N, D) of the target image."""
-        return warp_points(points, self.displacement, self.source_grid, self.target_grid)
+        """(N, D) [slice,] row, col of the source image -> (N, D) of the target image; NaN stay NaN."""
+        known = np.isfinite(points).all(axis=1)
+        if known.all():
+            return warp_points(points, self.displacement, self.source_grid, self.target_grid)
+        moved = np.full(points.shape, np.nan)
+        moved[known] = warp_points(points[known], self.displacement, self.source_grid, self.target_grid)
+        return moved
 
     @property
     def step(self) -> float:

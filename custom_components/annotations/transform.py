@@ -105,10 +105,10 @@ def warp_geojson(
 
 
 def warp_points_reported(points: Points, way: PointMap) -> tuple[Points, TransformReport]:
-    """(N, D) pixels, array-axis order, centres at integers, carried over, and what happened to them."""
+    """(N, D) pixels, array-axis order, centres at integers, carried over, and what happened to them; NaN stay NaN."""
     moved = way(points)
     found = TransformReport(
-        objects=len(points),
+        objects=int(np.isfinite(points).all(axis=1).sum()),
         beyond_source=int(_beyond(points, way.source_grid.shape).sum()),
         beyond_target=int(_beyond(moved, way.target_grid.shape).sum()),
     )

@@ -6,6 +6,7 @@
     warpzoo apply out/x --points fiducials.mrk.json        of volumes
     warpzoo apply out/x --points points.csv --unit lps     of volumes
     warpzoo apply out/x --geojson annotations.geojson
+    warpzoo apply out/x --geojson RoiSet.zip
 
 Everything goes from the moving into the fixed image unless ``--direction fixed_to_moving`` is given. Images are
 pulled, so they use the field that starts where they end; points are pushed, so they use the one that starts where
@@ -47,9 +48,11 @@ def apply(
     Args:
         field: the folder of a pair's result, or displacement.mha in it (its inverse lies beside it).
         image: an image on the source side, any channels and dtype; must have the size of the registered one.
-        points: or a CSV or TSV with columns X, Y in its pixels, or QuPath's centroids; other columns are kept. On
-            volumes X, Y, Z, or 3D Slicer's .fcsv and .mrk.json.
-        geojson: or GeoJSON in its pixels, as QuPath writes it, plain, .gz or .zip.
+        points: or a table (CSV, TSV, .gz, .xlsx, .parquet) with columns X, Y in its pixels, or those of QuPath, ImageJ,
+            BigWarp, napari, Xenium or Visium; other columns are kept. On volumes X, Y, Z, or 3D Slicer's .fcsv and
+            .mrk.json.
+        geojson: or annotations in its pixels: GeoJSON as QuPath writes it, plain, .gz or .zip, ImageJ's .roi and .zip,
+            or the .xml of Aperio ImageScope or ASAP; the result has the same form.
         direction: "moving_to_fixed" or "fixed_to_moving".
         output: file to write; default in the result's folder, ``warped_<name>``. With .ome.zarr an image
             becomes an OME-Zarr.

@@ -24,7 +24,7 @@ from custom_components.common.errors import InputError
 from custom_components.common.stopping import stopped_by_signals
 from custom_components.outputs.tiles import Layer, estimate
 from custom_components.outputs.viewer import extract_outlines, make_layers, write_viewer_page
-from custom_components.pairs import read_geojson
+from custom_components.pairs import holds_annotations, read_annotations
 from custom_components.results.folder import ResultFolder
 from custom_components.slides.native import open_image
 from custom_components.slides.warp_file import carried_slide
@@ -54,7 +54,8 @@ def write_viewer(
     if threads is not None and (type(threads) is not int or threads < 1):
         raise InputError(f"--threads is a whole number from 1 on, got {threads}")
     aligned = Path(image) if image is not None else aligned_image(root, metrics)
-    outlines = [line for file in sorted(root.glob("warped_*.geojson")) for line in extract_outlines(read_geojson(file))]
+    marks = [file for file in sorted(root.glob("warped_*")) if holds_annotations(file)]
+    outlines = [line for file in marks for line in extract_outlines(read_annotations(file).data)]
     with ExitStack() as opened:
         fixed, warped = (opened.enter_context(open_image(file)) for file in (stored.fixed, aligned))
         registered = stored.grid("fixed").shape

@@ -25,7 +25,7 @@ from custom_components.matching import CachedMatcher, Matcher, PointPairs
 from custom_components.matching.cotr import Scaled, scaled
 from custom_components.matching.outliers import filter_pairs, merge_duplicates
 from custom_components.networks.cotr import to_canvas
-from custom_components.pairs import check_landmark_counts, read_points
+from custom_components.pairs import match_landmarks, read_landmarks
 from custom_components.transforms.synthetic_warp import RandomAppearance
 
 Matches = Mapping[str, PointPairs]
@@ -71,7 +71,7 @@ def annotated(pairs: Sequence[Data]) -> dict[str, PointPairs]:
         pairs: as ``training_pairs`` gives.
 
     Raises:
-        InputError: a landmark file is wrong, or those of a pair differ in length.
+        InputError: a landmark file is wrong, or those of a pair have nothing in common.
     """
     found = {}
     for data in pairs:
@@ -79,14 +79,14 @@ def annotated(pairs: Sequence[Data]) -> dict[str, PointPairs]:
         files = (pair.moving_landmarks, pair.fixed_landmarks)
         if files[0] is None or files[1] is None:
             continue
-        marks = [read_points(file) for file in files]
-        check_landmark_counts(marks[0], marks[1], files)
+        marks = [read_landmarks(file, side) for file, side in zip(files, SIDES, strict=True)]
+        match = match_landmarks(marks[0], marks[1])
         placed = []
-        for side, points in zip(SIDES, marks, strict=True):
+        for side, points in zip(SIDES, (marks[0].points[match.moving], marks[1].points[match.fixed]), strict=True):
             working = Grid.of(data[f"working_{side}"])
             to_working = data[f"working_{side}"].meta["file_grid"].to(working)
             placed.append(torch.from_numpy(apply_matrix(to_working, points)).float())
-        found[pair.id] = PointPairs(placed[0], placed[1], torch.ones(len(marks[0])))
+        found[pair.id] = PointPairs(placed[0], placed[1], torch.ones(len(match.moving)))
     return found
 
 

@@ -30,13 +30,13 @@ from custom_components.outputs.targets import check_summaries, check_targets, na
 from custom_components.outputs.writer import versions
 from custom_components.pairs import (
     Pair,
-    check_landmark_counts,
     check_pair,
-    read_geojson,
-    read_points,
+    match_landmarks,
+    read_annotations,
+    read_landmarks,
     select_pairs,
 )  # fmt: skip
-from custom_components.pairs.volume_points import is_markups, read_volume_points
+from custom_components.pairs.volume_points import as_landmarks, is_markups, read_volume_points
 
 if TYPE_CHECKING:
     from custom_components.engines.cluster import Cluster
@@ -102,13 +102,18 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
 def check_attached(pair: Pair) -> None:
     """Raise ``InputError`` when landmarks or annotations of the pair are wrong, before the work rather than after."""
     check_pair(pair)
-    files = [file for file in (pair.moving_landmarks, pair.fixed_landmarks) if file is not None]
+    files = ((pair.moving_landmarks, "moving"), (pair.fixed_landmarks, "fixed"))
     # of volumes as well, of which ReadPaird looks at the rest
-    points = [read_volume_points(file).points if is_markups(file) else read_points(file) for file in files]
-    if len(points) == 2:
-        check_landmark_counts(points[0], points[1], (files[0], files[1]))
-    if pair.moving_annotations is not None:
-        parse_annotations(read_geojson(pair.moving_annotations))
+    marks = [
+        as_landmarks(read_volume_points(file)) if is_markups(file) else read_landmarks(file, side)
+        for file, side in files
+        if file is not None
+    ]
+    if len(marks) == 2:
+        match_landmarks(marks[0], marks[1])
+    for objects in (pair.moving_annotations, pair.fixed_annotations):
+        if objects is not None:
+            parse_annotations(read_annotations(objects).data)
 
 
 def to_pair_images(data: Data, device: torch.device) -> PairImages:

@@ -25,7 +25,7 @@ from custom_components.fields import (
 )
 from custom_components.metrics import tre
 from custom_components.outputs import pictures as draw
-from custom_components.outputs.landmarks import CarriedLandmarks
+from custom_components.outputs.attached import CarriedLandmarks
 from custom_components.outputs.sections import drawn, in_plane, sections
 from custom_components.pairs import atomic_path
 from custom_components.transforms.grey import stain_independent_grey, stretch, to_luminance
@@ -68,7 +68,7 @@ class ReportData:
         """(N,) before and after, the fixed image's diagonal, and the unit of all: pixels, of volumes their own."""
         assert self.landmarks is not None
         shape, volume = np.array(self.fixed_file.shape), len(self.fixed_file.shape) == 3
-        start, warped, truth = map(self.fixed_file.physical, self.landmarks.places) if volume else self.landmarks.places
+        start, warped, truth = map(self.fixed_file.physical, self.landmarks.points) if volume else self.landmarks.points
         diagonal = float(np.linalg.norm(shape * self.fixed_file.spacing if volume else shape))
         return tre(start, truth), tre(warped, truth), diagonal, UNITS[self.fixed_file.unit] if volume else "px"
 
@@ -231,7 +231,7 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
     }
     if data.landmarks is not None:
         to_shown = to_fixed @ data.fixed_file.matrix
-        places = (apply_matrix(to_shown, points) for points in data.landmarks.places)
+        places = (apply_matrix(to_shown, points) for points in data.landmarks.points)
         images["landmarks"] = draw.landmark_picture(rgb_fixed, *places)
         images["errors"] = draw.error_chart(*data.landmark_errors()[:2], "pixels of the fixed image")
     return images

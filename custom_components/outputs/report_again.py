@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from custom_components.fields import Grid
-from custom_components.outputs.landmarks import read_carried
+from custom_components.outputs.attached import read_carried
 from custom_components.outputs.report import ReportData, write_report
 from custom_components.pairs import atomic_path, read_image
 from custom_components.slides.native import native_array, rim_median

@@ -56,7 +56,7 @@ class Layer:
     @property
     def count(self) -> int:
         """Tiles of all levels."""
-        return sum(prod(-(-side // TILE) for side in shape) for shape in level_shapes(*self.shape))
+        return sum(prod(-(-side // TILE) for side in shape) for shape in level_shapes(*self.shape, TILE))
 
     def read(self, row: int, column: int, height: int, width: int) -> RGB:
         """(height, width, 3) from a first shown pixel on, or what of it lies in the image. Safe in threads."""
@@ -147,7 +147,7 @@ def write_tiles(layer: Layer, root: Path, threads: int = 1, advance: Callable[[]
     Raises:
         OSError: the folder can't be written, or is full.
     """
-    shapes = level_shapes(*layer.shape)[::-1]
+    shapes = level_shapes(*layer.shape, TILE)[::-1]
     last = len(shapes) - 1
     deep = min(DEEP, last)
     for number in range(len(shapes)):
@@ -186,7 +186,7 @@ def write_tiles(layer: Layer, root: Path, threads: int = 1, advance: Callable[[]
 
 def block_count(layer: Layer) -> int:
     """How many blocks ``write_tiles`` makes."""
-    side = TILE << min(DEEP, len(level_shapes(*layer.shape)) - 1)
+    side = TILE << min(DEEP, len(level_shapes(*layer.shape, TILE)) - 1)
     return prod(-(-length // side) for length in layer.shape)
 
 

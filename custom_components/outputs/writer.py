@@ -15,7 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from scipy.ndimage import affine_transform
 from torch import Tensor
 
-from custom_components.annotations import Coordinates, PointMap, warp_geojson
+from custom_components.annotations import PointMap
 from custom_components.common.arrays import Matrix
 from custom_components.common.version import VERSION
 from custom_components.fields import (
@@ -37,9 +37,9 @@ from custom_components.fields.regridding import upright
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label
+from custom_components.outputs.attached import carry_annotations, carry_landmarks
 from custom_components.outputs.identity import RunSettings, run_record
 from custom_components.outputs.itk_space import in_itk_space, itk_matrix
-from custom_components.outputs.landmarks import carry_landmarks
 from custom_components.outputs.pair_folder import publish, publish_failure, written_in
 from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.report import ReportData, write_report, write_thumbnail
@@ -47,10 +47,7 @@ from custom_components.pairs import (
     Pair,
     atomic_path,
     file_pixel_size,
-    geojson_stem,
-    read_geojson,
     read_labels,
-    write_geojson,
     write_image,
 )  # fmt: skip
 from custom_components.pairs.zarr_form import kept_version
@@ -198,10 +195,10 @@ def write_registration(
         way = PointMap(backward, file_moving, file_fixed)
         landmarks = carry_landmarks(pair, way, folder, metrics)
         if pair.moving_annotations is not None:
-            _carry_annotations(pair.moving_annotations, way, folder, metrics, "annotations")
+            carry_annotations(pair.moving_annotations, way, folder, metrics, "annotations")
         if pair.fixed_annotations is not None:
             back = PointMap(forward, file_fixed, file_moving, "fixed", "moving")
-            _carry_annotations(pair.fixed_annotations, back, folder, metrics, "fixed_annotations")
+            carry_annotations(pair.fixed_annotations, back, folder, metrics, "fixed_annotations")
         if pair.moving_labels is not None:
             _carry_labels(pair, forward, moving, fixed, folder, metrics)
         metrics["seconds"] = {"total": seconds}
@@ -275,14 +272,6 @@ def _inverse_error(result: Registration, mask_moving: Tensor) -> dict[str, float
     return (
         {"median": float(values.median()), "max": float(values.max())} if len(values) else {"median": 0.0, "max": 0.0}
     )
-
-
-def _carry_annotations(file: Path, way: PointMap, folder: Path, metrics: dict[str, Any], key: str) -> None:
-    level = Coordinates(corner=True)  # as QuPath writes GeoJSON
-    data, found = warp_geojson(read_geojson(file), way, level, level)
-    prefix = "warped_fixed_" if key.startswith("fixed") else "warped_"
-    write_geojson(folder / f"{prefix}{geojson_stem(file)}.geojson", data)
-    metrics[key] = {"objects": found.objects, "notes": found.notes(way)}
 
 
 def _carry_labels(

@@ -256,7 +256,7 @@ def _pair_ids(table: pd.DataFrame) -> list[str]:
 
 def _read_table(file: Path, what: str, columns: Sequence[str]) -> pd.DataFrame:
     """Cells as stripped text."""
-    table = read_cells(file, what)
+    table = read_cells(file, what).reset_index(drop=True)
     missing = [name for name in columns if name not in table]
     if missing:
         raise InputError(

@@ -88,6 +88,8 @@ def imagej_pixel_size(metadata: Mapping[str, Any], page: tifffile.TiffPage) -> F
     unit = str(metadata.get("unit", "")).strip()
     if "\\u" in unit:
         unit = unit.encode("ascii", "ignore").decode("unicode_escape")
+    if not unit:
+        return tiff_pixel_size(page)  # written by another program, which states the unit of the tags
     per_unit = _per_unit(page)
     if unit.lower() not in TO_MICROMETRE or per_unit is None:
         return None, ""

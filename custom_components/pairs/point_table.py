@@ -1,23 +1,26 @@
-"""Tables with a point a row: landmarks, QuPath's measurement tables, cells with whatever else is known of them."""
+"""Tables with a point a row: landmarks, measurements of QuPath and ImageJ, cells and what else is known of them."""
 
 from __future__ import annotations
 
-import re
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
-from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.delimited import Table, read_table, write_table
+from custom_components.pairs.point_columns import Columns, find_columns
+from custom_components.pairs.sheets import to_well_known, well_known_points
 
-SEPARATORS = ",;\t"
 DECIMALS = 4
-# "x", "X (px)", "Centroid Y µm"; QuPath writes the last ones, with the micro sign
-NAME = re.compile(r"(?P<centroid>centroid )?(?P<axis>[xy])(?:[ _]?[(\[]?(?P<unit>µm|um|microns?|px|pixels?)[)\]]?)?")
-MICROMETRES = ("µm", "um", "micron", "microns")
+BLANK = ("", "nan", "na", "n/a", "null", "none", "<na>", "-")  # cells that hold no number on purpose
+COMMA = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"  # a number with a decimal comma
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -25,103 +28,206 @@ class PointTable:
     """A table as read, and which of its columns are coordinates.
 
     Attributes:
-        file: it was read from.
-        separator: between its cells.
-        header: its first row, as written.
-        cells: all other rows as text; column i is ``cells[i]``.
-        x: column of x.
-        y: column of y.
-        unit: "pixel" or "micrometre" where the columns' names say so, else None.
-        centroid: the columns are QuPath's centroids, whose (0, 0) is the outer corner of the first pixel.
+        table: all of it.
+        columns: which hold the points.
+        values: (N, 2) x, y as in the file; NaN in rows that hold none.
+        comma: the decimal mark is a comma.
+        notes: what a user should know of how it was read, a sentence each.
     """
 
-    file: Path
-    separator: str
-    header: tuple[str, ...]
-    cells: pd.DataFrame
-    x: int
-    y: int
-    unit: str | None
-    centroid: bool
+    table: Table
+    columns: Columns
+    values: Points
+    comma: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> Path:
+        """It was read from."""
+        return self.table.file
+
+    @property
+    def separator(self) -> str:
+        """Between its cells."""
+        return self.table.separator
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Names of its columns."""
+        return self.columns.header
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """All rows below the header; column i is ``cells[i]``."""
+        return self.table.cells
+
+    @property
+    def x(self) -> int:
+        """Column of x."""
+        return self.columns.x
+
+    @property
+    def y(self) -> int:
+        """Column of y."""
+        return self.columns.y
+
+    @property
+    def unit(self) -> str | None:
+        """Of x and y, "pixel" or "micrometre", where the columns' names or the program's custom say so, else None."""
+        return self.columns.unit
+
+    @property
+    def centroid(self) -> bool:
+        """The columns are QuPath's centroids, whose (0, 0) is the outer corner of the first pixel."""
+        return self.columns.centroid
 
     def points(self) -> Points:
-        """(N, 2) x, y as in the file.
-
-        Raises:
-            InputError: a value that is not a finite number.
-        """
-        columns = [pd.to_numeric(self.cells[place], errors="coerce").to_numpy(np.float64) for place in (self.x, self.y)]
-        values: Points = np.stack(columns, axis=1)
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            raise InputError(
-                f"landmarks {self.file}: row {int(bad.argmax()) + 2} has no finite {self.header[self.x]} and "
-                f"{self.header[self.y]}; {int(bad.sum())} such rows"
-            )
-        return values
+        """(N, 2) x, y as in the file; NaN in rows that hold none."""
+        return self.values
 
     def with_points(self, points: Points) -> PointTable:
-        """The same table with other (N, 2) x, y."""
+        """The same table with other (N, 2) x, y; rows that hold no point stay as they are."""
         cells = self.cells.copy()
-        for place, values in ((self.x, points[:, 0]), (self.y, points[:, 1])):
-            cells[place] = [repr(value) for value in values.round(DECIMALS).tolist()]
-        return replace(self, cells=cells)
+        good = np.asarray(np.isfinite(self.values).all(axis=1))
+        rounded = points.round(DECIMALS)
+        if self.x == self.y:
+            cells[self.x] = to_well_known(np.where(good[:, None], rounded, np.nan))
+        else:
+            for place, values in ((self.x, rounded[:, 0]), (self.y, rounded[:, 1])):
+                cells[place] = self._written(cells[place], values, good)
+        return replace(self, table=replace(self.table, cells=cells), values=np.where(good[:, None], points, np.nan))
+
+    def with_column(self, place: int, values: Points) -> PointTable:
+        """The same table with other (N,) numbers in one column, such as z; rows that hold no point stay as they are."""
+        cells, good = self.cells.copy(), np.asarray(np.isfinite(self.values).all(axis=1))
+        cells[place] = self._written(cells[place], values.round(DECIMALS), good)
+        return replace(self, table=replace(self.table, cells=cells))
+
+    def _written(self, given: Any, values: Points, good: Flags) -> Any:
+        if self.table.form == "parquet":
+            return np.where(good, values, np.nan)
+        written: list[Any] = values.tolist()
+        if self.table.form == "text":
+            written = list(map(repr, written))
+            if self.comma:
+                written = [value.replace(".", ",") for value in written]
+        if not good.all():
+            written = [new if is_good else old for new, old, is_good in zip(written, given, good, strict=True)]
+        return pd.Series(written, dtype=object)
 
 
-def read_point_table(path: str | Path) -> PointTable:
-    """Read a table with columns X and Y, or QuPath's "Centroid X µm" and "Centroid Y µm" (or px); any case.
+def read_point_table(path: str | Path, side: str = "moving") -> PointTable:
+    """Read a table of points in any form of ``delimited.read_table`` with columns of ``point_columns.find_columns``.
 
     Args:
-        path: comma, semicolon or tab between the cells, UTF-8. Where there are several such pairs of columns, X and Y
-            without a unit come first, then the leftmost.
+        path: such as a CSV with columns X and Y, or with QuPath's "Centroid X µm" and "Centroid Y µm"; any case.
+        side: "moving" or "fixed", whose points are taken of BigWarp's landmarks, which have both.
 
     Raises:
-        InputError: no such file, no such columns, or no rows.
+        InputError: no such file, no such columns, no rows, a row with half a point, or a value that is not a finite
+            number.
     """
     file = Path(path)
     if not file.is_file():
         raise InputError(f"landmarks {file} do not exist")
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            first = lines.readline()
-        separator = max(SEPARATORS, key=first.count)  # the header decides; guessing from the numbers goes wrong
-        table = pd.read_csv(
-            file, sep=separator, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", low_memory=False
-        ).fillna("")
-    except (OSError, ValueError) as error:  # pandas' own errors and wrong encodings are ValueErrors
-        raise InputError(f"landmarks {file} can't be read as CSV: {error}") from error
-    header = tuple(str(name) for name in table.iloc[0])
-    x, y, unit, centroid = _coordinate_columns(file, header)
-    if len(table) < 2:
-        raise InputError(f"landmarks {file} have no rows")
-    return PointTable(file, separator, header, table.iloc[1:].reset_index(drop=True), x, y, unit, centroid)
+    table = read_table(file, "landmarks")
+    geometry = _geometry_column(table)
+    if geometry is not None:
+        columns, values = Columns(table.header, geometry, geometry), well_known_points(table.cells[geometry])
+        if values is None:
+            raise InputError(
+                f"landmarks {file}: column '{table.header[geometry]}' does not hold points; give outlines as GeoJSON"
+            )
+        return _checked(PointTable(table, columns, values), ())
+    columns = find_columns(file, table.header, side)
+    if not columns.headed:
+        first = pd.DataFrame([table.header], columns=table.cells.columns)
+        table = replace(table, header=columns.header, cells=pd.concat([first, table.cells], ignore_index=True))
+    read = [_numbers(table.cells[place], table, columns) for place in (columns.x, columns.y)]
+    values = np.stack([numbers for numbers, _, _ in read], axis=1)
+    comma = any(with_comma for _, _, with_comma in read)
+    _check_finite(table, columns, values, np.stack([blank for _, blank, _ in read], axis=1))
+    notes: tuple[str, ...] = ()
+    if comma:
+        notes += (f"{file.name}: numbers are read with a decimal comma, so that 1,250 is 1.25",)
+    return _checked(PointTable(table, columns, values, comma), notes)
 
 
 def write_point_table(path: str | Path, table: PointTable) -> None:
-    """Write a table with the separator and columns that it was read with, whole or not at all.
+    """Write a table in the form and with the columns that it was read with, whole or not at all.
 
     Raises:
-        InputError: the file can't be written.
+        InputError: the file can't be written, or its suffix is of another form.
     """
-    with atomic_path(path) as partial:
-        table.cells.to_csv(partial, sep=table.separator, header=list(table.header), index=False, lineterminator="\n")
+    write_table(path, table.table, table.columns.headed)
 
 
-def _coordinate_columns(file: Path, header: tuple[str, ...]) -> tuple[int, int, str | None, bool]:
-    """(x, y, unit, centroid) of the columns that hold the points."""
-    found: dict[tuple[bool, str], dict[str, int]] = {}
-    for place, name in enumerate(header):
-        match = NAME.fullmatch(" ".join(name.lower().replace("μ", "µ").split()))
-        if match:
-            kind = (match["centroid"] is not None, match["unit"] or "")
-            found.setdefault(kind, {}).setdefault(match["axis"], place)
-    whole = {kind: axes for kind, axes in found.items() if len(axes) == 2}
-    if not whole:
-        raise InputError(
-            f"landmarks {file} need columns X and Y, found {', '.join(header)} "
-            "(QuPath's Centroid X px and Centroid Y px do as well)"
+def _checked(found: PointTable, notes: tuple[str, ...]) -> PointTable:
+    """The table with the notes on it; raises where it holds no point."""
+    file, empty = found.file, int(np.isnan(found.values).any(axis=1).sum())
+    if len(found.values) == 0:
+        raise InputError(f"landmarks {file} have no rows")
+    if empty == len(found.values):
+        raise InputError(f"landmarks {file} have no points, only {empty} rows without one")
+    if empty:
+        first = int(np.isnan(found.values).any(axis=1).argmax()) + 1 + found.columns.headed
+        notes += (
+            f"{file.name}: {empty} of {len(found.values)} rows hold no point (the first is row {first}); they keep "
+            "their places",
         )
-    kind = (False, "") if (False, "") in whole else min(whole, key=lambda kind: whole[kind]["x"])
-    centroid, word = kind
-    unit = None if word == "" else "micrometre" if word in MICROMETRES else "pixel"
-    return whole[kind]["x"], whole[kind]["y"], unit, centroid
+    if found.columns.program == "BigWarp":
+        off = int((found.cells[1].str.strip().str.lower() == "false").sum())
+        notes += (f"{file.name}: {off} points are switched off in BigWarp and read all the same",) if off else ()
+    return replace(found, notes=(*found.table.notes, *notes))
+
+
+def _geometry_column(table: Table) -> int | None:
+    """The place of GeoParquet's main column of geometries."""
+    if table.native is None:
+        return None
+    text = (table.native.schema.metadata or {}).get(b"geo")
+    if text is None:
+        return None
+    name = json.loads(text).get("primary_column", "geometry")
+    return table.header.index(name) if name in table.header else None
+
+
+def _numbers(cells: Any, table: Table, columns: Columns) -> tuple[Points, Flags, bool]:
+    """(values, which cells are empty on purpose, whether decimal commas were read) of one column."""
+    values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan).copy()
+    odd = ~np.isfinite(values)
+    blank, comma = np.zeros(len(values), dtype=bool), False
+    if not odd.any():
+        return values, blank, comma
+    text = pd.Series(["" if cell is None else str(cell) for cell in cells[odd]], dtype=object).str.strip()
+    places = np.flatnonzero(odd)
+    empty = text.str.lower().isin(BLANK)
+    if columns.program == "BigWarp":  # a point that was set in one image only
+        empty |= text.str.lower().isin(("infinity", "-infinity"))
+        values[places[empty.to_numpy()]] = np.nan
+    blank[places[empty.to_numpy()]] = True
+    with_comma = text.str.fullmatch(COMMA).to_numpy(dtype=bool)
+    if table.form == "text" and table.separator != "," and with_comma.any():
+        pointed = cells[~odd].astype(str).str.contains(".", regex=False)
+        if pointed.any():
+            raise InputError(
+                f"landmarks {table.file} have numbers with a comma ('{text[with_comma].iloc[0]}') and with a point "
+                f"('{cells[~odd][pointed].iloc[0]}') in one column; save them with one decimal mark"
+            )
+        values[places[with_comma]] = text[with_comma].str.replace(",", ".").astype(float).to_numpy()
+        comma = True
+    return values, blank, comma
+
+
+def _check_finite(table: Table, columns: Columns, values: Points, blank: npt.NDArray[np.bool_]) -> None:
+    bad = ~np.isfinite(values).all(axis=1) & ~blank.all(axis=1)
+    if not bad.any():
+        return
+    row = int(bad.argmax())
+    found = [str(table.cells[place].iloc[row]) for place in (columns.x, columns.y)]
+    comma = table.separator == "," and any("," in cell for cell in found)
+    raise InputError(
+        f"landmarks {table.file}: row {row + 1 + columns.headed} has no finite {columns.header[columns.x]} and "
+        f"{columns.header[columns.y]}; {int(bad.sum())} such rows; it reads '{found[0]}' and '{found[1]}'"
+        + ("; numbers with a decimal comma need ; or tab between the cells, or write a point" if comma else "")
+    )

@@ -82,18 +82,19 @@ def check_pair(pair: Pair) -> None:
             raise InputError(f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})")
 
 
-def check_ids(ids: Sequence[str], name: str, reserved: Collection[str] = ()) -> None:
+def check_ids(ids: Sequence[str], name: str, reserved: Collection[str] = (), rows: Sequence[int] | None = None) -> None:
     """Raise ``InputError`` unless all ids differ and can name folders on any system.
 
     Args:
         ids: of the rows of a table, in its order.
         name: of the table; "command line" for a single pair.
         reserved: names of what a run writes beside the folders.
+        rows: in the table's file; 2, 3, ... by default.
     """
     taken = {_folded(word) for word in reserved}
     seen: dict[str, str] = {}
-    for number, identifier in enumerate(ids):
-        where = name if name == "command line" else f"{name} row {number + 2}"
+    for number, identifier in zip(range(2, len(ids) + 2) if rows is None else rows, ids, strict=True):
+        where = name if name == "command line" else f"{name} row {number}"
         if not re.fullmatch(SAFE_ID, identifier) or identifier[0] in ". " or identifier[-1] in ". ":
             raise InputError(f"{where}: id '{identifier}' can't name a folder")
         if DEVICES.fullmatch(identifier):
@@ -125,7 +126,7 @@ def derived_id(moving: str | Path, fixed: str | Path) -> str:
 
 
 def read_pairs(path: str | Path) -> list[Pair]:
-    """Pairs of a CSV table, paths relative to the table's folder.
+    """Pairs of a table (CSV, also with ; or tab, or Excel or Parquet), paths relative to the table's folder.
 
     Two forms: ``id, moving, fixed`` with the optional columns of ``Pair``, or the ANHIR / BIRL cover table
     (``Target image, Source image, ...``), whose first column is the id.
@@ -147,9 +148,10 @@ def read_pairs(path: str | Path) -> list[Pair]:
         )
     if table.empty:
         raise InputError(f"pair table {file} has no rows")
-    check_ids(list(table["id"]), file.name)
+    numbers = [int(place) + 2 for place in table.index]
+    check_ids(list(table["id"]), file.name, rows=numbers)
     pairs = []
-    for number, row in enumerate(table.to_dict("records"), start=2):
+    for number, row in zip(numbers, table.to_dict("records"), strict=True):
         source = f"{file.name} row {number}"
         for column in ("moving", "fixed"):
             if not row[column]:

@@ -157,8 +157,14 @@ def channel_names(
         names = [str(entry.get("Name", "")) for entry in entries]
         colours = [_colour(entry) for entry in entries if "Color" in entry]
     elif tiff.is_imagej:
-        labels: Any = (tiff.imagej_metadata or {}).get("Labels") or []
+        own: Mapping[str, Any] = tiff.imagej_metadata or {}
+        labels: Any = own.get("Labels") or []
         names = [str(label) for label in ([labels] if isinstance(labels, str) else labels)]
+        colours = [(int(lut[0, -1]), int(lut[1, -1]), int(lut[2, -1])) for lut in own.get("LUTs") or []]
+    elif tiff.is_shaped and tiff.shaped_metadata:
+        entry = tiff.shaped_metadata[0].get("Channel") or {}
+        names = [str(name) for name in entry.get("Name", [])]
+        colours = [(int(r), int(g), int(b)) for r, g, b in entry.get("Color", [])]
     elif tiff.is_qpi:
         texts = [str(page.aspage().description) for page in tiff.series[number].pages if page is not None]
         names = [(re.findall(r"<Name>(.*?)</Name>", text) or [""])[0] for text in texts]

@@ -22,6 +22,8 @@ from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 from custom_components.fields.grid import Grid
 from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.cells import cell_text
+from custom_components.pairs.landmarks import Landmarks
 from custom_components.pairs.point_table import DECIMALS, PointTable, read_point_table, write_point_table
 
 SPACES = ("lps", "ras", "voxel")
@@ -42,6 +44,7 @@ class VolumePoints:
         space: one of ``SPACES``.
         names: one a point.
         content: what else the file holds, to write it again.
+        notes: what a user should know of how it was read.
     """
 
     file: Path
@@ -49,6 +52,14 @@ class VolumePoints:
     space: str
     names: tuple[str, ...]
     content: Any
+    notes: tuple[str, ...] = ()
+
+
+def as_landmarks(given: VolumePoints) -> Landmarks:
+    """Points as ``match_landmarks`` takes them; their coordinates don't matter to it."""
+    names, counts = list(given.names), [str(number) for number in range(len(given.names) + 1)]
+    known = names if len(set(names)) == len(names) else None
+    return Landmarks(given.file, given.points, names, known, names in (counts[:-1], counts[1:]))
 
 
 def check_space(space: str | None) -> str | None:
@@ -117,10 +128,7 @@ def write_volume_points(path: str | Path, given: VolumePoints, points: Points) -
     """
     content = given.content
     if isinstance(content, PointTable):
-        table = content.with_points(points[:, :2])
-        cells = table.cells.copy()
-        cells[column_z(table)] = _texts(points[:, 2])
-        write_point_table(path, PointTable(**{**vars(table), "cells": cells}))
+        write_point_table(path, content.with_points(points[:, :2]).with_column(column_z(content), points[:, 2]))
     elif isinstance(content, dict):
         with atomic_path(path) as partial:
             partial.write_text(json.dumps(_moved(content, points), indent=4), encoding="utf-8")
@@ -215,11 +223,13 @@ def _read_table(file: Path, space: str | None) -> VolumePoints:
     if table.unit == "micrometre" or (table.unit == "pixel" and space != "voxel"):
         stated = f"{table.header[table.x]}, {table.header[table.y]}"
         raise InputError(f"{file} has columns {stated}, which are not {space}; name them X, Y, Z if they are")
-    z = pd.to_numeric(table.cells[place], errors="coerce").to_numpy(np.float64)
+    texts = [cell_text(cell) for cell in table.cells[place]]
+    texts = [text.replace(",", ".") for text in texts] if table.comma else texts
+    z = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
     points = np.column_stack([table.points(), z])
     named = 0 not in (table.x, table.y, place)
-    names = tuple(str(v) for v in table.cells[0]) if named else tuple(str(i + 1) for i in range(len(points)))
-    return VolumePoints(file, points, space, names, table)
+    names = tuple(map(cell_text, table.cells[0])) if named else tuple(str(i + 1) for i in range(len(points)))
+    return VolumePoints(file, points, space, names, table, table.notes)
 
 
 def _read_fcsv(file: Path, text: str) -> VolumePoints:

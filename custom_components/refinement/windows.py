@@ -15,7 +15,7 @@ from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import sample
 from custom_components.inferers.patches import Patch
-from custom_components.pairs import read_geojson
+from custom_components.pairs import read_annotations
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def parse_box(region: Sequence[float]) -> Box:
 
 
 def read_boxes(file: str | Path) -> list[Box]:
-    """The bounding boxes of a GeoJSON file's objects.
+    """The bounding boxes of an annotation file's objects.
 
     Raises:
         InputError: the file is wrong, or holds no object.
     """
-    chains = parse_annotations(read_geojson(file)).chains
+    chains = parse_annotations(read_annotations(file).data).chains
     boxes = []
     for owner in np.unique(chains.owner):
         mine = [chains.points[chains.starts[i] : chains.starts[i + 1]] for i in np.flatnonzero(chains.owner == owner)]

@@ -223,8 +223,8 @@ class StoredRegistration(ResultFolder):
         """Write a table of points as they lie in the other image; other columns are kept.
 
         Args:
-            points: CSV or TSV with columns X, Y, or QuPath's centroids; of volumes with columns X, Y, Z, or fiducials
-                of 3D Slicer (.fcsv, .mrk.json).
+            points: a table in any form that ``pairs.read_point_table`` reads; of volumes with columns X, Y, Z, or
+                fiducials of 3D Slicer (.fcsv, .mrk.json).
             output: None writes ``warped_<name>`` into the folder.
             direction: of the points.
             unit: "pixel" of the full resolution or "micrometre"; None takes what the columns say, else pixels. Of
@@ -251,7 +251,10 @@ class StoredRegistration(ResultFolder):
         origin: str | None = None,
         overwrite: bool = False,
     ) -> tuple[Path, list[str]]:
-        """Write GeoJSON, plain, .gz or .zip, as it lies on the other image; see ``geojson`` and ``points_file``."""
+        """Write annotations in any form of ``pairs.read_annotations`` as they lie on the other image.
+
+        See ``geojson`` and ``points_file``.
+        """
         self.check_field(source_and_target(direction)[0])
         self._check_sections()
         return self._carry_file(warp_geojson_file, geojson, output, direction, unit, origin, overwrite)

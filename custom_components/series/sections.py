@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from custom_components.common.errors import InputError
-from custom_components.pairs import Pair, full_stem, read_points
+from custom_components.pairs import Landmarks, Pair, full_stem, match_landmarks, read_landmarks
 from custom_components.pairs.cells import read_cells
 from custom_components.pairs.table import check_ids
 
@@ -69,7 +69,7 @@ def _from_table(file: Path) -> list[Section]:
             f"Needed is image, possible are id, {', '.join(ATTACHED)}"
         )
     sections = []
-    for number, row in enumerate(table.to_dict("records"), start=2):
+    for number, row in zip((int(place) + 2 for place in table.index), table.to_dict("records"), strict=True):
         if not row["image"]:
             raise InputError(f"{file.name} row {number}: column 'image' is empty")
         image = file.parent / row["image"]
@@ -86,7 +86,7 @@ def _check(sections: Sequence[Section], source: str) -> None:
     pairs = [pair_id(*two) for two in itertools.permutations(sections, 2)]
     if len(set(pairs)) < len(pairs):
         raise InputError(f"{source}: two pairs of sections would have one name; choose ids without '_to_'")
-    counts = {}
+    marks: list[Landmarks] = []
     for section in sections:
         for name in ("image", *ATTACHED):
             path = getattr(section, name)
@@ -94,13 +94,9 @@ def _check(sections: Sequence[Section], source: str) -> None:
                 where = path.parent.resolve()
                 raise InputError(f"{source}: {name} '{path.name}' of {section.id} does not exist (looked in {where})")
         if section.landmarks is not None:
-            counts[section.landmarks] = len(read_points(section.landmarks))
-    if len(set(counts.values())) > 1:
-        few, many = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-        raise InputError(
-            f"{few} has {counts[few]} landmarks, {many} has {counts[many]}; row i of all must be the same structure. "
-            "Other points are carried over afterwards with warpzoo apply"
-        )
+            marks.append(read_landmarks(section.landmarks))
+    for first, second in itertools.combinations(marks, 2):
+        match_landmarks(first, second)  # raises where they have nothing in common
 
 
 def pair_id(moving: Section, fixed: Section) -> str:

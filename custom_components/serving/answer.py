@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from custom_components.pairs import Pair, geojson_stem, read_geojson, read_points
+from custom_components.pairs import Pair, read_annotations, read_points, warped_name
 from custom_components.results.stored import StoredRegistration
 
 # of metrics.json; the images' paths on the server are none of a client's business
 KEPT = (
     "id", "status", "reason", "unit", "matches", "dropped", "residual_median", "residual_median_physical",
-    "inverse_error", "folding_share", "log_jacobian_deviation", "similarity", "landmarks", "moving_pixel_size",
-    "fixed_pixel_size", "moving_grid", "fixed_grid", "stages", "seconds", "versions",
+    "inverse_error", "folding_share", "log_jacobian_deviation", "similarity", "landmarks", "notes",
+    "moving_pixel_size", "fixed_pixel_size", "moving_grid", "fixed_grid", "stages", "seconds", "versions",
 )  # fmt: skip
 SAMPLES = 33  # of the field, a side, for its affine
 
@@ -47,7 +47,7 @@ def build_answer(metrics: Mapping[str, Any], pair: Pair, folder: Path, url: str)
     if pair.moving_landmarks is not None:
         answer["points"] = read_points(folder / "warped_landmarks.csv")[:, ::-1].tolist()
     if pair.moving_annotations is not None:
-        answer["annotations"] = read_geojson(folder / f"warped_{geojson_stem(pair.moving_annotations)}.geojson")
+        answer["annotations"] = read_annotations(folder / warped_name(pair.moving_annotations)).data
     finite: dict[str, Any] = json.loads(json.dumps(answer), parse_constant=lambda _: None)  # JSON knows no NaN
     return finite
 

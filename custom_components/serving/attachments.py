@@ -11,7 +11,7 @@ import numpy as np
 
 from custom_components.annotations import parse_annotations
 from custom_components.common.errors import InputError
-from custom_components.pairs import check_landmark_counts, read_geojson, read_points, write_points
+from custom_components.pairs import match_landmarks, read_annotations, read_landmarks, write_points
 from custom_components.serving.errors import RequestError
 from custom_components.serving.files import file_inside
 
@@ -28,22 +28,22 @@ def attach_files(given: Mapping[str, Any], studies: Path, scratch: Path, follow_
         follow_links: also where a link leads out of ``studies``.
 
     Raises:
-        RequestError: a value of another form, a file that is missing or wrong, or unequal numbers of points.
+        RequestError: a value of another form, a file that is missing or wrong, or points that have nothing in common.
     """
     files: dict[str, Path] = {}
     for name, attribute in FIELDS.items():
         value = given.get(name)
         if value is None or value == "":
             continue
-        read = read_geojson if name == "annotations" else read_points
         try:
             if isinstance(value, str):
                 file = file_inside(studies, value, name, follow_links)
             else:
                 file = _written(name, value, scratch)
-            content = read(file)
             if name == "annotations":
-                parse_annotations(content)  # raises for what can't be carried
+                parse_annotations(read_annotations(file).data)  # raises for what can't be carried
+            else:
+                read_landmarks(file)
         except RequestError:
             raise
         except InputError as error:
@@ -54,7 +54,7 @@ def attach_files(given: Mapping[str, Any], studies: Path, scratch: Path, follow_
             raise RequestError("fixed_points", "need points, the same places in the moving image")
         both = files["moving_landmarks"], files["fixed_landmarks"]
         try:
-            check_landmark_counts(read_points(both[0]), read_points(both[1]), ("points", "fixed_points"))
+            match_landmarks(read_landmarks(both[0]), read_landmarks(both[1], "fixed"), ("points", "fixed_points"))
         except InputError as error:
             raise RequestError("fixed_points", str(error)) from error
     return files

@@ -31,10 +31,10 @@ def output_suffix(moving: Path, wanted: str | None, dimensions: int = 2) -> str:
     if wanted:
         return wanted if wanted.startswith(".") else f".{wanted}"
     suffix = full_suffix(moving)
-    if is_ome_name(moving) or suffix in SLIDES:
-        return ".ome.tif"
     if is_zarr_name(moving):
         return ".ome.zarr"
+    if is_ome_name(moving) or suffix in SLIDES:
+        return ".ome.tif"
     if suffix in MEDICAL:
         return suffix
     if dimensions > 2 or (suffix not in ARRAYS and reader_of(moving) is not None):

@@ -41,7 +41,7 @@ def run(table: Path, output_dir: Path, *, submission: bool = False, **options) -
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images, landmarks, and a landmark file that has a row too many."""
+    """Images, landmarks, a landmark file that has a row too many, and one without coordinates."""
     tissue = np.full((3, 64, 96), 240, np.uint8)
     noise = gaussian_filter(np.random.default_rng(0).random((40, 70)), 2)
     tissue[:, 12:52, 12:82] = (60 + 100 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
@@ -49,6 +49,7 @@ def folder(tmp_path):
     write_image(tmp_path / "b.png", tissue)
     write_points(tmp_path / "marks.csv", MARKS)
     write_points(tmp_path / "more.csv", np.vstack([MARKS, MARKS[:1]]))
+    (tmp_path / "wrong.csv").write_text("row,col\n1,2\n")
     return tmp_path
 
 
@@ -85,17 +86,23 @@ def test_identity_field_leaves_image_and_landmarks_where_they_are(folder):
 
 
 def test_landmarks_that_do_not_fit_fail_their_pair_alone(folder, capsys):
-    table = markdown_table(folder, "bad,a.png,b.png,marks.csv,more.csv,", "good,a.png,b.png,marks.csv,marks.csv,")
+    table = markdown_table(folder, "bad,a.png,b.png,marks.csv,wrong.csv,", "good,a.png,b.png,marks.csv,marks.csv,")
     run(table, folder / "out")
     bad = json.loads((folder / "out" / "bad" / "metrics.json").read_text())
     assert bad["status"] == "failed"
-    assert "marks.csv has 3 landmarks" in bad["reason"]
-    assert "more.csv has 4" in bad["reason"]
+    assert "wrong.csv need columns X and Y, found row, col" in bad["reason"]
     assert {row["id"]: row["status"] for row in table_rows(folder / "out" / "summary.csv")} == {
         "bad": "failed",
         "good": "ok",
     }
     assert "[1/2] bad: failed:" in capsys.readouterr().out
+
+
+def test_of_more_landmarks_the_common_ones_are_measured_and_a_note_says_so(folder):
+    run(markdown_table(folder, "one,a.png,b.png,marks.csv,more.csv,"), folder / "out")
+    metrics = json.loads((folder / "out" / "one" / "metrics.json").read_text())
+    assert (metrics["status"], metrics["landmarks"]["max"]) == ("ok", 0)
+    assert "marks.csv has 3 landmarks, more.csv has 4; row i of both is taken for one landmark" in metrics["notes"][0]
 
 
 def test_an_unexpected_error_while_writing_fails_the_pair_and_not_the_run(folder, monkeypatch):

@@ -64,7 +64,6 @@ def test_what_is_left_empty_is_not_attached(studies, scratch):
         ({"points": "words.csv"}, "^points: .*need columns X and Y"),
         ({"points": "../studies/marks.csv"}, "^points: .*not the name of a file"),
         ({"fixed_points": [[1, 2]]}, "^fixed_points: need points"),
-        ({"points": [[1, 2]], "fixed_points": [[1, 2], [3, 4]]}, "^fixed_points: .*1 landmarks.*2"),
         ({"annotations": {"type": "Circle"}}, "^annotations: .*'Circle' is unknown"),
         ({"annotations": {"type": "Point", "coordinates": ["$x", 1]}}, "^annotations: .*where a position"),
         ({"annotations": 7}, "^annotations: "),
