@@ -177,7 +177,7 @@ def test_what_volumes_can_not_have_is_said(pair, tmp_path) -> None:
     points = tmp_path / "points.csv"
     points.write_text(",X,Y\n1,2,3\n")
     marked = select_pairs(moving=pair.moving, fixed=pair.fixed, moving_landmarks=points)[0]
-    with pytest.raises(InputError, match=r"points\.csv: landmarks and annotations of volumes"):
+    with pytest.raises(InputError, match=r"points\.csv need columns X, Y and Z"):
         ReadPaird(volumes=True)({"pair": marked})
     flat = tmp_path / "flat.png"
     write_image(flat, np.zeros((1, 40, 40), np.uint8))

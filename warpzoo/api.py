@@ -215,16 +215,21 @@ class Registration:
             channels = array[None] if flat else np.moveaxis(array, -1, 0)
         return _channels_last(np.asarray(self.stored.warp(channels, direction=direction, order=order)))
 
-    def points(self, xy: npt.ArrayLike, direction: str = "moving_to_fixed") -> npt.NDArray[np.float64]:
+    def points(
+        self, xy: npt.ArrayLike, direction: str = "moving_to_fixed", space: str | None = None
+    ) -> npt.NDArray[np.float64]:
         """(N, D) points x, y[, z] carried over.
 
         Args:
-            xy: pixels of the image that they lie in.
+            xy: pixels (column, row), of volumes voxels (column, row, slice), of the image that they lie in.
             direction: "moving_to_fixed" or "fixed_to_moving".
+            space: of volumes, "lps" or "ras" for millimetres in and out, "voxel" (the default) for voxels.
         """
         points = np.atleast_2d(np.asarray(xy, dtype=np.float64))
         if points.ndim != 2 or points.shape[1] != self.stored.dimensions:
             raise InputError(f"points are (N, {self.stored.dimensions}) x, y[, z], got {points.shape}")
+        if space is not None:
+            return np.asarray(self.stored.points(points, direction=direction, space=space), dtype=np.float64)
         return np.asarray(self.stored.points(points[:, ::-1], direction=direction), dtype=np.float64)[:, ::-1]
 
     def geojson(self, data: Mapping[str, Any] | str | Path, direction: str = "moving_to_fixed") -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_components.bundles import open_bundle
+from custom_components.bundles.literals import literal_text
 
 
 def register(places: tuple[str, ...], method: str, options: Mapping[str, Any]) -> None:
@@ -30,7 +31,7 @@ def _run(method: str, config: str, options: Mapping[str, Any]) -> None:
     from warpzoo.progress import showing
 
     opened = open_bundle(method, config, **options)
-    with showing(Path(str(opened.config["output_dir"])), opened):
+    with showing(Path(str(literal_text(opened.config["output_dir"]))), opened):
         opened.run()
 
 

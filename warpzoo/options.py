@@ -14,6 +14,8 @@ from custom_components.bundles.keys import FOLDERS, TEXT
 from custom_components.bundles.places import HERE, find_bundle
 from custom_components.common.errors import InputError
 
+CARRIED = frozenset({"image", "points", "geojson", "output"})  # files of `warpzoo apply`
+
 
 @dataclass(frozen=True)
 class Option:
@@ -95,7 +97,7 @@ def parse_value(option: Option, text: str | None) -> Any:
     if text is None or text.lower() in ("null", "none"):
         return None
     default = option.default
-    plain = option.name in TEXT or option.name in FOLDERS or (isinstance(default, str) and not default.startswith("$"))
+    plain = option.name in TEXT | FOLDERS | CARRIED or (isinstance(default, str) and not default.startswith("$"))
     if plain or text[:1] in ("$", "@", "%"):
         return text
     try:

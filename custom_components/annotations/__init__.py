@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from custom_components.annotations.coordinates import Coordinates, coordinates
 from custom_components.annotations.densify import Followed, densify
-from custom_components.annotations.files import Convention, warp_geojson_file, warp_points_file
+from custom_components.annotations.files import (
+    Convention,
+    warp_geojson_file,
+    warp_points_file,
+    warp_volume_points_file,
+)
 from custom_components.annotations.point_map import PointMap, warp_points
 from custom_components.annotations.ragged import Annotations, RaggedCoordinates, parse_annotations
 from custom_components.annotations.transform import TransformReport, warp_geojson, warp_points_reported
@@ -28,4 +33,5 @@ __all__ = [
     "warp_points",
     "warp_points_file",
     "warp_points_reported",
+    "warp_volume_points_file",
 ]

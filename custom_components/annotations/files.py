@@ -16,7 +16,17 @@ from custom_components.pairs import (
     write_annotations,
     write_point_table,
 )
+from custom_components.pairs.volume_points import (
+    from_voxels,
+    is_markups,
+    place_notes,
+    read_volume_points,
+    to_voxels,
+    write_volume_points,
+)
 
+# what a user may call the voxels of a volume
+VOXEL_NAMES = {"pixel": "voxel", "pixels": "voxel", "voxels": "voxel"}
 ORIGINS = ("corner", "centre")
 PixelSize = tuple[float, float]
 
@@ -26,7 +36,7 @@ class Convention:
     """What the numbers of a file mean, where the user says so; None leaves it to the file.
 
     Attributes:
-        unit: "pixel" (of the full resolution) or "micrometre".
+        unit: "pixel" (of the full resolution) or "micrometre"; of volumes "lps", "ras" or "voxel".
         origin: (0, 0) is the outer "corner" of the first pixel, as in QuPath, or its "centre".
         source_size: (row, col) micrometres of a pixel of the image that the file lies on; None where unknown.
         target_size: likewise of the other image.
@@ -66,6 +76,32 @@ def warp_geojson_file(given: Path, path: Path, way: PointMap, convention: Conven
     return [*read.notes, *found.notes(way), *lost]
 
 
+def warp_volume_points_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
+    """Carry points of a volume from ``given`` to ``path``, of the same form and in the same space.
+
+    Args:
+        given: CSV with columns X, Y, Z, or fiducials of 3D Slicer (.fcsv, .mrk.json).
+        path: to write.
+        way: from the volume that they lie in to the other.
+        convention: its ``unit`` is the space of a table, one of ``volume_points.SPACES``.
+
+    Returns:
+        What the user should know, a sentence each.
+
+    Raises:
+        InputError: a wrong file, space or origin, or ``path`` can't be written.
+    """
+    if convention.origin not in (None, "centre"):
+        raise InputError("--origin is of sections; in volumes the first voxel's centre is 0, 0, 0")
+    named = str(convention.unit).lower() if convention.unit is not None else None
+    table = read_volume_points(given, VOXEL_NAMES.get(named, named) if named is not None else None)
+    start = to_voxels(table.points, table.space, way.source_grid, f"the {way.source} image")
+    moved, found = warp_points_reported(start, way)
+    write_volume_points(path, table, from_voxels(moved, table.space, way.target_grid, f"the {way.target} image"))
+    grids = {way.source: way.source_grid, way.target: way.target_grid}
+    return [*table.notes, *place_notes(table.space, grids), *found.notes(way, "points")]
+
+
 def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
     """Carry a table of points from ``given`` to ``path``, all other columns kept as they are.
 
@@ -78,6 +114,8 @@ def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convent
     Raises:
         InputError: a wrong file or convention, or ``path`` can't be written.
     """
+    if is_markups(given):
+        raise InputError(f"{given} holds points of a volume, as 3D Slicer writes them, but the result is of sections")
     table = read_point_table(given, way.source)
     notes = [*table.notes, *_unit_notes(table, convention, way)]
     if table.columns.stated and convention.unit not in (None, table.unit):

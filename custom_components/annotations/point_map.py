@@ -12,7 +12,7 @@ from custom_components.fields import Grid, image_matrix, transform_points
 
 
 def warp_points(points: Points, displacement: Any, source: Grid, target: Grid) -> Points:
-    """(N, 2) row, col pixels of one file to pixels of the other through a displacement image.
+    """(N, D) pixels of one file to pixels of the other through a displacement image, array-axis order.
 
     Args:
         points: pixels of the file the field starts from, pixel centres at integers.
@@ -25,7 +25,7 @@ def warp_points(points: Points, displacement: Any, source: Grid, target: Grid) -
 
 @dataclass(frozen=True)
 class PointMap:
-    """Source pixels to target pixels, (N, 2) row, col, pixel centres at integers, full resolution.
+    """Source pixels to target pixels, (N, D) [slice,] row, col, pixel centres at integers, full resolution.
 
     Attributes:
         displacement: displacement image that starts from the source image.
@@ -42,7 +42,7 @@ class PointMap:
     target: str = "fixed"
 
     def __call__(self, points: Points) -> Points:
-        """(N, 2) row, col of the source image -> (N, 2) row, col of the target image; NaN stay NaN."""
+        """(N, D) [slice,] row, col of the source image -> (N, D) of the target image; NaN stay NaN."""
         known = np.isfinite(points).all(axis=1)
         if known.all():
             return warp_points(points, self.displacement, self.source_grid, self.target_grid)

@@ -53,12 +53,12 @@ class TransformReport:
         if self.beyond_source:
             found.append(
                 f"{self.beyond_source} {total} reach beyond the {way.source} image "
-                f"({_size(way.source_grid.shape)} pixels): are they of this image, and in this unit?"
+                f"({_size(way.source_grid.shape)}): are they of this image, and in this unit?"
             )
         if self.beyond_target:
             found.append(
                 f"{self.beyond_target} {total} reach beyond the {way.target} image "
-                f"({_size(way.target_grid.shape)} pixels); they are kept"
+                f"({_size(way.target_grid.shape)}); they are kept"
             )
         if self.self_intersecting:
             crossing = _ids(self.self_intersecting, total)
@@ -105,7 +105,7 @@ def warp_geojson(
 
 
 def warp_points_reported(points: Points, way: PointMap) -> tuple[Points, TransformReport]:
-    """(N, 2) row, col pixels, centres at integers, carried over, and what happened to them; NaN stay NaN."""
+    """(N, D) pixels, array-axis order, centres at integers, carried over, and what happened to them; NaN stay NaN."""
     moved = way(points)
     found = TransformReport(
         objects=int(np.isfinite(points).all(axis=1).sum()),
@@ -146,12 +146,12 @@ def _names_owning(polygons: Index, chains: RaggedCoordinates, names: Sequence[st
 
 
 def _beyond(points: Points, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Whether (N, 2) row, col lie outside the outer edges of an image, a pixel spared for rounding."""
+    """Whether (N, D) pixels lie outside the outer edges of an image, a pixel spared for rounding."""
     return np.asarray(((points < -1.5) | (points > np.array(shape) + 0.5)).any(axis=1))
 
 
 def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(side) for side in reversed(shape))
+    return " x ".join(str(side) for side in reversed(shape)) + (" pixels" if len(shape) == 2 else " voxels")
 
 
 def _ids(names: tuple[str, ...], total: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 RENAMED = "_warpzoo_renamed_keys"
+CHANGED = "_warpzoo_changed_values"
 _current: ContextVar[ConfigParser | None] = ContextVar("config being built", default=None)
 
 
@@ -34,11 +35,18 @@ def rename_keys(names: dict[str, str]) -> None:
     setattr(_current.get(), RENAMED, names)
 
 
+def change_values(values: dict[str, Any]) -> None:
+    """Give keys of the config that is being built other values, before anything but ``initialize`` is built."""
+    setattr(_current.get(), CHANGED, values)
+
+
 def _noting(get_parsed_content: Any) -> Any:
     @wraps(get_parsed_content)
     def noted(self: ConfigParser, *args: Any, **kwargs: Any) -> Any:
         for old, name in self.__dict__.pop(RENAMED, {}).items():
             self[name] = self.get().pop(old)
+        for name, value in self.__dict__.pop(CHANGED, {}).items():
+            self[name] = value
         token = _current.set(self)
         try:
             return get_parsed_content(self, *args, **kwargs)

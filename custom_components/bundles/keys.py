@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from custom_components.bundles.aliases import EARLIER, present_name
+from custom_components.bundles.literals import literals_in
 from custom_components.common import booleans
 from custom_components.common.errors import InputError
 
@@ -48,7 +49,7 @@ def check_current() -> None:
     Raises:
         SystemExit: with one line, as nothing else of MONAI's command line shows it alone.
     """
-    from custom_components.bundles.current import current_config, rename_keys
+    from custom_components.bundles.current import change_values, current_config, rename_keys
 
     config = current_config()
     if config is None or "bundle_root" not in config:
@@ -58,6 +59,9 @@ def check_current() -> None:
     config = {renamed.get(key, key): value for key, value in config.items()}
     if renamed:
         rename_keys(renamed)
+    literals = literals_in(config)
+    if literals:
+        change_values(literals)
     try:
         check_keys(config, folder)
         checked_values(config, _common_defaults(folder))
@@ -147,6 +151,7 @@ def _checked(key: str, value: Any, default: Any) -> Any:
 TEXT = frozenset({
     "id", "note", "status", "moving", "fixed", "pairs", "output_ext", "moving_landmarks", "fixed_landmarks",
     "moving_annotations", "moving_labels", "fixed_labels", "moving_mask", "fixed_mask",
+    "point_space",
 })  # fmt: skip
 
 

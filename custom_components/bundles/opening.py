@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 from custom_components.bundles.aliases import present_name
 from custom_components.bundles.current import current_config
 from custom_components.bundles.keys import check_keys, checked_values
+from custom_components.bundles.literals import as_literal, literal, literals_in
 from custom_components.bundles.places import find_bundle, root
 from custom_components.common.errors import InputError
 
@@ -40,7 +41,7 @@ class Bundle:
     def parser(self, **parts: Any) -> ConfigParser:
         """A parser of the config, from which components can be taken; ``parts`` replace components by objects."""
         parser = ConfigParser(deepcopy(dict(self.config)))
-        parser.update(parts)
+        parser.update({key: as_literal(key, part) for key, part in parts.items()})
         parser.parse()
         return parser
 
@@ -61,11 +62,18 @@ def open_bundle(
         bundle: name of one that WarpZoo brings, path of any, or one of its config files.
         config: name of the config, or several names or paths of which the later change the earlier.
         strict: refuse keys that nothing reads.
-        overrides: values for keys of the config; ``a::b`` goes deeper.
+        overrides: values for keys of the config; ``a::b`` goes deeper. Paths and names, see ``literals``, are taken
+            literally, whatever characters they have.
 
     Raises:
         InputError: there is no such bundle, config or key, or a value can't be meant.
     """
+    values = {key: as_literal(key, value) for key, value in overrides.items()}
+    return _opened(bundle, config, strict, values)
+
+
+def _opened(bundle: str | Path, config: str | Sequence[str], strict: bool, overrides: Mapping[str, Any]) -> Bundle:
+    """The bundle with values for keys as a YAML file has them."""
     folder = find_bundle(bundle)
     given = Path(bundle)
     names = [config] if isinstance(config, str) else list(config)
@@ -89,7 +97,7 @@ def open_bundle(
         check_keys(whole, folder, f"{folder.name} ({', '.join(file.name for file in files)})", defaults)
     whole |= checked_values(whole, defaults)
     if isinstance(whole.get("bundle_root"), str) and whole["bundle_root"] in (".", defaults.get("bundle_root")):
-        whole["bundle_root"] = str(folder)
+        whole["bundle_root"] = literal(str(folder))
     return Bundle(folder, whole)
 
 
@@ -101,7 +109,7 @@ def run_config(file: str) -> None:
     """
     overlay = current_config() or {}
     own = {key: value for key, value in overlay.items() if key not in ("imports", "initialize", "run", "_meta_")}
-    open_bundle(file, **own).run()
+    _opened(file, "inference", True, own | literals_in(own)).run()
 
 
 def find_base(folder: Path) -> Path:

@@ -3,6 +3,8 @@
     warpzoo apply out/x --image other.tif
     warpzoo apply out/x --points cells.csv
     warpzoo apply out/x --points cells.tsv --unit micrometre
+    warpzoo apply out/x --points fiducials.mrk.json        of volumes
+    warpzoo apply out/x --points points.csv --unit lps     of volumes
     warpzoo apply out/x --geojson annotations.geojson
     warpzoo apply out/x --geojson RoiSet.zip
 
@@ -47,7 +49,8 @@ def apply(
         field: the folder of a pair's result, or displacement.mha in it (its inverse lies beside it).
         image: an image on the source side, any channels and dtype; must have the size of the registered one.
         points: or a table (CSV, TSV, .gz, .xlsx, .parquet) with columns X, Y in its pixels, or those of QuPath, ImageJ,
-            BigWarp, napari, Xenium or Visium; other columns are kept.
+            BigWarp, napari, Xenium or Visium; other columns are kept. On volumes X, Y, Z, or 3D Slicer's .fcsv and
+            .mrk.json.
         geojson: or annotations in its pixels: GeoJSON as QuPath writes it, plain, .gz or .zip, ImageJ's .roi and .zip,
             or the .xml of Aperio ImageScope or ASAP; the result has the same form.
         direction: "moving_to_fixed" or "fixed_to_moving".
@@ -60,7 +63,7 @@ def apply(
         quality: of JPEG.
         threads: that warp a slide; default one a core.
         unit: of points and GeoJSON, in and out: "pixel" of the full resolution or "micrometre"; default what the
-            names of the columns say, else pixels.
+            names of the columns say, else pixels. Of points of volumes "lps" or "ras" (millimetres) or "voxel".
         origin: of points and GeoJSON: (0, 0) is the outer "corner" of the first pixel, as in QuPath and so in its
             GeoJSON and centroids, or its "centre", as in columns X, Y.
         overwrite: replace a file that is there already; an input never is.

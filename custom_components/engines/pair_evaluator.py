@@ -36,6 +36,7 @@ from custom_components.pairs import (
     read_landmarks,
     select_pairs,
 )  # fmt: skip
+from custom_components.pairs.volume_points import as_landmarks, is_markups, read_volume_points
 
 if TYPE_CHECKING:
     from custom_components.engines.cluster import Cluster
@@ -102,7 +103,12 @@ def check_attached(pair: Pair) -> None:
     """Raise ``InputError`` when landmarks or annotations of the pair are wrong, before the work rather than after."""
     check_pair(pair)
     files = ((pair.moving_landmarks, "moving"), (pair.fixed_landmarks, "fixed"))
-    marks = [read_landmarks(file, side) for file, side in files if file is not None]
+    # of volumes as well, of which ReadPaird looks at the rest
+    marks = [
+        as_landmarks(read_volume_points(file)) if is_markups(file) else read_landmarks(file, side)
+        for file, side in files
+        if file is not None
+    ]
     if len(marks) == 2:
         match_landmarks(marks[0], marks[1])
     for objects in (pair.moving_annotations, pair.fixed_annotations):

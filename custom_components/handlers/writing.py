@@ -16,6 +16,7 @@ from custom_components.common.console import LOG, counted, say, stage
 from custom_components.common.errors import InputError, told_cause
 from custom_components.outputs.outcome import PairOutcome, failure_reason
 from custom_components.outputs.prepared import Output, PreparedPair
+from custom_components.outputs.report import landmark_error
 from custom_components.outputs.submission import write_submission
 from custom_components.outputs.summary import write_summary
 from custom_components.outputs.targets import check_submission
@@ -107,7 +108,9 @@ def format_line(metrics: dict[str, Any]) -> str:
     text = f"{metrics['id']}: {metrics['status']}, {metrics['matches']} matches, {metrics['seconds']['total']:.1f} s"
     if metrics.get("landmarks"):
         marks = metrics["landmarks"]
-        text += f", mean rTRE {marks['initial_mean']:.5f} -> {marks['mean']:.5f}, robustness {marks['robustness']:.3f}"
+        name = "TRE" if "unit" in marks else "rTRE"
+        before, after = (landmark_error(marks[key], marks) for key in ("initial_mean", "mean"))
+        text += f", mean {name} {before} -> {after}, robustness {marks['robustness']:.3f}"
     return text + (f" ({metrics['reason']})" if metrics["reason"] else "")
 
 
@@ -163,6 +166,9 @@ class SummaryWriter:
             say(f"{name}: the last repeat failed, the result before it is kept: {reason}")
         if summary["scored"]:
             say(", ".join(f"{k} {v:.5f}" if isinstance(v, float) else f"{k} {v}" for k, v in summary["scored"].items()))
+        for unit, means in (summary["scored_volumes"] or {}).items():
+            figures = ", ".join(f"{k} {v:.3f}" for k, v in means.items() if k != "pairs")
+            say(f"volumes with landmarks {means['pairs']}, TRE in {unit}s: {figures}")
         pages = [self.output_dir / "index.html"]
         if done == 1:
             pages.insert(0, self.output_dir / engine.outcomes[0][0] / "report.html")

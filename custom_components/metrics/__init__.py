@@ -12,7 +12,16 @@ from custom_components.metrics.acrobat import (
 )
 from custom_components.metrics.dice import dice_per_label
 from custom_components.metrics.ignite import LandmarkError, LandmarkErrorHandler
-from custom_components.metrics.tre import Aggregate, PairTRE, aggregate, pair_metrics, rtre, tre
+from custom_components.metrics.tre import (
+    Aggregate,
+    PairTRE,
+    VolumeTRE,
+    aggregate,
+    pair_metrics,
+    rtre,
+    tre,
+    volume_metrics,
+)
 
 __all__ = [
     "AcrobatScore",
@@ -21,6 +30,7 @@ __all__ = [
     "LandmarkErrorHandler",
     "PairError",
     "PairTRE",
+    "VolumeTRE",
     "acrobat_score",
     "aggregate",
     "annotator_error",
@@ -30,4 +40,5 @@ __all__ = [
     "pair_metrics",
     "rtre",
     "tre",
+    "volume_metrics",
 ]

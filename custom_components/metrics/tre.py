@@ -100,6 +100,51 @@ def pair_metrics(moving: Points, warped: Points, fixed: Points, diagonal: float)
 
 
 @dataclass(frozen=True)
+class VolumeTRE:
+    """The TRE of a pair of volumes before (``initial_``) and after registration, over ``count`` landmarks.
+
+    Lengths are in ``unit``, "millimetre", or "voxel" of volumes that state no spacing; ``robustness`` is the share of
+    landmarks that ended strictly closer than they began.
+    """
+
+    unit: str
+    mean: float
+    median: float
+    max: float
+    initial_mean: float
+    initial_median: float
+    robustness: float
+    count: int
+
+
+def volume_metrics(moving: Points, warped: Points, fixed: Points, unit: str) -> VolumeTRE:
+    """The TRE of one pair of volumes.
+
+    Args:
+        moving: (N, 3) moving landmarks as annotated, physical coordinates in ``unit``.
+        warped: (N, 3) the same carried into the fixed volume.
+        fixed: (N, 3) fixed landmarks.
+        unit: of all.
+
+    Raises:
+        InputError: no landmarks, or their numbers differ.
+    """
+    if len(moving) == 0:
+        raise InputError("no landmarks to compare")
+    before, after = tre(moving, fixed), tre(warped, fixed)
+    return VolumeTRE(
+        unit=unit,
+        mean=float(after.mean()),
+        median=float(np.median(after)),
+        max=float(after.max()),
+        initial_mean=float(before.mean()),
+        initial_median=float(np.median(before)),
+        robustness=float((after < before).mean()),
+        count=len(before),
+    )
+
+
+@dataclass(frozen=True)
 class Aggregate:
     """The challenge's aggregates over pairs, with the number of pairs, the initial error and the robustness.
 

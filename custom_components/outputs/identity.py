@@ -18,6 +18,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from custom_components.bundles.keys import read_bundle_root, strings_in
+from custom_components.bundles.literals import literal_text
 from custom_components.pairs import Pair
 
 Record = Mapping[str, Any]
@@ -91,6 +92,7 @@ def _weights_in(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[st
 
 def _plain(value: Any) -> Any:
     """A value as JSON has it, however it was given; a long one as its hash."""
+    value = literal_text(value)
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):  # from the command line
         return value.strip().lower() == "true"
     if value is None or isinstance(value, bool | int | float):
@@ -115,26 +117,34 @@ def _digest(path: Path) -> str | None:
 def file_record(path: Path) -> dict[str, Any]:
     """Path, size, time of the last change, and SHA-256 unless the file is large; of a missing one the path alone."""
     try:
-        stat = path.stat()
+        size, modified = _size_and_time(path)
     except OSError:
         return {"path": str(path.resolve())}
     return {
-        "path": str(path.resolve()), "size": stat.st_size, "modified": stat.st_mtime_ns,
-        "sha256": _digest(path) if stat.st_size <= HASHED else None,
+        "path": str(path.resolve()), "size": size, "modified": modified,
+        "sha256": _digest(path) if size <= HASHED else None,
     }  # fmt: skip
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Bytes, and nanoseconds of the last change; of a folder (DICOM, OME-Zarr) over all files in it."""
+    files = [path.stat()] + [file.stat() for file in path.rglob("*") if file.is_file()] if path.is_dir() else []
+    if not files:
+        return path.stat().st_size, path.stat().st_mtime_ns
+    return sum(file.st_size for file in files[1:]), max(file.st_mtime_ns for file in files)
 
 
 def is_unchanged(earlier: Record, path: Path) -> bool:
     """Whether ``path`` is the file of a record: in the same place, or moved there as it was."""
     try:
-        stat = path.stat()
+        size, modified = _size_and_time(path)
     except OSError:
         return False
     before = Path(str(earlier.get("path")))
-    if stat.st_size != earlier.get("size") or (before != path.resolve() and before.exists()):
+    if size != earlier.get("size") or (before != path.resolve() and before.exists()):
         return False
     known = earlier.get("sha256")
-    return stat.st_mtime_ns == earlier.get("modified") or (known is not None and _digest(path) == known)
+    return modified == earlier.get("modified") or (known is not None and _digest(path) == known)
 
 
 def list_inputs(pair: Pair) -> dict[str, Path]:

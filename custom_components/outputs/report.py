@@ -25,6 +25,7 @@ from custom_components.fields import (
 )
 from custom_components.metrics import tre
 from custom_components.outputs import pictures as draw
+from custom_components.outputs.attached import CarriedLandmarks
 from custom_components.outputs.sections import drawn, in_plane, sections
 from custom_components.pairs import atomic_path
 from custom_components.transforms.grey import stain_independent_grey, stretch, to_luminance
@@ -32,7 +33,7 @@ from custom_components.transforms.working import shrink
 
 Metrics = Mapping[str, Any]
 VIEWER_LINK = '<p class="lead"><a href="viewer.html">Zoom into both images together</a></p>'
-UNITS = {"pixel": "px", "micrometre": "\N{MICRO SIGN}m", "millimetre": "mm"}
+UNITS = {"pixel": "px", "voxel": "voxels", "micrometre": "\N{MICRO SIGN}m", "millimetre": "mm"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ class ReportData:
         kept: (moving, fixed) physical points (N, 2) x, y of the matches.
         dropped: the same of the rejected ones.
         fixed_file: grid of the fixed image's file, whose pixels the landmarks count.
-        landmarks: (moving as annotated, warped, fixed) pixels (N, 2) row, col, or None.
-        landmark_names: one a landmark.
+        landmarks: in voxels of ``fixed_file``, or None.
     """
 
     fixed: Array
@@ -62,8 +62,15 @@ class ReportData:
     kept: tuple[Points, Points]
     dropped: tuple[Points, Points]
     fixed_file: Grid
-    landmarks: tuple[Points, Points, Points] | None = None
-    landmark_names: Sequence[str] = ()
+    landmarks: CarriedLandmarks | None = None
+
+    def landmark_errors(self) -> tuple[Points, Points, float, str]:
+        """(N,) before and after, the fixed image's diagonal, and the unit of all: pixels, of volumes their own."""
+        assert self.landmarks is not None
+        shape, volume = np.array(self.fixed_file.shape), len(self.fixed_file.shape) == 3
+        start, warped, truth = map(self.fixed_file.physical, self.landmarks.points) if volume else self.landmarks.points
+        diagonal = float(np.linalg.norm(shape * self.fixed_file.spacing if volume else shape))
+        return tre(start, truth), tre(warped, truth), diagonal, UNITS[self.fixed_file.unit] if volume else "px"
 
 
 def environment() -> Environment:
@@ -74,6 +81,7 @@ def environment() -> Environment:
     )
     jinja.filters["file_name"] = lambda path: PurePath(path).name
     jinja.filters["percent"] = percent
+    jinja.filters["landmark_error"] = landmark_error
     return jinja
 
 
@@ -89,13 +97,21 @@ def verdict(m: Metrics) -> str:
     parts.append("no folding" if folded == 0 else f"{percent(folded)} of the tissue is folded over")
     text = ", ".join(parts) + "."
     if m.get("landmarks"):
-        marks, diagonal = m["landmarks"], float(np.hypot(*m["fixed_grid"]["shape"]))
+        marks, unit = m["landmarks"], "px"
+        factor = float(np.linalg.norm(m["fixed_grid"]["shape"]))
+        if "unit" in marks:
+            factor, unit = 1.0, UNITS[marks["unit"]]
         change = "fell" if marks["mean"] < marks["initial_mean"] else "rose"
         text += (
-            f" The mean error of {marks['count']} landmarks {change} from {marks['initial_mean'] * diagonal:.1f} to "
-            f"{marks['mean'] * diagonal:.1f} px; {marks['robustness']:.0%} of them moved closer."
+            f" The mean error of {marks['count']} landmarks {change} from {marks['initial_mean'] * factor:.1f} to "
+            f"{marks['mean'] * factor:.1f} {unit}; {marks['robustness']:.0%} of them moved closer."
         )
     return text[0].upper() + text[1:]
+
+
+def landmark_error(value: float, marks: Mapping[str, Any], digits: int = 5) -> str:
+    """An error of ``metrics["landmarks"]`` in words: of sections the rTRE, of volumes a length."""
+    return f"{value:.2f} {UNITS[marks['unit']]}" if "unit" in marks else f"{value:.{digits}f}"
 
 
 def percent(fraction: float) -> str:
@@ -118,8 +134,10 @@ def fact_sheet(m: Metrics) -> list[tuple[str, str]]:
         facts.append((f"{fmean(m['dice'].values()):.3f}", "mean Dice of the labels"))
     if m.get("landmarks"):
         marks = m["landmarks"]
+        digits, unit = (2, f" {UNITS[marks['unit']]}") if "unit" in marks else (4, "")
+        change = f"{marks['initial_mean']:.{digits}f} \N{RIGHTWARDS ARROW} {marks['mean']:.{digits}f}{unit}"
         facts += [
-            (f"{marks['initial_mean']:.4f} \N{RIGHTWARDS ARROW} {marks['mean']:.4f}", "mean rTRE"),
+            (change, "mean TRE" if unit else "mean rTRE"),
             (f"{marks['robustness']:.0%}", "landmarks closer"),
         ]
     return facts if m["matches"] else facts[2:]
@@ -142,13 +160,11 @@ def stage_rows(m: Metrics) -> list[tuple[str, float, str]]:
     ]
 
 
-def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, list[dict[str, Any]]] | None:
-    """Errors in pixels of the fixed image before and after: how they are spread, and the largest of them."""
+def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, Any] | None:
+    """Errors of the landmarks before and after: their unit, how they are spread, and the largest of them."""
     if data.landmarks is None:
         return None
-    start, warped, truth = data.landmarks
-    before, after = tre(start, truth), tre(warped, truth)
-    diagonal = float(np.linalg.norm(data.fixed_file.shape))
+    before, after, diagonal, unit = data.landmark_errors()
     kinds: dict[str, Callable[[Points], Any]] = {
         "mean": np.mean,
         "median": np.median,
@@ -160,9 +176,9 @@ def landmark_tables(data: ReportData, worst: int = 4) -> dict[str, list[dict[str
         for n, f in kinds.items()
     ]
     largest = [
-        {"name": data.landmark_names[i], "before": before[i], "after": after[i]} for i in np.argsort(-after)[:worst]
+        {"name": data.landmarks.names[i], "before": before[i], "after": after[i]} for i in np.argsort(-after)[:worst]
     ]
-    return {"rows": rows, "worst": largest}
+    return {"rows": rows, "worst": largest, "unit": unit, "digits": "%.2f" if unit == "mm" else "%.1f"}
 
 
 def shrunk(image: Array, longest: int) -> Array:
@@ -214,16 +230,15 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
         "matches": draw.matches_picture(draw.to_rgb(moving), rgb_fixed, kept, dropped),
     }
     if data.landmarks is not None:
-        start, end, truth = data.landmarks
         to_shown = to_fixed @ data.fixed_file.matrix
-        places = (apply_matrix(to_shown, points) for points in (start, end, truth))
+        places = (apply_matrix(to_shown, points) for points in data.landmarks.points)
         images["landmarks"] = draw.landmark_picture(rgb_fixed, *places)
-        images["errors"] = draw.error_chart(tre(start, truth), tre(end, truth), "pixels of the fixed image")
+        images["errors"] = draw.error_chart(*data.landmark_errors()[:2], "pixels of the fixed image")
     return images
 
 
 def _volume_pictures(data: ReportData, longest: int) -> dict[str, draw.RGB]:
-    """The pictures that a volume has: neither matches nor landmarks."""
+    """The pictures that a volume has: matches and landmarks are not drawn, but the landmarks' errors are."""
     (fixed, fixed_matrix), (moving, moving_matrix) = (
         (shrunk(image, longest), grid.shrunk(scale_to(image, longest)).matrix)
         for image, grid in ((data.fixed, data.fixed_grid), (data.moving, data.moving_grid))
@@ -242,7 +257,7 @@ def _volume_pictures(data: ReportData, longest: int) -> dict[str, draw.RGB]:
     ddf = image_to_ddf(data.displacement, fixed_matrix, moving_matrix, shape)
     bend = nonrigid_part(best_affine(ddf), ddf)
     determinant = [s[0] for s in sections(jacobian_determinant(bend).double().numpy())]
-    return {
+    images = {
         "fixed": drawn(_same, rgb_fixed),
         "warped": drawn(_same, rgb_warped),
         "unaligned": drawn(_same, rgb_before),
@@ -253,6 +268,10 @@ def _volume_pictures(data: ReportData, longest: int) -> dict[str, draw.RGB]:
         "grid": drawn(draw.deformation_grid, rgb_fixed, in_plane(bend[0].double().numpy())),
         "area": drawn(draw.area_picture, rgb_fixed, determinant),
     }
+    if data.landmarks is not None:
+        before, after, _, unit = data.landmark_errors()
+        images["errors"] = draw.error_chart(before, after, unit)
+    return images
 
 
 def _same(picture: draw.RGB) -> draw.RGB:

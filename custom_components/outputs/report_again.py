@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from custom_components.fields import Grid
+from custom_components.outputs.attached import read_carried
 from custom_components.outputs.report import ReportData, write_report
-from custom_components.pairs import atomic_path, match_landmarks, read_image, read_landmarks, read_points
+from custom_components.pairs import atomic_path, read_image
 from custom_components.slides.native import native_array, rim_median
 
 
@@ -26,17 +27,10 @@ def write_report_again(folder: Path, metrics: dict[str, Any], displacement: Any)
     """
     moving, fixed = (read_image(metrics[side]) for side in ("moving", "fixed"))
     array, none = native_array(moving), np.zeros((0, displacement.GetDimension()))
-    inputs = metrics.get("run", {}).get("inputs", {})
-    marks = [inputs.get(f"{side}_landmarks", {}).get("path") for side in ("moving", "fixed")]
-    warped, landmarks, names = folder / "warped_landmarks.csv", None, []
-    if warped.is_file() and all(mark is not None and Path(mark).is_file() for mark in marks):
-        start, truth = read_landmarks(marks[0]), read_landmarks(marks[1], "fixed")
-        match = match_landmarks(start, truth)
-        landmarks = start.points[match.moving], read_points(warped)[match.moving], truth.points[match.fixed]
-        names = [start.index[row] for row in match.moving]
     data = ReportData(
         native_array(fixed), array, Grid.of(fixed), Grid.of(moving), displacement, rim_median(array),
-        (none, none), (none, none), fixed.meta["file_grid"], landmarks, names,
+        (none, none), (none, none), Grid.from_json(metrics["fixed_grid"], metrics["unit"]),
+        read_carried(metrics, folder),
     )  # fmt: skip
     with atomic_path(folder / "report.html") as partial:
         write_report(partial, metrics, data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,8 @@ COLUMNS = (
     "id", "status", "reason", "moving", "fixed", "matches", "folding_share", "similarity", "inverse_error_median",
     "rTRE_initial_mean", "rTRE_mean", "rTRE_median", "rTRE_max", "robustness", "seconds",
 )  # fmt: skip
+VOLUME_UNITS = ("millimetre", "voxel")
+LENGTHS = ("TRE_mm", "TRE_voxels")  # columns that are there where a pair of volumes has landmarks
 
 
 def failure_reason(metrics: dict[str, Any]) -> str:
@@ -30,15 +33,25 @@ def failure_reason(metrics: dict[str, Any]) -> str:
 def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:
     """One row of summary.csv."""
     marks = metrics.get("landmarks") or {}
+    # of volumes lengths, of sections shares of the diagonal
+    name = {None: "rTRE", "millimetre": "TRE_mm"}.get(marks.get("unit"), "TRE_voxels")
+    errors = {f"{name}_{key}": marks.get(key) for key in ("initial_mean", "mean", "median", "max")}
     return {
         "id": metrics["id"], "status": metrics["status"], "reason": failure_reason(metrics),
         "moving": metrics["moving"], "fixed": metrics["fixed"], "matches": metrics.get("matches"),
         "folding_share": metrics.get("folding_share"), "similarity": metrics.get("similarity"),
         "inverse_error_median": (metrics.get("inverse_error") or {}).get("median"),
-        "rTRE_initial_mean": marks.get("initial_mean"), "rTRE_mean": marks.get("mean"),
-        "rTRE_median": marks.get("median"), "rTRE_max": marks.get("max"), "robustness": marks.get("robustness"),
+        **errors, "robustness": marks.get("robustness"),
         "seconds": metrics["seconds"]["total"],
     }  # fmt: skip
+
+
+def _volume_means(marks: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Means over pairs of volumes of the figures of each; None where there is none."""
+    if not marks:
+        return None
+    names = ("initial_mean", "mean", "median", "max", "robustness")
+    return {"pairs": len(marks), **{name: fmean(m[name] for m in marks) for name in names}}
 
 
 def write_summary(output_dir: Path) -> dict[str, Any]:
@@ -48,25 +61,32 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
         attempt = read_failed_attempt(output_dir, m["id"])
         if attempt is not None:
             m["failed_repeat"] = str(attempt.get("reason", ""))
-    scored = [PairTRE(**m["landmarks"]) for m in rows if m.get("landmarks")]
+    marked = [m["landmarks"] for m in rows if m.get("landmarks")]
+    scored = [PairTRE(**marks) for marks in marked if "unit" not in marks]
+    volumes = {unit: _volume_means([marks for marks in marked if marks.get("unit") == unit]) for unit in VOLUME_UNITS}
     counts = {status: sum(m["status"] == status for m in rows) for status in ("ok", "poor", "failed")}
     summary = {
         "pairs": len(rows), **counts, "scored": asdict(aggregate(scored)) if scored else None,
+        "scored_volumes": {unit: means for unit, means in volumes.items() if means} or None,
         "failed_pairs": {m["id"]: m["reason"] for m in rows if m["status"] == "failed"},
         "failed_repeats": {m["id"]: m["failed_repeat"] for m in rows if "failed_repeat" in m},
     }  # fmt: skip
     with atomic_path(output_dir / "summary.csv") as partial:
         # a failed pair has no matches, and whole numbers with gaps would be written as 40.0
-        pd.DataFrame([flat_row(m) for m in rows], columns=COLUMNS).astype({"matches": "Int64"}).to_csv(
-            partial, index=False
-        )
+        table = [flat_row(m) for m in rows]
+        more = [key for key in dict.fromkeys(key for row in table for key in row) if key.startswith(LENGTHS)]
+        pd.DataFrame(table, columns=[*COLUMNS, *more]).astype({"matches": "Int64"}).to_csv(partial, index=False)
     with atomic_path(output_dir / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=1))
     for m in rows:
         m["reason"] = failure_reason(m)
         for key, name in (("report", "report.html"), ("thumbnail", "thumbnail.jpg"), ("viewer", "viewer.html")):
             m[key] = (output_dir / m["id"] / name).is_file()
-    page = environment().get_template("index.html.j2").render(rows=rows, counts=counts, aggregate=summary["scored"])
+    page = (
+        environment()
+        .get_template("index.html.j2")
+        .render(rows=rows, counts=counts, aggregate=summary["scored"], volumes=any("unit" in marks for marks in marked))
+    )
     with atomic_path(output_dir / "index.html") as partial:
         partial.write_text(page, encoding="utf-8")
     return summary

@@ -181,8 +181,8 @@ def write_registration(
         warped = resample(array, shown.matrix, forward, frame.shape, frame.matrix, 1, background)
         size, slice_of = fixed.meta["pixel_size"], fixed.meta.get("slice_of")
         write_image(
-            folder / f"warped{output_suffix(pair.moving, output.extension)}", warped, frame.matrix, size, slice_of,
-            native_layout(moving), zarr_version=kept_version(pair.moving),
+            folder / f"warped{output_suffix(pair.moving, output.extension, len(frame.shape))}", warped, frame.matrix,
+            size, slice_of, native_layout(moving), zarr_version=kept_version(pair.moving),
         )  # fmt: skip
         suffix = ".mha" if len(frame.shape) == 2 else ".nii.gz"
         write_displacement(folder / f"displacement{suffix}", forward)
@@ -220,8 +220,7 @@ def write_registration(
                 kept,
                 dropped,
                 file_fixed,
-                landmarks.points if landmarks is not None else None,
-                landmarks.names if landmarks is not None else (),
+                landmarks,
             )
             write_report(folder / "report.html", metrics, data)
             write_thumbnail(folder / "thumbnail.jpg", _in_frame(fixed), warped)
@@ -283,7 +282,7 @@ def _carry_labels(
     labels, grid = read_labels(pair.moving_labels, moving.meta["file_grid"], finest)
     warped = resample(labels, grid.matrix, forward, frame.shape, frame.matrix, 0, 0.0)
     write_image(
-        folder / f"warped_labels{output_suffix(pair.moving_labels, None)}", warped, frame.matrix,
+        folder / f"warped_labels{output_suffix(pair.moving_labels, None, len(frame.shape))}", warped, frame.matrix,
         fixed.meta["pixel_size"], fixed.meta.get("slice_of"), nearest=True,
     )  # fmt: skip
     if pair.fixed_labels is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 PixelSize = tuple[float, float]
 TIFF = (".tif", ".tiff", ".btf")
 MEDICAL = (".nii", ".nii.gz", ".mha", ".nrrd", ".mhd")
+ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg")
 # what Pillow, tifffile, nibabel and ITK raise on files that they don't understand or that end too early
 UNREADABLE = (OSError, ValueError, RuntimeError, SyntaxError, LookupError, TypeError, EOFError, struct.error)

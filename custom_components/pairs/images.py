@@ -32,13 +32,13 @@ from custom_components.pairs.formats import (
     PixelSize,
     first_line,
     full_suffix,
-    is_image,
 )  # fmt: skip
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk, read_strided
 from custom_components.pairs.tiff_pages import blend_alpha
 from custom_components.pairs.tiff_slide import TiffSlide
+from custom_components.pairs.volume_forms import Form, reader_of
 
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
@@ -53,10 +53,10 @@ SHEARED = (
 
 
 def read_image(path: str | Path, longest: float | None = None, reading: Reading = AS_STORED) -> MetaTensor:
-    """Read PNG, JPEG, TIFF, OME-TIFF, NIfTI, MHA, NRRD, or the slides of ``pairs.slides``.
+    """Read PNG, JPEG, TIFF, OME-TIFF, NIfTI, MHA, NRRD, the forms of ``pairs.volume_forms``, or slides.
 
     Args:
-        path: the file.
+        path: the file, or the folder of a DICOM series.
         longest: of an image of more than ``LARGE`` pixels that can be read by regions, read no more than is needed for
             a longest side of so many; None reads all of any image.
         reading: what the user says of the file.
@@ -74,13 +74,15 @@ def read_image(path: str | Path, longest: float | None = None, reading: Reading 
             side below 32 pixels (2-D), no such channel.
     """
     file = Path(path)
-    if not is_image(file):
+    if not file.exists():
         raise InputError(f"image {file} does not exist")
-    suffix = full_suffix(file)
+    suffix, read_form = full_suffix(file), reader_of(file)
     grid, size, more, layout = None, None, dict[str, Any](), None
     notes: tuple[str, ...] = ()
     try:
-        if suffix in MEDICAL:
+        if read_form is not None:
+            array, whole, more = _placed(file, read_form(file))
+        elif suffix in MEDICAL:
             array, whole, more = _read_medical(file)
         elif (longest is not None and is_large(file, reading)) or suffix in SLIDES:
             array, size, whole, grid, layout, notes = _read_slide(file, longest, reading)
@@ -111,7 +113,7 @@ def read_image(path: str | Path, longest: float | None = None, reading: Reading 
     grid = grid or whole
     meta = {
         "filename": str(file), "dtype": name, "pixel_size": size, "read_grid": grid, "file_grid": whole,
-        "layout": layout, "channel": channel, "notes": (*notes, *told), **more,
+        "layout": layout, "channel": channel, "notes": (*notes, *more.pop("notes", ()), *told), **more,
     }  # fmt: skip
     return grid.on(tensor, meta)
 
@@ -272,16 +274,24 @@ def _read_medical(file: Path) -> tuple[Array, Grid, dict[str, Any]]:
     array = array[None] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(array, -1, 0)
     direction = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)
     matrix = geometry.index_to_physical(image.GetSpacing(), image.GetOrigin(), direction)
+    return _placed(file, Form(array, matrix, _states_geometry(file)))
+
+
+def _placed(file: Path, form: Form) -> tuple[Array, Grid, dict[str, Any]]:
+    """Pixels, their grid, and further meta entries; of a volume of one slice the section."""
+    array, notes = form.array, {"notes": form.notes} if form.notes else {}
+    if form.matrix is None:
+        return array, Grid.of_pixels(array.shape[1:]), notes
     try:
-        grid = Grid(array.shape[1:], matrix, "millimetre", known=_states_geometry(file))
+        grid = Grid(array.shape[1:], form.matrix, "millimetre", known=form.known)
     except InputError as error:
         raise InputError(f"image {file} has a header whose geometry can't be: {error}") from error
     if grid.shear > LARGEST_SHEAR:
         raise InputError(SHEARED.format(file=file))
     if array.ndim == 4 and 1 in array.shape[1:]:  # a section stored as a volume of one slice
         axis = array.shape[1:].index(1)
-        return array.take(0, 1 + axis), in_plane(grid, axis), {"slice_of": (grid, axis)}
-    return array, grid, {}
+        return array.take(0, 1 + axis), in_plane(grid, axis), {"slice_of": (grid, axis), **notes}
+    return array, grid, notes
 
 
 def _states_geometry(file: Path) -> bool:

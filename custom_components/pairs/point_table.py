@@ -97,6 +97,12 @@ class PointTable:
                 cells[place] = self._written(cells[place], values, good)
         return replace(self, table=replace(self.table, cells=cells), values=np.where(good[:, None], points, np.nan))
 
+    def with_column(self, place: int, values: Points) -> PointTable:
+        """The same table with other (N,) numbers in one column, such as z; rows that hold no point stay as they are."""
+        cells, good = self.cells.copy(), np.asarray(np.isfinite(self.values).all(axis=1))
+        cells[place] = self._written(cells[place], values.round(DECIMALS), good)
+        return replace(self, table=replace(self.table, cells=cells))
+
     def _written(self, given: Any, values: Points, good: Flags) -> Any:
         if self.table.form == "parquet":
             return np.where(good, values, np.nan)

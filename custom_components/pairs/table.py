@@ -10,10 +10,12 @@ from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from custom_components.common.arrays import SIDES
 from custom_components.common.errors import InputError
 from custom_components.pairs.cells import read_cells
 from custom_components.pairs.formats import full_stem, is_image
 from custom_components.pairs.reading import AS_STORED, COLUMNS, NAMES, Reading
+from custom_components.pairs.volume_points import check_space
 
 OPTIONAL = (
     "moving_landmarks", "fixed_landmarks", "moving_labels", "fixed_labels",
@@ -46,6 +48,7 @@ class Pair:
         extra: further columns of the table, such as tissue or status.
         source: where the pair was named, for messages: "pairs.csv row 7".
         run: what identifies the result, see ``outputs.identity``; empty until a run takes the pair.
+        point_space: of landmarks of volumes, one of ``volume_points.SPACES``, where their files do not state it.
     """
 
     id: str
@@ -64,6 +67,7 @@ class Pair:
     extra: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     run: Mapping[str, Any] = field(default_factory=dict)
+    point_space: str | None = None
 
 
 def check_pair(pair: Pair) -> None:
@@ -71,6 +75,8 @@ def check_pair(pair: Pair) -> None:
     for entry in fields(pair):
         path = getattr(pair, entry.name)
         if isinstance(path, Path) and not (path.is_file() or (entry.name in IMAGES and is_image(path))):
+            if entry.name in SIDES and path.is_dir():  # of a DICOM series
+                continue
             what = f"{entry.name} image" if entry.name in ("moving", "fixed") else entry.name.replace("_", " ")
             where = f"{pair.source}: " if pair.source else ""
             raise InputError(f"{where}{what} '{path.name}' does not exist (looked in {path.parent.resolve()})")
@@ -168,6 +174,7 @@ def select_pairs(
     id: str | None = None,
     status: str | None = None,
     dataset_dir: str | Path | None = None,
+    point_space: str | None = None,
     **optional: Any,
 ) -> list[Pair]:
     """What the command line asked for: a table, or one pair.
@@ -179,13 +186,14 @@ def select_pairs(
         id: name of the single pair; default ``<moving>_to_<fixed>``.
         status: of a table, only the rows whose column ``status`` has this value.
         dataset_dir: folder that relative paths of these arguments start from; the current one if None.
+        point_space: see ``Pair``.
         optional: ``moving_landmarks`` and the like of the single pair, and ``moving_channel`` and the other names of
             ``pairs.reading.COLUMNS``; these also hold for the rows of a table that leave them open.
 
     Raises:
-        InputError: both forms, half a pair or neither are given.
+        InputError: both forms, half a pair or neither are given, or an unknown space.
     """
-    start = Path(dataset_dir or ".")
+    start, space = Path(dataset_dir or "."), check_space(point_space)
     if pairs is not None:
         if moving is not None or fixed is not None:
             raise InputError("give either --pairs or --moving and --fixed, not both")
@@ -193,7 +201,7 @@ def select_pairs(
         chosen = [p for p in found if status is None or p.extra.get("status") == status]
         if not chosen:
             raise InputError(f"pair table {pairs} has no row with status '{status}'")
-        return [_with_readings(pair, optional) for pair in chosen]
+        return [replace(_with_readings(pair, optional), point_space=space) for pair in chosen]
     if moving is None or fixed is None:
         raise InputError("give --moving IMAGE and --fixed IMAGE, or --pairs TABLE.csv")
     unknown = sorted(set(optional) - {*OPTIONAL, *COLUMNS})
@@ -202,7 +210,7 @@ def select_pairs(
     name = str(id) if id is not None and id != "" else derived_id(moving, fixed)
     check_ids([name], "command line")
     files: dict[str, Any] = {key: start / optional[key] for key in OPTIONAL if optional.get(key) is not None}
-    return [Pair(name, start / moving, start / fixed, **files, **_readings(optional))]
+    return [Pair(name, start / moving, start / fixed, **files, **_readings(optional), point_space=space)]
 
 
 def _readings(given: Mapping[str, Any]) -> dict[str, Any]:

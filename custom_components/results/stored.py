@@ -14,12 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from custom_components.annotations import Convention, PointMap, warp_geojson, warp_geojson_file, warp_points_file
+from custom_components.annotations import (
+    Convention,
+    PointMap,
+    warp_geojson,
+    warp_geojson_file,
+    warp_points_file,
+    warp_volume_points_file,
+)
 from custom_components.common.arrays import Array, Points
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid, resample
 from custom_components.pairs import full_stem, is_large, read_image, write_image
 from custom_components.pairs.overwriting import check_output_file
+from custom_components.pairs.volume_points import check_space, from_voxels, to_voxels
 from custom_components.pairs.zarr_form import kept_version
 from custom_components.results.folder import ResultFolder
 from custom_components.slides.native import native_array, native_layout, output_suffix, rim_median
@@ -71,23 +79,32 @@ class StoredRegistration(ResultFolder):
         image = self.field() if source == "fixed" else self.inverse()
         return PointMap(image, self.grid(source), self.grid(target), source, target)
 
-    def points(self, points: npt.ArrayLike, direction: str = "moving_to_fixed") -> Points:
+    def points(self, points: npt.ArrayLike, direction: str = "moving_to_fixed", space: str | None = None) -> Points:
         """Points of one image in the other.
 
         Args:
-            points: (N, D) full-resolution pixels of the source image, row, col.
+            points: (N, D) full-resolution pixels of the source image, array-axis order: row, col, of volumes slice,
+                row, col. With ``space`` (N, 3) x, y, z.
             direction: of the points.
+            space: of points of volumes, "lps" or "ras" (millimetres) or "voxel" (column, row, slice).
 
         Returns:
-            (N, D) of the target image.
+            (N, D) of the target image, in the same form.
 
         Raises:
-            InputError: see ``way``; or points of another number of coordinates.
+            InputError: see ``way``; points of another number of coordinates; a space of sections, or one that the
+                volumes do not have.
         """
         places = np.asarray(points, dtype=np.float64)
         if places.ndim != 2 or places.shape[1] != self.dimensions:
             raise InputError(f"points of {self.folder} are (N, {self.dimensions}), got {places.shape}")
-        return self.way(direction)(places)
+        way, named = self.way(direction), check_space(space)
+        if named is None:
+            return way(places)
+        if self.dimensions != 3:
+            raise InputError(f"{self.folder} is a registration of sections; points on them have no space '{space}'")
+        voxels = to_voxels(places, named, way.source_grid, f"the {way.source} image")
+        return from_voxels(way(voxels), named, way.target_grid, f"the {way.target} image")
 
     def geojson(
         self, data: Any, direction: str = "moving_to_fixed", unit: str | None = None, origin: str | None = None
@@ -186,7 +203,7 @@ class StoredRegistration(ResultFolder):
                 given, path, field, start, end, size, order, level, compression, quality, threads, version
             )  # fmt: skip
             return path
-        name = f"warped_{full_stem(given)}{output_suffix(given, None)}"
+        name = f"warped_{full_stem(given)}{output_suffix(given, None, self.dimensions)}"
         path, moving = self._output(output, self.folder / name, given, overwrite), read_image(given)
         write_image(
             path, self.warp(moving, direction, order), end.matrix, size, layout=native_layout(moving),
@@ -206,10 +223,12 @@ class StoredRegistration(ResultFolder):
         """Write a table of points as they lie in the other image; other columns are kept.
 
         Args:
-            points: a table in any form that ``pairs.read_point_table`` reads.
+            points: a table in any form that ``pairs.read_point_table`` reads; of volumes with columns X, Y, Z, or
+                fiducials of 3D Slicer (.fcsv, .mrk.json).
             output: None writes ``warped_<name>`` into the folder.
             direction: of the points.
-            unit: "pixel" of the full resolution or "micrometre"; None takes what the columns say, else pixels.
+            unit: "pixel" of the full resolution or "micrometre"; None takes what the columns say, else pixels. Of
+                volumes "lps", "ras" or "voxel", which a table needs.
             origin: (0, 0) is the outer "corner" of the first pixel, or its "centre"; None: "corner" for centroids.
             overwrite: replace a file that is there already.
 
@@ -219,7 +238,9 @@ class StoredRegistration(ResultFolder):
         Raises:
             InputError: see ``way``; a file or convention is wrong, or the result is there already or can't be written.
         """
-        return self._carry_file(warp_points_file, points, output, direction, unit, origin, overwrite)
+        self.check_field(source_and_target(direction)[0])
+        carry = warp_points_file if self.dimensions == 2 else warp_volume_points_file
+        return self._carry_file(carry, points, output, direction, unit, origin, overwrite)
 
     def geojson_file(
         self,
@@ -234,6 +255,8 @@ class StoredRegistration(ResultFolder):
 
         See ``geojson`` and ``points_file``.
         """
+        self.check_field(source_and_target(direction)[0])
+        self._check_sections()
         return self._carry_file(warp_geojson_file, geojson, output, direction, unit, origin, overwrite)
 
     def _carry_file(
@@ -241,8 +264,6 @@ class StoredRegistration(ResultFolder):
         origin: str | None, overwrite: bool,
     ) -> tuple[Path, list[str]]:  # fmt: skip
         file = Path(given)
-        self.check_field(source_and_target(direction)[0])
-        self._check_sections()
         path = self._output(output, self.folder / f"warped_{file.name}", file, overwrite)
         way = self.way(direction)
         return path, carry(file, path, way, self._convention(way, unit, origin))
@@ -258,7 +279,7 @@ class StoredRegistration(ResultFolder):
 
     def _check_sections(self) -> None:
         if self.dimensions != 2:
-            raise InputError(f"{self.folder} is a registration of volumes; tables and GeoJSON are of sections")
+            raise InputError(f"{self.folder} is a registration of volumes; GeoJSON is of sections, give points")
 
 
 def _on_cpu(image: Any) -> Any:

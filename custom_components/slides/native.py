@@ -11,19 +11,23 @@ import numpy.typing as npt
 
 from custom_components.fields import Grid
 from custom_components.pairs import ArraySlide, Slide, is_large, open_slide, read_image
-from custom_components.pairs.formats import MEDICAL, PICTURES, TIFF, full_suffix
+from custom_components.pairs.formats import ARRAYS, MEDICAL, PICTURES, TIFF, full_suffix
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.slides import SLIDES
 from custom_components.pairs.tiff_form import is_ome_name
+from custom_components.pairs.volume_forms import reader_of
 from custom_components.pairs.zarr_form import is_zarr_name
 
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
 
 
-def output_suffix(moving: Path, wanted: str | None) -> str:
-    """Suffix of the warped image: the one asked for, else the moving image's own, JPEG becoming lossless PNG."""
+def output_suffix(moving: Path, wanted: str | None, dimensions: int = 2) -> str:
+    """Suffix of the warped image: the one asked for, else the moving image's own, JPEG becoming lossless PNG.
+
+    Volumes of forms that are read and not written (DICOM, MGZ, Analyze, arrays) become NIfTI, 2-D arrays TIFF.
+    """
     if wanted:
         return wanted if wanted.startswith(".") else f".{wanted}"
     suffix = full_suffix(moving)
@@ -31,7 +35,11 @@ def output_suffix(moving: Path, wanted: str | None) -> str:
         return ".ome.zarr"
     if is_ome_name(moving) or suffix in SLIDES:
         return ".ome.tif"
-    return suffix if suffix in (*MEDICAL, *TIFF) else ".png"
+    if suffix in MEDICAL:
+        return suffix
+    if dimensions > 2 or (suffix not in ARRAYS and reader_of(moving) is not None):
+        return ".nii.gz"
+    return suffix if suffix in TIFF else ".tif" if suffix in ARRAYS else ".png"
 
 
 def native_layout(image: Any) -> Layout | None:

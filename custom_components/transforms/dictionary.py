@@ -26,16 +26,15 @@ from custom_components.pairs import (
     Pair,
     check_pair,
     file_pixel_size,
-    full_suffix,
     is_large,
     open_slide,
     read_image,
     read_labels,
 )
 from custom_components.pairs.channels import as_matched
-from custom_components.pairs.formats import MEDICAL
 from custom_components.pairs.kinds import kind_warning
 from custom_components.pairs.reading import Reading
+from custom_components.pairs.volume_points import read_volume_points
 from custom_components.transforms.background import without_fill
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
 from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
@@ -54,7 +53,7 @@ class ReadPaird(Transform):
     Args:
         channel: of multi-channel images, match on this one, by name or number; a pair's own goes first. None takes that
             of the nuclei where the file names it, else the mean of all. Colours are no channels.
-        volumes: also take a pair of 3-D images; landmarks and annotations have two dimensions.
+        volumes: also take a pair of 3-D images, with landmarks; annotations have two dimensions.
         working_size: of the longest side; of large slides no more is read than this needs, but at least ``SHOWN``.
         micrometres_per_pixel: the same in place of ``working_size``. None of both reads every image whole.
         trained_on: kind of image that the method's weights were trained on, see ``pairs.kinds``; images that are
@@ -88,7 +87,7 @@ class ReadPaird(Transform):
         if images["fixed"].ndim == 4:
             self._check_attached(pair)
         metric = all(image.meta["pixel_size"] is not None for image in images.values())
-        medical = all(full_suffix(getattr(pair, side)) in MEDICAL for side in SIDES)
+        medical = all(image.meta["file_grid"].unit == "millimetre" for image in images.values())
         unit = "millimetre" if medical else "micrometre" if metric else "pixel"
         notes = [f"{side}: {note}" for side, image in images.items() for note in image.meta.get("notes", ())]
         measured = {side: _measured(image, unit) for side, image in images.items()}
@@ -110,9 +109,12 @@ class ReadPaird(Transform):
 
     @staticmethod
     def _check_attached(pair: Pair) -> None:
-        for file in (pair.moving_landmarks, pair.fixed_landmarks, pair.moving_annotations):
+        for file in (pair.moving_annotations, pair.fixed_annotations):
             if file is not None:
-                raise InputError(f"{file}: landmarks and annotations of volumes can't be carried, only label maps")
+                raise InputError(f"{file}: annotations are of sections; volumes have landmarks and label maps")
+        for file in (pair.moving_landmarks, pair.fixed_landmarks):
+            if file is not None:
+                read_volume_points(file, pair.point_space)
 
 
 def _measured(image: MetaTensor, unit: str) -> MetaTensor:

@@ -316,7 +316,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path, suffix: str, content: bytes
 def test_a_missing_file_is_refused(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(InputError, match=rf"nowhere{suffix} does not exist"):
         read_image(tmp_path / f"nowhere{suffix}")
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="a folder without a DICOM series"):
         read_image(tmp_path)
 
 
