@@ -30,6 +30,8 @@ def itk_matrix(path: str | Path, grid: Grid, pixel_size: tuple[float, float] | N
     if grid.unit == "millimetre":  # read by ITK already; a section of one slice lies in its plane
         return grid.matrix
     fallback = index_to_physical(steps[::-1])
+    if Path(path).is_dir():
+        return fallback
     header = sitk.ImageFileReader()
     try:
         header.SetFileName(str(path))

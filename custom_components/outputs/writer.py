@@ -157,7 +157,7 @@ def write_registration(
     backward = _displacement(result.inverse, grid_moving, grid_fixed, frame_moving)
     metrics: dict[str, Any] = {
         "id": pair.id, "status": "ok", "reason": "", "note": output.note,
-        "notes": list(prepared.notes), "unit": prepared.unit,
+        "notes": [*prepared.notes, *_scale_note(result)], "unit": prepared.unit,
         "moving": str(pair.moving), "fixed": str(pair.fixed),
         "moving_pixel_size": file_pixel_size(moving), "fixed_pixel_size": file_pixel_size(fixed),
         "moving_grid": file_moving.as_json(), "fixed_grid": file_fixed.as_json(), "warped_grid": frame.as_json(),
@@ -244,6 +244,15 @@ def _in_frame(image: MetaTensor) -> npt.NDArray[Any]:
         return array
     still = displacement_image(torch.zeros(1, len(frame.shape), *(2,) * len(frame.shape)), frame.matrix, frame.matrix)
     return resample(array, own.matrix, still, frame.shape, frame.matrix, 1, rim_median(array))
+
+
+def _scale_note(result: Registration) -> list[str]:
+    """Where the search found another scale than the files state, that scale in words."""
+    scale = _last_detail(result, "scale")
+    if scale is None or scale == 1:
+        return []
+    how = f"{scale:g} times as fine" if scale > 1 else f"{1 / scale:g} times as coarse"
+    return [f"the moving image is about {how} as the fixed one, which the files' pixel sizes do not say"]
 
 
 def _last_detail(result: Registration, name: str) -> float | None:
