@@ -38,6 +38,11 @@ def test_packages_import_each_other_without_circles():
     assert order.index("fields") < order.index("inferers") < order.index("engines")
 
 
+def test_every_module_has_a_room():
+    alone = {file.stem for file in ROOT.glob("*.py")}
+    assert alone == {"apply", "view"}  # commands by their earlier names, for one more version
+
+
 def test_the_lower_packages_know_nothing_of_files():
     graph = imports()
     for package in ("fields", "networks", "losses", "metrics"):
