@@ -119,6 +119,11 @@ def assess(
         reasons.append(f"only {metrics['matches']} consistent matches")
     if metrics["similarity"] is not None and metrics["similarity"] < least_similarity:
         reasons.append(f"the local similarity after registration is only {metrics['similarity']:.2f}")
+    piece, lone = metrics.get("piece_similarity"), metrics.get("lone_pieces") or (0, 0)
+    if piece is not None and piece < least_similarity / 2:  # of one piece it is less certain than of all
+        reasons.append(f"a piece of the tissue lies on other tissue: its local similarity is only {piece:.2f}")
+    if min(lone) > 0:
+        reasons.append("a piece of each image has no counterpart: pieces of the tissue moved by themselves")
     return ("poor", "; ".join(reasons)) if reasons else ("ok", "")
 
 
@@ -157,7 +162,7 @@ def write_registration(
     backward = _displacement(result.inverse, grid_moving, grid_fixed, frame_moving)
     metrics: dict[str, Any] = {
         "id": pair.id, "status": "ok", "reason": "", "note": output.note,
-        "notes": [*prepared.notes, *_scale_note(result)], "unit": prepared.unit,
+        "notes": [*prepared.notes, *_found_notes(result)], "unit": prepared.unit,
         "moving": str(pair.moving), "fixed": str(pair.fixed),
         "moving_pixel_size": file_pixel_size(moving), "fixed_pixel_size": file_pixel_size(fixed),
         "moving_grid": file_moving.as_json(), "fixed_grid": file_fixed.as_json(), "warped_grid": frame.as_json(),
@@ -170,6 +175,8 @@ def write_registration(
         "folding_share": folding_share(bend, mask_fixed[None]),
         "log_jacobian_deviation": log_jacobian_deviation(bend, mask_fixed[None]),
         "similarity": _last_detail(result, "similarity"),
+        "piece_similarity": _last_detail(result, "least_piece_similarity"),
+        "lone_pieces": [int(_last_detail(result, f"lone_{side}pieces") or 0) for side in ("", "moving_")],
         "versions": versions(), "run": _run_record(pair), **(details or {}),
     }  # fmt: skip
     metrics["status"], metrics["reason"] = assess(metrics, least_similarity, warnings)
@@ -246,13 +253,15 @@ def _in_frame(image: MetaTensor) -> npt.NDArray[Any]:
     return resample(array, own.matrix, still, frame.shape, frame.matrix, 1, rim_median(array))
 
 
-def _scale_note(result: Registration) -> list[str]:
-    """Where the search found another scale than the files state, that scale in words."""
-    scale = _last_detail(result, "scale")
-    if scale is None or scale == 1:
-        return []
-    how = f"{scale:g} times as fine" if scale > 1 else f"{1 / scale:g} times as coarse"
-    return [f"the moving image is about {how} as the fixed one, which the files' pixel sizes do not say"]
+def _found_notes(result: Registration) -> list[str]:
+    """What the search found that a user should know: another scale than the files state, pieces on their own."""
+    notes, scale, lone = [], _last_detail(result, "scale"), _last_detail(result, "lone_pieces")
+    if scale is not None and scale != 1:
+        how = f"{scale:g} times as fine" if scale > 1 else f"{1 / scale:g} times as coarse"
+        notes.append(f"the moving image is about {how} as the fixed one, which the files' pixel sizes do not say")
+    if lone:
+        notes.append(f"{lone:g} of {_last_detail(result, 'pieces'):g} pieces of the fixed tissue have no counterpart")
+    return notes
 
 
 def _last_detail(result: Registration, name: str) -> float | None:
