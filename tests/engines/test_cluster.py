@@ -24,6 +24,7 @@ from custom_components.engines.cluster_worker import assign_gpu
 from custom_components.fields import image_vectors, read_transform
 from custom_components.outputs import writer
 from custom_components.pairs import write_image, write_points
+from custom_components.pairs.reading import COLUMNS
 
 dask = pytest.importorskip("dask", reason="dask is not installed: the extra 'cluster'")
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed: the extra 'cluster'")
@@ -118,6 +119,7 @@ CONFIG: dict[str, Any] = {
         [
             "fixed_labels",
             "fixed_mask",
+            *COLUMNS,
             "fixed_annotations",
             "id",
             "pairs",
