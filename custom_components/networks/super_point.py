@@ -26,7 +26,7 @@ class SuperPoint(nn.Module):
     Parameters are named as in its published file (``conv1a``, ..., ``convDb``).
 
     Args:
-        normalised: with batch normalisation after every ReLU, and at the outputs in its place, as in the open
+        norm: with batch normalisation after every ReLU, and at the outputs in its place, as in the open
             re-implementation SuperPoint-open by Pautrat and Sarlin. Its parameters are called ``bn1a``, ..., ``bnDb``.
 
     Examples:
