@@ -55,6 +55,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Folder of inputs of known truth, no part of the project either; set WARPZOO_CASES to say where it is."""
+    return folder_or_skip("WARPZOO_CASES", REPOSITORY.parent / "shared" / "cases", "cases")
+
+
+@pytest.fixture(scope="session")
 def schemas() -> Path:
     """Folder of MONAI's `meta_schema_*.json` files; set WARPZOO_SCHEMAS to say where it is."""
     default = REPOSITORY.parent / "shared" / "tools" / "schemas"

@@ -53,7 +53,8 @@ class XFeatMatcher:
         self.scales = [float(scale) for scale in scales]
         self.weights = weights
         self.device = torch.device(device)
-        self.maps = network
+        self._maps = network  # whose weights are loaded later: a cache must not tell matchers apart by those before
+        self.architecture = "" if network is None else type(network).__qualname__
         self._network: XFeat | None = None
         self._seen: dict[float, tuple[weakref.ref[Tensor], int, Keypoints]] = {}  # the last fixed image's, by scale
 
@@ -65,7 +66,7 @@ class XFeatMatcher:
             if self.weights is not None and Path(self.weights).suffix == ".ts":
                 maps = load_pretrained(nn.Identity(), None, self.weights)
             else:
-                maps = self.maps or XFeatMaps()
+                maps = self._maps or XFeatMaps()
                 state = load("xfeat", self.weights)
                 load_state(maps, "xfeat", {f"net.{key.removeprefix('net.')}": value for key, value in state.items()})
             network.net = SplitMaps(maps)  # type: ignore[assignment]
@@ -92,8 +93,9 @@ class XFeatMatcher:
     def _match_at(self, moving: Tensor, fixed: Tensor, scale: float, limit: float | None) -> PointPairs:
         # a search matches one fixed image with the moving one in many turns
         seen = self._seen.get(scale)
-        if seen is None or seen[0]() is not fixed or seen[1] != fixed._version:
-            self._seen[scale] = seen = (weakref.ref(fixed), fixed._version, self._detect_at(fixed, scale))
+        version = -1 if fixed.is_inference() else fixed._version  # inference tensors count no changes
+        if seen is None or seen[0]() is not fixed or seen[1] != version or version < 0:
+            self._seen[scale] = seen = (weakref.ref(fixed), version, self._detect_at(fixed, scale))
         found = self._detect_at(moving, scale)
         return mutual_nearest(found, seen[2], min_similarity=self.min_similarity, max_displacement=limit)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,15 +89,16 @@ def pair_metrics(moving: Points, warped: Points, fixed: Points, diagonal: float)
         raise InputError("no landmarks to compare")
     before = rtre(moving[:count], fixed[:count], diagonal)
     after = rtre(warped[:count], fixed[:count], diagonal)
-    return PairTRE(
-        mean=float(after.mean()),
-        median=float(np.median(after)),
-        max=float(after.max()),
-        initial_mean=float(before.mean()),
-        initial_median=float(np.median(before)),
-        robustness=float((after < before).mean()),
-        count=count,
-    )
+    return PairTRE(**_figures(before, after))
+
+
+def _figures(before: Points, after: Points) -> dict[str, Any]:
+    """What both kinds of pairs state of (N,) errors before and after registration."""
+    return {
+        "mean": float(after.mean()), "median": float(np.median(after)), "max": float(after.max()),
+        "initial_mean": float(before.mean()), "initial_median": float(np.median(before)),
+        "robustness": float((after < before).mean()), "count": len(before),
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,16 +134,7 @@ def volume_metrics(moving: Points, warped: Points, fixed: Points, unit: str) -> 
     if len(moving) == 0:
         raise InputError("no landmarks to compare")
     before, after = tre(moving, fixed), tre(warped, fixed)
-    return VolumeTRE(
-        unit=unit,
-        mean=float(after.mean()),
-        median=float(np.median(after)),
-        max=float(after.max()),
-        initial_mean=float(before.mean()),
-        initial_median=float(np.median(before)),
-        robustness=float((after < before).mean()),
-        count=len(before),
-    )
+    return VolumeTRE(unit=unit, **_figures(before, after))
 
 
 @dataclass(frozen=True)

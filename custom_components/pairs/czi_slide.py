@@ -84,15 +84,10 @@ class CziSlide(Closing):
         long = [axis for axis in "ZT" if counts.get(axis, 1) > 1]
         if not long:
             return [{}]
-        if len(long) > 1 or reading.plane is None:
-            raise InputError(
-                f"image {self.path} is a stack ({', '.join(f'{counts[a]} {a}' for a in long)}), not one section; give "
-                "--moving_plane or --fixed_plane: max for the maximum, or the number of a plane, from 0"
-            )
-        count = counts[long[0]]
-        if reading.plane != "max" and int(reading.plane) >= count:
-            raise InputError(f"image {self.path} has planes 0 to {count - 1}, asked for {reading.plane}")
-        return [{long[0]: number} for number in (range(count) if reading.plane == "max" else [int(reading.plane)])]
+        stack = ", ".join(f"{counts[axis]} {axis}" for axis in long)
+        if len(long) > 1:
+            raise InputError(f"image {self.path} has a stack and a film ({stack}); a section has one at most")
+        return [{long[0]: number} for number in reading.planes(self.path, stack, counts[long[0]])]
 
     def _pixel_size(self) -> PixelSize | None:
         try:

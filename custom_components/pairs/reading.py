@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from custom_components.common.errors import InputError
@@ -40,6 +42,28 @@ class Reading:
         if plane is not None and plane != "max" and (isinstance(plane, str) or plane != int(plane) or plane < 0):
             raise InputError(f"plane is the number of a plane, from 0, or max, got '{plane}'")
         return cls(**values)
+
+    def planes(self, file: Path, stack: str, count: int) -> Sequence[int]:
+        """The planes of a stack or film that are read, to be put together by the maximum.
+
+        Args:
+            file: what a message calls the image.
+            stack: what it is, in words.
+            count: of its planes.
+
+        Raises:
+            InputError: no plane is named, or one that is not there.
+        """
+        if self.plane is None:
+            raise InputError(
+                f"image {file} is a stack of {stack}, not one section; give --moving_plane or --fixed_plane: max for "
+                "the maximum over them, or the number of one, from 0"
+            )
+        if self.plane == "max":
+            return range(count)
+        if int(self.plane) >= count:
+            raise InputError(f"image {file} has planes 0 to {count - 1}, asked for {self.plane}")
+        return (int(self.plane),)
 
 
 AS_STORED = Reading()

@@ -92,14 +92,7 @@ def page_choice(series: tifffile.TiffPageSeries, reading: Reading, file: Path) -
     if stacks:
         axis, count = stacks[0]
         what = {"Z": "Z planes", "T": "time points"}.get(axis, f"pages of axis {axis}")
-        if reading.plane is None:
-            raise InputError(
-                f"image {file} is a stack of {count} {what} (axes {axes} of {shape}), not one section; give "
-                "--moving_plane or --fixed_plane: max for the maximum over them, or the number of one, from 0"
-            )
-        if reading.plane != "max" and int(reading.plane) >= count:
-            raise InputError(f"image {file} has planes 0 to {count - 1}, asked for {reading.plane}")
-        planes = range(count) if reading.plane == "max" else (int(reading.plane),)
+        planes = reading.planes(file, f"{count} {what} (axes {axes} of {shape})", count)
     steps = _steps(outer)
     stack, channel = stacks[0][0] if stacks else "", channels[0] if channels else ("", 1)
     chosen = tuple(

@@ -9,10 +9,8 @@ from custom_components.transforms.defects import RandomDefect
 from custom_components.transforms.dense_sift import DenseSIFT, dense_sift
 from custom_components.transforms.dictionary import (
     CommonPadd,
-    GivenMaskd,
     GreyScaled,
     OntoFixedd,
-    ReadLabels,
     ReadPaird,
     StainGreyd,
     WorkingSized,
@@ -20,6 +18,7 @@ from custom_components.transforms.dictionary import (
 from custom_components.transforms.disturbance import Corruptd
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask
 from custom_components.transforms.known_pairs import RandKnownPaird
+from custom_components.transforms.label_maps import GivenMaskd, ReadLabels
 from custom_components.transforms.labelled_augmentation import labelled_augmentation
 from custom_components.transforms.random_items import RandomItems
 from custom_components.transforms.random_view import RandomView

@@ -7,7 +7,7 @@ the grey working images (1, *spatial), 0..1; ``mask_moving`` and ``mask_fixed`` 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from custom_components.pairs import (
     is_large,
     open_slide,
     read_image,
-    read_labels,
 )
 from custom_components.pairs.channels import as_matched
 from custom_components.pairs.kinds import kind_warning
@@ -37,7 +36,7 @@ from custom_components.pairs.reading import Reading
 from custom_components.pairs.volume_points import read_volume_points
 from custom_components.transforms.background import without_fill
 from custom_components.transforms.grey import stain_independent_grey, tissue_mask, to_luminance
-from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, working_scale
+from custom_components.transforms.working import as_float, common_shape, pad_to, shrink, to_tensor, working_scale
 
 Data = dict[Hashable, Any]
 SQUARE = 0.02  # relative difference of a pixel's sides that counts as none
@@ -152,8 +151,8 @@ class StainGreyd(MapTransform):
             mask = tissue_mask(array, name=str(image.meta.get("filename", key)))
             grey = stain_independent_grey(array, self.clip_limit, self.tiles)
             grid = Grid.of(image)
-            result[f"working_{key}"] = grid.on(_tensor(grey), image.meta)
-            result[f"mask_{key}"] = grid.on(_tensor(mask), image.meta)
+            result[f"working_{key}"] = grid.on(to_tensor(grey), image.meta)
+            result[f"mask_{key}"] = grid.on(to_tensor(mask), image.meta)
         return result
 
 
@@ -194,8 +193,8 @@ class GreyScaled(MapTransform):
                 raise InputError(f"{image.meta.get('filename', key)}: the image has no contrast")
             scaled = np.clip((grey - bottom) / (top - bottom), 0, 1) * mask
             grid = Grid.of(image)
-            result[f"working_{key}"] = grid.on(_tensor(scaled), image.meta)
-            result[f"mask_{key}"] = grid.on(_tensor(mask), image.meta)
+            result[f"working_{key}"] = grid.on(to_tensor(scaled), image.meta)
+            result[f"mask_{key}"] = grid.on(to_tensor(mask), image.meta)
         return result
 
 
@@ -251,72 +250,6 @@ def resampled(image: np.ndarray[Any, Any], grid: Grid, onto: Grid) -> np.ndarray
         for part in image.astype(np.float32)
     ]
     return np.stack(parts)
-
-
-class ReadLabels(MapTransform):
-    """Read the pair's label maps onto the working grids, into ``labels_<key>`` (1, *spatial), nearest label.
-
-    Args:
-        keys: names of the images; a pair without a label map is left as it is.
-        values: labels of the file in the order of the classes, the first for background; others become background.
-            None keeps the labels.
-    """
-
-    def __init__(self, keys: KeysCollection, values: Sequence[int] | None = None) -> None:
-        super().__init__(keys)
-        self.values = None if values is None else tuple(values)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Expect ``pair`` and, on its final grid, ``working_<key>``.
-
-        Raises:
-            InputError: a label map is wrong, or does not belong to its image, see ``read_labels``.
-        """
-        result = dict(data)
-        for key in self.key_iterator(result):
-            file = getattr(result["pair"], f"{key}_labels")
-            if file is None:
-                continue
-            labels, grid = read_labels(file, result[key].meta["file_grid"])
-            found = labels[0]
-            if self.values is not None:
-                found = sum(index * (found == value) for index, value in enumerate(self.values))
-            result[f"labels_{key}"] = _onto_working(found, grid, result[f"working_{key}"])
-        return result
-
-
-def _onto_working(labels: np.ndarray[Any, Any], grid: Grid, working: MetaTensor) -> MetaTensor:
-    """(1, *spatial) labels of a file by the nearest pixel on the working image's grid; 0 beyond them."""
-    target = Grid.of(working)
-    onto = affine_transform(labels, target.to(grid), output_shape=target.shape, order=0, output=np.float32)
-    return target.on(_tensor(onto), working.meta)
-
-
-class GivenMaskd(MapTransform):
-    """Nothing outside of a pair's own masks (label maps, 0 outside) takes part: neither matches nor similarity.
-
-    ``<key>_mask`` of the pair, where it has one, cuts ``mask_<key>`` and ``working_<key>``.
-    """
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
-        """Zero what lies outside.
-
-        Raises:
-            InputError: a mask can't be read, has another size than its image, or leaves nothing of it.
-        """
-        result = dict(data)
-        for key in self.key_iterator(result):
-            file = getattr(result["pair"], f"{key}_mask")
-            if file is None:
-                continue
-            given, grid = read_labels(file, result[key].meta["file_grid"])
-            onto = _onto_working(given[0] > 0, grid, result[f"working_{key}"])
-            if not bool((onto * result[f"mask_{key}"]).any()):
-                raise InputError(f"{file}: the mask leaves nothing of the tissue; it is to be 0 where nothing counts")
-            for name in (f"working_{key}", f"mask_{key}"):
-                image = result[name]
-                result[name] = Grid.of(image).on(as_float(image) * as_float(onto), image.meta)
-        return result
 
 
 class WorkingSized(MapTransform):
@@ -396,7 +329,3 @@ class CommonPadd(MapTransform):
                 image = result[name]
                 result[name] = Grid.of(image).padded(shape).on(pad_to(as_float(image), shape), image.meta)
         return result
-
-
-def _tensor(array: np.ndarray[Any, Any]) -> Any:
-    return torch.from_numpy(np.ascontiguousarray(array[None], dtype=np.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,3 +99,8 @@ def common_shape(shapes: Sequence[tuple[int, ...]], margin: int = 16, multiple: 
 def as_float(image: Tensor) -> Tensor:
     """float32 copy without the MetaTensor's bookkeeping."""
     return torch.as_tensor(image, dtype=torch.float32).clone()
+
+
+def to_tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    """(*spatial) as a float32 image (1, *spatial)."""
+    return torch.from_numpy(np.ascontiguousarray(array[None], dtype=np.float32))

@@ -46,7 +46,7 @@ def test_fluorescence_has_named_channels_and_the_nuclei_are_matched(tmp_path) ->
 
 def test_a_stack_needs_a_plane(tmp_path) -> None:
     file = stack(tmp_path / "a.czi", 3)
-    with pytest.raises(InputError, match=r"a\.czi is a stack \(3 Z\), not one section"):
+    with pytest.raises(InputError, match=r"a\.czi is a stack of 3 Z, not one section"):
         read_image(file)
     np.testing.assert_array_equal(read_image(file, reading=Reading(plane="max")).numpy(), STACK.max(axis=1))
     np.testing.assert_array_equal(read_image(file, reading=Reading(plane=2)).numpy(), STACK[:, 2])

@@ -8,7 +8,6 @@ import pytest
 from custom_components.common.errors import InputError
 from custom_components.pairs import read_point_table, write_point_table
 
-CASES = Path("/work/shared/cases/point_tables")
 TRUTH = np.array([[300.25, 200.5], [500.5, 350.25], [640.75, 420], [700, 300], [420, 500]])
 BIGWARP = '"Pt-0","true","300.25","200.5","1.5","2.5"\n"Pt-1","false","Infinity","Infinity","3","4"\n'
 
@@ -78,7 +77,6 @@ def test_other_columns_are_refused_with_a_way_out(tmp_path: Path, text: str, mes
     assert "t.csv" in str(caught.value)
 
 
-@pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not on this machine")
 @pytest.mark.parametrize(
     ("name", "truth"),
     [
@@ -89,6 +87,6 @@ def test_other_columns_are_refused_with_a_way_out(tmp_path: Path, text: str, mes
         ("nan.tsv", np.vstack([TRUTH + 0.5, np.full((1, 2), np.nan)])), ("tissue_positions.csv", TRUTH.round()),
     ],
 )  # fmt: skip
-def test_the_cases_are_read_as_their_makers_meant_them(name: str, truth: np.ndarray) -> None:
+def test_the_cases_are_read_as_their_makers_meant_them(shared_cases: Path, name: str, truth: np.ndarray) -> None:
     atol = 0.51 if name == "tissue_positions.csv" else 1e-9  # Visium's are whole pixels
-    np.testing.assert_allclose(read_point_table(CASES / name).points(), truth, atol=atol)
+    np.testing.assert_allclose(read_point_table(shared_cases / "point_tables" / name).points(), truth, atol=atol)

@@ -51,7 +51,7 @@ def test_channels_names_and_pixel_size(tmp_path, version) -> None:
 
 def test_a_stack_needs_a_plane(tmp_path) -> None:
     file = write(tmp_path / "a.zarr", DATA, "czyx")
-    with pytest.raises(InputError, match=r"a\.zarr is a stack .*--moving_plane or --fixed_plane"):
+    with pytest.raises(InputError, match=r"a\.zarr is a stack of 3 z, .*--moving_plane or --fixed_plane"):
         read_image(file)
     np.testing.assert_array_equal(read_image(file, reading=Reading(plane="max")).numpy(), DATA.max(axis=1))
     np.testing.assert_array_equal(read_image(file, reading=Reading(plane=1)).numpy(), DATA[:, 1])
