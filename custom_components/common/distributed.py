@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from typing import Any
 
 import ignite.distributed as idist
@@ -10,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data.distributed import DistributedSampler
+
+_wrapped: weakref.WeakSet[DistributedDataParallel] = weakref.WeakSet()
 
 
 def local_device() -> torch.device:
@@ -36,7 +40,24 @@ def parallel(network: nn.Module, find_unused_parameters: bool = False) -> nn.Mod
     """
     if not is_distributed():
         return network
-    return DistributedDataParallel(network, find_unused_parameters=find_unused_parameters)
+    wrapped = DistributedDataParallel(network, find_unused_parameters=find_unused_parameters)
+    _wrapped.add(wrapped)
+    return wrapped
+
+
+def leave() -> None:
+    """Part from the other processes; what ``parallel`` made can't be trained after it.
+
+    Gloo's threads live as long as anything holds the process group, and one that still has a gradient in hand when the
+    interpreter ends aborts the process, a failure of the whole training to torchrun. The networks of the trainer hold
+    it until the very end, so it is taken from them here.
+    """
+    if not is_distributed():
+        return
+    for wrapped in _wrapped:
+        wrapped.reducer = wrapped.logger = wrapped.process_group = None
+    idist.finalize()
+    gc.collect()
 
 
 def sampler(dataset: Any) -> DistributedSampler[Any] | None:

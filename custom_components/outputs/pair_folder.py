@@ -12,9 +12,10 @@ from typing import Any
 
 from custom_components.common.errors import InputError
 from custom_components.pairs import atomic_folder, atomic_path
-from custom_components.pairs.atomic import IsOurs, check_replaceable, clear_folder_leftovers
+from custom_components.pairs.atomic import IsOurs, check_replaceable, clear_file_leftovers, clear_folder_leftovers
 from custom_components.results.record import METRICS, find_metrics, find_object
 
+SUMMARIES = ("summary.csv", "summary.json", "index.html")  # beside the folders of the pairs
 FAILED_ATTEMPT = "failed_attempt.json"  # of a repeat, beside the good result that it would have replaced
 ALWAYS_OURS = re.compile(rf"metrics\.json|report\.html|preview\.jpg|{re.escape(FAILED_ATTEMPT)}")
 # of results that don't say what they wrote
@@ -82,11 +83,14 @@ def check_pair_folder(output_dir: Path, identifier: str) -> None:
     check_replaceable(output_dir / identifier, recognise_pair(identifier))
 
 
-def clear_leftovers(output_dir: Path, identifiers: Collection[str]) -> None:
-    """Tidy up the hidden folders that stopped runs or killed processes left of these pairs.
+def clear_leftovers(output_dir: Path, identifiers: Collection[str], files: Collection[str] = SUMMARIES) -> None:
+    """Tidy up what stopped runs or killed processes left: hidden folders of these pairs, and of these files.
 
     Those of processes that are still running stay, and so does every file that is not ours.
     """
+    clear_file_leftovers(output_dir, files)
+    for identifier in identifiers:
+        clear_file_leftovers(output_dir / identifier, [FAILED_ATTEMPT])
     clear_folder_leftovers(output_dir, identifiers, recognise_pair)
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from custom_components.common.console import say
 from custom_components.common.errors import InputError
 from custom_components.outputs.identity import RunSettings, differences, list_inputs, other_images, run_record
-from custom_components.outputs.pair_folder import check_pair_folder, is_good
+from custom_components.outputs.pair_folder import SUMMARIES, check_pair_folder, is_good
 from custom_components.pairs import Pair
 from custom_components.pairs.overwriting import same_file
 from custom_components.pairs.table import check_ids
 from custom_components.results.record import find_metrics
 
-SUMMARIES = ("summary.csv", "summary.json", "index.html")
 SUBMISSION = "submission"
 RESERVED = (*SUMMARIES, SUBMISSION)
 MARKS = {  # how our files begin, or what stands near their beginning

@@ -13,10 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from custom_components.common.errors import InputError
-from custom_components.pairs.owners import OWNER, is_owned, read_owner, sign
+from custom_components.pairs.owners import OWNER, is_owned, is_running, process_mark, read_owner, sign
 
 IsOurs = Callable[[str], bool]  # of a path relative to a folder, with slashes
 Recognise = Callable[[Path], IsOurs]
+LEFTOVER_FILE = r"\.(?P<mark>[0-9a-f]{4}-[0-9a-f]+-[0-9a-f]+)\.[0-9a-f]{4}\.(?P<name>.+)"
 LEFTOVER = r"\.(?P<name>.+?)(\.(?P<token>[0-9a-f]{8}))?(\.\d+)?\.(?P<kind>new|partial|old)"
 
 
@@ -24,11 +25,13 @@ LEFTOVER = r"\.(?P<name>.+?)(\.(?P<token>[0-9a-f]{8}))?(\.\d+)?\.(?P<kind>new|pa
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path``, with its suffixes; renamed to it on success, removed on failure.
 
+    Its name tells the process that is writing it, by which ``clear_file_leftovers`` finds those that were killed.
+
     Raises:
         InputError: the folder does not exist or can't be written.
     """
     target = Path(path)
-    partial = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")
+    partial = target.with_name(f".{process_mark()}.{uuid.uuid4().hex[:4]}.{target.name}")
     try:
         yield partial
         os.replace(partial, target)
@@ -195,11 +198,22 @@ def free_name(place: Path) -> Path:
     return candidate
 
 
+def clear_file_leftovers(folder: Path, names: Collection[str]) -> None:
+    """Remove the temporary files that killed processes of this machine left of the files ``names`` in ``folder``."""
+    if not folder.is_dir():
+        return
+    for hidden in folder.iterdir():
+        found = re.fullmatch(LEFTOVER_FILE, hidden.name)
+        if found and found["name"] in names and hidden.is_file() and not is_running(found["mark"]):
+            hidden.unlink(missing_ok=True)
+
+
 def clear_folder_leftovers(folder: Path, names: Collection[str], recognise: Callable[[str], Recognise]) -> None:
     """Tidy up the hidden folders that stopped or killed processes left of the folders ``names`` in ``folder``.
 
     Those of processes that are still running stay. An older result that was moved away and whose place is empty goes
-    back; what is not ours in it is never removed.
+    back; what is not ours in it is never removed. A whole folder whose process was killed before it took its owner
+    record out loses it.
 
     Args:
         folder: where they are.
@@ -218,6 +232,9 @@ def clear_folder_leftovers(folder: Path, names: Collection[str], recognise: Call
                 _restore(hidden, final, recognise(found["name"]))
         elif not is_owned(hidden) and (found["kind"] == "partial" or time.time() - hidden.stat().st_mtime > 60):
             shutil.rmtree(hidden, ignore_errors=True)
+    for name in names:
+        if read_owner(folder / name) is not None and not is_owned(folder / name):
+            (folder / name / OWNER).unlink(missing_ok=True)
 
 
 def _in_use(final: Path, token: str | None) -> bool:

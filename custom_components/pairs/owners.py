@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -11,6 +12,21 @@ from typing import Any
 
 OWNER = ".owner.json"
 FOREIGN_HOST_PATIENCE = 24 * 3600.0  # seconds without a write, after which a process of another machine counts as gone
+
+
+def process_mark() -> str:
+    """This process in a few letters for the names of files: a digest of the machine, its number and when it started."""
+    return f"{_host_mark()}-{os.getpid():x}-{int(_start_time(os.getpid()) or 0):x}"
+
+
+def is_running(mark: str) -> bool:
+    """Whether the process with this mark is still there; those of other machines count as such."""
+    host, pid, start = mark.split("-")
+    return host != _host_mark() or (_exists(int(pid, 16)) and int(_start_time(int(pid, 16)) or 0) == int(start, 16))
+
+
+def _host_mark() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]
 
 
 def sign(folder: Path, token: str) -> None:

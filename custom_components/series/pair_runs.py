@@ -20,8 +20,8 @@ from custom_components.fields import Link
 from custom_components.handlers import RegistrationWriter
 from custom_components.inferers.result import PairImages, Registration
 from custom_components.outputs.identity import read_run_settings
-from custom_components.outputs.pair_folder import check_writable, clear_leftovers
-from custom_components.outputs.targets import SUMMARIES, check_same_images, check_targets, is_same_run, pairs_to_do
+from custom_components.outputs.pair_folder import SUMMARIES, check_writable, clear_leftovers
+from custom_components.outputs.targets import check_same_images, check_targets, is_same_run, pairs_to_do
 from custom_components.outputs.writer import versions
 from custom_components.pairs import atomic_path
 from custom_components.results.folder import ResultFolder
@@ -94,8 +94,8 @@ class PairRuns:
         """Nothing but earlier results lies where sections and pairs are written, and no input does."""
         sections = [make_pair(section, section, section.id) for section in self.sections]
         pairs = [make_pair(*two, pair_id(*two)) for two in permutations(self.sections, 2)]
-        clear_leftovers(root, {pair.id for pair in sections})
-        clear_leftovers(self.folder, {pair.id for pair in pairs})
+        clear_leftovers(root, {pair.id for pair in sections}, RESERVED)
+        clear_leftovers(self.folder, {pair.id for pair in pairs}, (*SUMMARIES, "settings.json"))
         check_targets(sections, root, reserved=RESERVED)
         check_targets(pairs, self.folder, reserved=(*SUMMARIES, "settings.json"))
         check_same_images(pairs, self.folder)

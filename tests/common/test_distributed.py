@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import weakref
 from collections.abc import Iterator
 
 import ignite.distributed as idist
@@ -11,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from custom_components.common.distributed import is_distributed, is_follower, local_device, parallel, sampler
+from custom_components.common.distributed import is_distributed, is_follower, leave, local_device, parallel, sampler
 
 DATA = list(range(5))
 
@@ -27,7 +28,7 @@ def _one_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, str(value))
     idist.initialize("gloo")
     yield
-    idist.finalize()
+    leave()
 
 
 def test_without_others_a_process_is_the_first_of_one() -> None:
@@ -47,6 +48,17 @@ def test_a_process_that_has_met_others_averages_with_them_and_takes_its_part() -
     part = sampler(DATA)
     assert part is not None
     assert list(part) == DATA
+
+
+@pytest.mark.usefixtures("_one_of_one")
+def test_nothing_holds_the_group_of_processes_after_leaving() -> None:
+    network = parallel(torch.nn.Linear(2, 1))
+    network(torch.ones(1, 2)).sum().backward()
+    group = weakref.ref(dist.group.WORLD)
+    leave()
+    assert group() is None  # else its threads would outlive the interpreter, though the network is still here
+    assert not is_distributed()
+    assert network is not None
 
 
 def test_all_but_the_first_leave_the_files_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from custom_components.common.errors import InputError
 from custom_components.outputs.pair_folder import clear_leftovers
+from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.overwriting import check_output_file
-from custom_components.pairs.owners import OWNER, is_owned, sign
+from custom_components.pairs.owners import OWNER, is_owned, process_mark, sign
 
 RECORD = json.dumps({"id": "a", "status": "ok"})
 
@@ -33,6 +34,36 @@ def ended() -> int:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
+
+
+def test_of_a_killed_process_no_record_and_no_file_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "metrics.json").write_text(RECORD)
+    sign(folder, "0123abcd")
+    (folder / OWNER).write_text(json.dumps(json.loads((folder / OWNER).read_text()) | {"pid": ended()}))
+    host, _, start = process_mark().split("-")
+    dead = [
+        tmp_path / f".{host}-{ended():x}-{start}.0a1b.summary.csv",
+        folder / f".{host}-{ended():x}-1.0a1b.failed_attempt.json",
+    ]
+    stays = [
+        tmp_path / f".{process_mark()}.0a1b.summary.csv", tmp_path / f".0000-{ended():x}-{start}.0a1b.summary.csv",
+        tmp_path / f".{host}-{ended():x}-{start}.0a1b.mine.csv", tmp_path / ".mine.csv",
+    ]  # fmt: skip
+    for file in (*dead, *stays):
+        file.write_text("")
+    clear_leftovers(tmp_path, {"a"})
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.json"]
+    assert not any(file.exists() for file in dead)
+    assert all(file.exists() for file in stays)
+
+
+def test_a_file_that_is_being_written_tells_by_whom(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "summary.csv") as partial:
+        partial.write_text("new")
+        clear_leftovers(tmp_path, set())
+    assert (tmp_path / "summary.csv").read_text() == "new"
 
 
 def test_the_folder_of_a_process_that_runs_stays_and_of_one_that_ended_goes(tmp_path: Path) -> None:
