@@ -17,9 +17,8 @@ from custom_components.outputs.pictures import RGB, shrink_to
 from custom_components.outputs.sections import sections, side_by_side
 from custom_components.outputs.units import UNITS
 
-COLOURS = "viridis"  # from dark blue to yellow: neither of the stains
+COLOURS = "YlOrRd"  # pale where the field is sure, over grey, so that no stain is taken for it
 SHOWN = 99  # percentile at the end of the bar; what is larger has its colour
-BAR = 0.14  # width of the bar in heights of the picture
 
 
 def draw_errors(backgrounds: Sequence[RGB], errors: ErrorMap, shown: Grid, file: Grid) -> dict[str, RGB]:
@@ -33,7 +32,7 @@ def draw_errors(backgrounds: Sequence[RGB], errors: ErrorMap, shown: Grid, file:
     """
     layers, volume = errors.on(shown), len(file.shape) == 3
     unit = "pixel" if not volume else "voxel" if file.unit == "pixel" else file.unit
-    names = {"expected_error": "expected error", "error_bound": "95 % of places are below"}
+    names = {"expected_error": "expected error", "error_bound": "95 % bound"}
     pictures = {}
     for (name, label), layer in zip(names.items(), layers, strict=True):
         values = layer[None] * (1.0 if volume else pixels_per_length(file))
@@ -68,8 +67,8 @@ def overlay(background: RGB, error: Array, top: float) -> RGB:
 
 def colour_bar(height: int, top: float, label: str) -> RGB:
     """The bar of ``overlay``, ``height`` pixels high."""
-    dpi = 100
-    figure = Figure(figsize=(max(BAR * height, 90) / dpi, height / dpi), dpi=dpi)
+    dpi = 100 * max(1.0, height / 450)  # pages show large pictures smaller
+    figure = Figure(figsize=(0.9, height / dpi), dpi=dpi)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0.05, 0.04, 0.2, 0.92))
     figure.colorbar(ScalarMappable(Normalize(0, top), COLOURS), cax=axes, label=label, extend="max")
