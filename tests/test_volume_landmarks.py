@@ -70,8 +70,8 @@ def field(start: Grid, end: Grid, way) -> torch.Tensor:
     return torch.from_numpy(moved.T.reshape(1, 3, *start.shape)).float()
 
 
-def registered(folder: Path, moving: Grid, fixed: Grid, known: Known, report: bool = False, **files):
-    """A pair on disk whose registration is the known map; returns (pair, metrics)."""
+def registered(folder: Path, moving: Grid, fixed: Grid, known: Known, report: bool = False, error=None, **files):
+    """A pair on disk whose registration is the known map, with an error estimate; returns (pair, metrics)."""
     paths = {}
     for side, grid in (("moving", moving), ("fixed", fixed)):
         paths[side] = folder / f"{side}.nii.gz"
@@ -85,7 +85,7 @@ def registered(folder: Path, moving: Grid, fixed: Grid, known: Known, report: bo
     grids = [Grid.of(data[side]) for side in ("moving", "fixed")]
     result = Registration(
         field(grids[1], grids[0], known.to_moving), field(grids[0], grids[1], known.to_fixed),
-        PointPairs.empty(3), PointPairs.empty(3), (),
+        PointPairs.empty(3), PointPairs.empty(3), (), error,
     )  # fmt: skip
     return pair, write_registration(result, PreparedPair.of(data), Output(folder / "out", report=report))
 
@@ -232,3 +232,26 @@ def test_what_can_not_be_carried_is_said_in_one_line(two_files, tmp_path: Path) 
     (tmp_path / "a.geojson").write_text('{"type": "Point", "coordinates": [1, 2]}')
     with pytest.raises(InputError, match=r"a\.geojson: annotations are of sections"):
         registered(tmp_path, moving, fixed, known, moving_annotations=tmp_path / "a.geojson")
+
+
+def test_the_expected_error_of_volumes_is_in_millimetres(two_files, tmp_path: Path) -> None:
+    moving, fixed, known = case(order=(2, 0, 1), flips=(1, -1, 1), turn=(10, 20, -5))
+    # half a voxel and more from slice to slice; a voxel is taken for its longest side
+    error = torch.stack([0.5 + 0.1 * torch.arange(24.0), torch.full((24,), 3.0)]).reshape(1, 2, 24, 1, 1)
+    error = error.expand(1, 2, *SHAPE).contiguous()
+    pair, metrics = registered(tmp_path, moving, fixed, known, True, error, point_space="lps", **two_files)
+    side = fixed.spacing.max()
+    figures = metrics["expected_error"]
+    assert figures == {
+        "median": pytest.approx((0.5 + 0.1 * 11.5) * side, rel=1e-5), "p95": pytest.approx(3 * side, rel=1e-5),
+        "unit": "millimetre", "beyond_bound": pytest.approx(1 / 7),  # the one far outside of the field
+    }  # fmt: skip
+    assert f"typical error {figures['median']:.1f} mm" in format_line(metrics)
+    result = warpzoo.open(tmp_path / "out" / pair.id)
+    lps = inside(fixed)
+    found = result.point_errors(known.to_moving(lps), space="lps")
+    np.testing.assert_allclose(found[:, 0], (0.5 + 0.1 * fixed.index(lps)[:, 0]) * side, atol=0.02)
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert f"typical error {figures['median']:.1f} mm, 95 % of places below {figures['p95']:.1f} mm" in page
+    write_summary(tmp_path / "out")
+    assert "expected_error_median_mm,expected_error_p95_mm" in (tmp_path / "out" / "summary.csv").read_text()

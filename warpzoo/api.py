@@ -225,12 +225,44 @@ class Registration:
             direction: "moving_to_fixed" or "fixed_to_moving".
             space: of volumes, "lps" or "ras" for millimetres in and out, "voxel" (the default) for voxels.
         """
-        points = np.atleast_2d(np.asarray(xy, dtype=np.float64))
-        if points.ndim != 2 or points.shape[1] != self.stored.dimensions:
-            raise InputError(f"points are (N, {self.stored.dimensions}) x, y[, z], got {points.shape}")
+        points = self._given(xy)
         if space is not None:
             return np.asarray(self.stored.points(points, direction=direction, space=space), dtype=np.float64)
         return np.asarray(self.stored.points(points[:, ::-1], direction=direction), dtype=np.float64)[:, ::-1]
+
+    @property
+    def expected_error(self) -> Mapping[str, Any] | None:
+        """How far the result may be off as a whole, as metrics.json has it; None where it was not estimated.
+
+        ``median`` of the typical errors and ``p95``, that 95 % of places stay below, in ``unit``, and of sections whose
+        pixel size is known ``median_micrometre`` and ``p95_micrometre``.
+        """
+        found = self.metrics.get("expected_error")
+        return dict(found) if found else None
+
+    def point_errors(
+        self, xy: npt.ArrayLike, direction: str = "moving_to_fixed", space: str | None = None
+    ) -> npt.NDArray[np.float64] | None:
+        """How far ``points`` may put each point off; None where that was not estimated.
+
+        Args:
+            xy: see ``points``.
+            direction: see ``points``.
+            space: see ``points``.
+
+        Returns:
+            (N, 2) the typical error and the bound that 95 % of places stay below, in pixels of the image that the
+            points are carried to, of volumes in millimetres (voxels where they state none).
+        """
+        points = self._given(xy)
+        order = slice(None) if space is not None else slice(None, None, -1)
+        return self.stored.point_errors(points[:, order], direction=direction, space=space)
+
+    def _given(self, xy: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        points = np.atleast_2d(np.asarray(xy, dtype=np.float64))
+        if points.ndim != 2 or points.shape[1] != self.stored.dimensions:
+            raise InputError(f"points are (N, {self.stored.dimensions}) x, y[, z], got {points.shape}")
+        return points
 
     def geojson(self, data: Mapping[str, Any] | str | Path, direction: str = "moving_to_fixed") -> dict[str, Any]:
         """GeoJSON as QuPath writes it (its content, or any file of annotations), carried over."""
@@ -257,7 +289,7 @@ class Registration:
         if not file.is_file():
             from custom_components.outputs.report_again import write_report_again
 
-            write_report_again(self.folder, dict(self.stored.metrics), self.stored.field())
+            write_report_again(self.folder, dict(self.stored.metrics), self.stored.field(), self.stored.error)
         return file
 
     def __repr__(self) -> str:

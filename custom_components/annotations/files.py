@@ -7,7 +7,7 @@ from pathlib import Path
 
 from custom_components.annotations.coordinates import Coordinates, coordinates
 from custom_components.annotations.point_map import PointMap
-from custom_components.annotations.transform import warp_geojson, warp_points_reported
+from custom_components.annotations.transform import ERROR_NAME, warp_geojson, warp_points_reported
 from custom_components.common.errors import InputError
 from custom_components.pairs import (
     PointTable,
@@ -85,6 +85,9 @@ def warp_volume_points_file(given: Path, path: Path, way: PointMap, convention: 
         way: from the volume that they lie in to the other.
         convention: its ``unit`` is the space of a table, one of ``volume_points.SPACES``.
 
+    Where the way knows how far it may be off, a table gets a column ``expected_error``, in millimetres (voxels where
+    the volumes state none).
+
     Returns:
         What the user should know, a sentence each.
 
@@ -97,9 +100,16 @@ def warp_volume_points_file(given: Path, path: Path, way: PointMap, convention: 
     table = read_volume_points(given, VOXEL_NAMES.get(named, named) if named is not None else None)
     start = to_voxels(table.points, table.space, way.source_grid, f"the {way.source} image")
     moved, found = warp_points_reported(start, way)
-    write_volume_points(path, table, from_voxels(moved, table.space, way.target_grid, f"the {way.target} image"))
+    places = from_voxels(moved, table.space, way.target_grid, f"the {way.target} image")
+    columns, notes = {}, list(table.notes)
+    if way.error_map is not None:
+        if is_markups(given):
+            notes.append(f"{given.name} has no place for the points' expected errors; a table with X, Y, Z has")
+        else:
+            columns = {ERROR_NAME: way.errors(start, moved)[:, 0]}
+    write_volume_points(path, table, places, columns)
     grids = {way.source: way.source_grid, way.target: way.target_grid}
-    return [*table.notes, *place_notes(table.space, grids), *found.notes(way, "points")]
+    return [*notes, *place_notes(table.space, grids), *found.notes(way, "points")]
 
 
 def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
@@ -107,6 +117,8 @@ def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convent
 
     Columns X and Y are pixels, centres at integers; QuPath's centroids say their unit and begin at the outer corner,
     Xenium's are micrometres. ImageJ's table of results is in the unit of the calibration, which it does not say.
+
+    Where the way knows how far it may be off, there is a column ``expected_error``, pixels of the target image.
 
     Returns:
         What the user should know, a sentence each.
@@ -127,8 +139,15 @@ def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convent
         source, target = convention.sides(way, table.unit or "pixel", table.centroid)
     except InputError as error:
         raise InputError(f"{given} has {table.header[table.x]} and {table.header[table.y]}: {error}") from error
-    moved, found = warp_points_reported(source.to_pixels(table.points()), way)
-    write_point_table(path, table.with_points(target.from_pixels(moved)))
+    start = source.to_pixels(table.points())
+    moved, found = warp_points_reported(start, way)
+    carried = table.with_points(target.from_pixels(moved))
+    if way.error_map is not None:
+        if table.columns.headed:
+            carried = carried.with_named_column(ERROR_NAME, way.errors(start, moved)[:, 0])
+        else:
+            notes.append(f"{given.name} has no header, so that the points' expected errors are not written")
+    write_point_table(path, carried)
     return [*notes, *found.notes(way, "points")]
 
 

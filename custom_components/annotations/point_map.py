@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from custom_components.common.arrays import Points
-from custom_components.fields import Grid, image_matrix, transform_points
+from custom_components.fields import ErrorMap, Grid, image_matrix, pixels_per_length, transform_points
 
 
 def warp_points(points: Points, displacement: Any, source: Grid, target: Grid) -> Points:
@@ -33,6 +35,7 @@ class PointMap:
         target_grid: of the target image's file.
         source: what messages call the source image: "moving" or "fixed".
         target: and the target image.
+        error_map: how far the field may be off; None where it was not estimated.
     """
 
     displacement: Any
@@ -40,6 +43,7 @@ class PointMap:
     target_grid: Grid
     source: str = "moving"
     target: str = "fixed"
+    error_map: ErrorMap | None = None
 
     def __call__(self, points: Points) -> Points:
         """(N, D) [slice,] row, col of the source image -> (N, D) of the target image; NaN stay NaN."""
@@ -49,6 +53,36 @@ class PointMap:
         moved = np.full(points.shape, np.nan)
         moved[known] = warp_points(points[known], self.displacement, self.source_grid, self.target_grid)
         return moved
+
+    def errors(self, points: Points, moved: Points) -> Points:
+        """(N, 2) how far carried points may be off: the expected error and the bound that 95 % of places stay below.
+
+        Read where the points lie in the fixed image, and told in the target image: of sections in its pixels, of
+        volumes in the unit of its grid.
+
+        Args:
+            points: (N, D) of the source image.
+            moved: (N, D) what ``self`` makes of them.
+
+        Raises:
+            ValueError: there is no map.
+        """
+        if self.error_map is None:
+            raise ValueError("the result has no error estimate")
+        forward = self.source == "fixed"
+        fixed = self.source_grid if forward else self.target_grid
+        found = self.error_map.at(fixed.physical(points if forward else moved))
+        if len(fixed.shape) == 3:
+            return found
+        return found * pixels_per_length(fixed) * (self.magnification if forward else 1.0)
+
+    @cached_property
+    def magnification(self) -> float:
+        """Pixels of the target image that one pixel of the source becomes, of the map as a whole."""
+        size = np.array(self.source_grid.shape, dtype=np.float64)
+        places = np.array(list(product(*(np.linspace(0.0, side - 1, 9) for side in size))))
+        affine, *_ = np.linalg.lstsq(np.column_stack([places, np.ones(len(places))]), self(places), rcond=None)
+        return float(abs(np.linalg.det(affine[:-1])) ** (1 / len(size)))
 
     @property
     def step(self) -> float:

@@ -6,6 +6,7 @@ other in one array, so that a hundred thousand cells are mapped by one call.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -58,6 +59,7 @@ class Annotations:
         places: container and key of each chain.
         single: whether a chain is one position rather than a list of them.
         further: what follows x and y in the positions of a chain, such as Z; by chain.
+        features: the F objects' own members; None of a geometry by itself, which has no properties.
         data: the file's content.
     """
 
@@ -67,6 +69,7 @@ class Annotations:
     places: list[tuple[Any, Any]]
     single: list[bool]
     further: dict[int, list[list[Any]]]
+    features: list[dict[str, Any] | None]
     data: Any
 
     def with_points(self, points: Points, starts: Index, origin: Points, decimals: int = 3) -> Any:
@@ -89,6 +92,14 @@ class Annotations:
             container[key] = own[0] if self.single[number] else own
         return self.data
 
+    def add_properties(self, values: Mapping[str, Sequence[float | None]]) -> None:
+        """Give the objects numbers as properties, F of each; None leaves an object without."""
+        for place, feature in enumerate(self.features):
+            found = {name: column[place] for name, column in values.items() if column[place] is not None}
+            if feature is not None and found:
+                known = feature.get("properties")
+                feature["properties"] = {**(known if isinstance(known, dict) else {}), **found}
+
 
 @dataclass
 class _Collector:
@@ -101,6 +112,7 @@ class _Collector:
     places: list[tuple[Any, Any]] = field(default_factory=list)
     single: list[bool] = field(default_factory=list)
     further: dict[int, list[list[Any]]] = field(default_factory=dict)
+    features: list[dict[str, Any] | None] = field(default_factory=list)
     measured: int = 0
     polygons: int = 0
 
@@ -115,12 +127,14 @@ class _Collector:
             return self.feature(data)
         if not self.names:
             self.names.append("1")  # a geometry by itself
+            self.features.append(None)
         return self.geometry(data)
 
     def feature(self, data: dict[str, Any]) -> dict[str, Any]:
         copy = _still_true(data)
         properties = data.get("properties")
         known = properties if isinstance(properties, dict) else {}
+        self.features.append(copy)
         self.names.append(str(data.get("id") or known.get("name") or len(self.names) + 1))
         self.measured += bool(known.get("measurements"))
         for key in OUTLINES:
@@ -198,7 +212,9 @@ def parse_annotations(data: Any) -> Annotations:
         first = int(np.searchsorted(starts, np.argmin(good), "right")) - 1
         raise InputError(f"GeoJSON object '{found.names[owner[first]]}' has a position that is not a finite number")
     chains = RaggedCoordinates(points, starts, np.array(found.joined, dtype=bool), polygon, owner)
-    return Annotations(chains, found.names, found.measured, found.places, found.single, found.further, copy)
+    return Annotations(
+        chains, found.names, found.measured, found.places, found.single, found.further, found.features, copy
+    )
 
 
 def _still_true(data: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from custom_components.pairs.geojson import without_collection
 
 TOLERANCE = 0.1  # pixels of the target's full resolution between a side and the curve that it stands for
 DECIMALS = 3
+ERROR_NAME = "expected_error"
 SAID = 5  # ids in a message
 
 
@@ -78,6 +79,9 @@ def warp_geojson(
 ) -> tuple[Any, TransformReport]:
     """A copy of GeoJSON with every position carried over, and what happened.
 
+    Where the way knows how far it may be off, objects get the properties ``expected_error`` and
+    ``largest_expected_error``: the median and the largest expected error of the positions given, pixels of the target.
+
     Ids, properties, holes, nesting, planes, Z values and unknown members are kept; ``bbox`` and ``isEllipse``, which
     would no longer be true, are left out. Rings stay closed.
 
@@ -98,6 +102,9 @@ def warp_geojson(
         moved = densify(pixels, chains.starts, chains.joined, way, way.step, tolerance)
         places = target.from_pixels(moved.points).round(DECIMALS)
         carried = _compared(chains, parts.names, pixels, moved.points, places, moved.starts, way)
+        if way.error_map is not None:
+            given = moved.points[moved.origin % 1 == 0]
+            parts.add_properties(_error_properties(way.errors(pixels, given)[:, 0], chains, len(parts.names)))
         copy = parts.with_points(places, moved.starts, moved.origin, DECIMALS)
     return copy, TransformReport(
         **carried, objects=len(parts.names), added=len(moved.points) - len(pixels), measured=parts.measured
@@ -113,6 +120,18 @@ def warp_points_reported(points: Points, way: PointMap) -> tuple[Points, Transfo
         beyond_target=int(_beyond(moved, way.target_grid.shape).sum()),
     )
     return moved, found
+
+
+def _error_properties(errors: Points, chains: RaggedCoordinates, objects: int) -> dict[str, list[float | None]]:
+    """Median and largest of (N,) errors of the positions, an object each; None where it has none."""
+    owner = np.repeat(chains.owner, np.diff(chains.starts))[np.isfinite(errors)]
+    order = np.argsort(owner, kind="stable")
+    parts = np.split(errors[np.isfinite(errors)][order], np.searchsorted(owner[order], np.arange(1, objects)))
+    kinds: dict[str, Callable[[Points], Any]] = {ERROR_NAME: np.median, f"largest_{ERROR_NAME}": np.max}
+    return {
+        name: [round(float(kind(part)), DECIMALS) if len(part) else None for part in parts]
+        for name, kind in kinds.items()
+    }
 
 
 def _compared(

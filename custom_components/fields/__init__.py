@@ -5,6 +5,13 @@ from __future__ import annotations
 from custom_components.fields.affine import affine_to_ddf, compose_affine, nonrigid_part
 from custom_components.fields.chain import Link, chain_ddf, warp_along
 from custom_components.fields.compose import compose, warp
+from custom_components.fields.error_map import (
+    ErrorMap,
+    pixels_per_length,
+    read_error_map,
+    voxel_length,
+    write_error_map,
+)
 from custom_components.fields.geometry import apply_matrix, index_to_physical, spacing_origin_direction
 from custom_components.fields.grid import Grid
 from custom_components.fields.invert import best_affine, invert
@@ -31,6 +38,7 @@ from custom_components.fields.sparse import points_to_ddf
 from custom_components.fields.spline import robust_spline
 
 __all__ = [
+    "ErrorMap",
     "Grid",
     "Link",
     "affine_to_ddf",
@@ -52,8 +60,10 @@ __all__ = [
     "jacobian_determinant",
     "log_jacobian_deviation",
     "nonrigid_part",
+    "pixels_per_length",
     "points_to_ddf",
     "read_displacement",
+    "read_error_map",
     "read_transform",
     "repair_folds",
     "resample",
@@ -65,8 +75,10 @@ __all__ = [
     "spacing_origin_direction",
     "transform_points",
     "vector_image",
+    "voxel_length",
     "warp",
     "warp_along",
     "write_displacement",
+    "write_error_map",
     "write_transform",
 ]

@@ -13,6 +13,14 @@ from custom_components.fields.invert import best_affine
 from custom_components.fields.sample_at import sample_at
 
 
+def upright_grid(working: Grid, image: Grid) -> Grid:
+    """The grid that ``upright`` gives a field of ``working``: that itself where it is parallel to ``image``."""
+    if working.parallel_to(image):
+        return working
+    pixels = float(np.prod(working.spacing / image.spacing)) ** (1 / len(image.shape))
+    return image.shrunk(min(1.0, 1 / pixels))
+
+
 def upright(ddf: Tensor, fixed: Grid, moving: Grid, image: Grid) -> tuple[Tensor, Grid]:
     """The field on a grid parallel to ``image``; the field itself where its grid is that already.
 
@@ -28,10 +36,9 @@ def upright(ddf: Tensor, fixed: Grid, moving: Grid, image: Grid) -> tuple[Tensor
     Returns:
         The field, voxels of the returned grid -> voxels of ``moving``, as displacements between the two's indices.
     """
-    if fixed.parallel_to(image):
+    grid = upright_grid(fixed, image)
+    if grid is fixed:
         return ddf, fixed
-    pixels = float(np.prod(fixed.spacing / image.spacing)) ** (1 / len(image.shape))
-    grid = image.shrunk(min(1.0, 1 / pixels))
     affine = best_affine(ddf)
     residual = nonrigid_part(affine, ddf)
     square = np.eye(len(grid.shape) + 1)

@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from custom_components.common import booleans
 from custom_components.common.console import LOG, counted, say, stage
 from custom_components.common.errors import InputError, told_cause
+from custom_components.outputs.expected_error import typical_error
 from custom_components.outputs.outcome import PairOutcome, failure_reason
 from custom_components.outputs.prepared import Output, PreparedPair
 from custom_components.outputs.report import landmark_error
@@ -105,7 +106,9 @@ def format_line(metrics: dict[str, Any]) -> str:
     if metrics["status"] == "failed":
         kept = " (the earlier result is kept)" if metrics.get("kept") else ""
         return f"{metrics['id']}: failed: {metrics['reason']}{kept}"
-    text = f"{metrics['id']}: {metrics['status']}, {metrics['matches']} matches, {metrics['seconds']['total']:.1f} s"
+    error = f", {typical_error(metrics['expected_error'])}" if metrics.get("expected_error") else ""
+    text = f"{metrics['id']}: {metrics['status']}{error}, {metrics['matches']} matches"
+    text += f", {metrics['seconds']['total']:.1f} s"
     if metrics.get("landmarks"):
         marks = metrics["landmarks"]
         name = "TRE" if "unit" in marks else "rTRE"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
 import torch
@@ -15,6 +16,9 @@ from custom_components.inferers.result import Estimate, PairImages, Registration
 
 class Chain:
     """Runs ``steps`` from no displacement to the final field and inverts it.
+
+    An error estimate is of the field that it was made for: a step that changes the field and hands on the estimate of
+    the one before loses it, so what estimates stands last, or is followed by steps that estimate anew.
 
     Args:
         steps: each takes the images and the estimate so far and returns a better estimate.
@@ -35,7 +39,9 @@ class Chain:
         estimate = Estimate.identity(images.shape, images.fixed.device)
         for step in self.steps:
             stage(step_name(step))
-            estimate = step(images, estimate)
+            before, estimate = estimate, step(images, estimate)
+            if estimate.error is before.error and estimate.ddf is not before.ddf:
+                estimate = replace(estimate, error=None)
         stage("inverse")
         start = perf_counter()
         inverse, residual = invert(estimate.ddf, iterations=self.inverse_iterations)
@@ -45,7 +51,9 @@ class Chain:
             perf_counter() - start,
             {"median_residual_voxels": float(tissue.median()) if len(tissue) else 0.0},
         )
-        return Registration(estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, last))
+        return Registration(
+            estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, last), estimate.error
+        )
 
 
 def step_name(step: object) -> str:

@@ -20,6 +20,13 @@ from custom_components.pairs import Pair
 Details = Mapping[str, float | int | str | bool]
 
 
+def check_error(error: Tensor | None, ddf: Tensor) -> None:
+    """Raise ``InputError`` unless an error estimate, if there is one, fits its field."""
+    wanted = (1, 2, *ddf.shape[2:])
+    if error is not None and tuple(error.shape) != wanted:
+        raise InputError(f"the error estimate of a field {tuple(ddf.shape)} is {wanted}, got {tuple(error.shape)}")
+
+
 @dataclass(frozen=True)
 class PairOrigin:
     """Where a prepared pair comes from, for steps that read more of it.
@@ -98,6 +105,8 @@ class Estimate:
         matches: pairs that carry the field so far.
         dropped: pairs rejected so far.
         stages: what was done.
+        error: (1, 2, *spatial), voxels, on the fixed grid: the expected (median) error of ``ddf`` at each place and the
+            bound that 95 % of places stay below; None where it was not estimated, and then nothing is claimed.
     """
 
     ddf: Tensor
@@ -105,6 +114,10 @@ class Estimate:
     matches: PointPairs
     dropped: PointPairs
     stages: tuple[Stage, ...] = ()
+    error: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_error(self.error, self.ddf)
 
     @staticmethod
     def identity(shape: tuple[int, ...], device: torch.device | str = "cpu") -> Estimate:
@@ -131,6 +144,8 @@ class Registration:
         matches: the pairs that carry the field.
         dropped: the pairs that the outlier filters rejected.
         stages: what was done, in order.
+        error: (1, 2, *spatial), voxels, on the fixed grid: the expected (median) error of ``ddf`` at each place and the
+            bound that 95 % of places stay below; None where it was not estimated.
     """
 
     ddf: Tensor
@@ -138,9 +153,14 @@ class Registration:
     matches: PointPairs
     dropped: PointPairs
     stages: tuple[Stage, ...]
+    error: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_error(self.error, self.ddf)
 
     def cpu(self) -> Registration:
         """The same result in ordinary memory, where all that comes after an inferer works."""
         return replace(
-            self, ddf=self.ddf.cpu(), inverse=self.inverse.cpu(), matches=self.matches.cpu(), dropped=self.dropped.cpu()
-        )
+            self, ddf=self.ddf.cpu(), inverse=self.inverse.cpu(), matches=self.matches.cpu(),
+            dropped=self.dropped.cpu(), error=None if self.error is None else self.error.cpu(),
+        )  # fmt: skip

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from custom_components.common.arrays import Array, Points
 from custom_components.fields import (
+    ErrorMap,
     Grid,
     apply_matrix,
     best_affine,
@@ -26,14 +27,16 @@ from custom_components.fields import (
 from custom_components.metrics import tre
 from custom_components.outputs import pictures as draw
 from custom_components.outputs.attached import CarriedLandmarks
+from custom_components.outputs.error_pictures import draw_errors
+from custom_components.outputs.expected_error import told_error, typical_error
 from custom_components.outputs.sections import drawn, in_plane, sections
+from custom_components.outputs.units import UNITS
 from custom_components.pairs import atomic_path
 from custom_components.transforms.grey import stain_independent_grey, stretch, to_luminance
 from custom_components.transforms.working import shrink
 
 Metrics = Mapping[str, Any]
 VIEWER_LINK = '<p class="lead"><a href="viewer.html">Zoom into both images together</a></p>'
-UNITS = {"pixel": "px", "voxel": "voxels", "micrometre": "\N{MICRO SIGN}m", "millimetre": "mm"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class ReportData:
         dropped: the same of the rejected ones.
         fixed_file: grid of the fixed image's file, whose pixels the landmarks count.
         landmarks: in voxels of ``fixed_file``, or None.
+        errors: how far the field may be off, or None.
     """
 
     fixed: Array
@@ -63,6 +67,7 @@ class ReportData:
     dropped: tuple[Points, Points]
     fixed_file: Grid
     landmarks: CarriedLandmarks | None = None
+    errors: ErrorMap | None = None
 
     def landmark_errors(self) -> tuple[Points, Points, float, str]:
         """(N,) before and after, the fixed image's diagonal, and the unit of all: pixels, of volumes their own."""
@@ -82,6 +87,8 @@ def environment() -> Environment:
     jinja.filters["file_name"] = lambda path: PurePath(path).name
     jinja.filters["percent"] = percent
     jinja.filters["landmark_error"] = landmark_error
+    jinja.filters["typical_error"] = lambda expected: typical_error(expected).removeprefix("typical error ")
+    jinja.filters["told_error"] = told_error
     return jinja
 
 
@@ -106,6 +113,8 @@ def verdict(m: Metrics) -> str:
             f" The mean error of {marks['count']} landmarks {change} from {marks['initial_mean'] * factor:.1f} to "
             f"{marks['mean'] * factor:.1f} {unit}; {marks['robustness']:.0%} of them moved closer."
         )
+    if m.get("expected_error"):
+        text += f" Estimated: {told_error(m['expected_error'])}."
     return text[0].upper() + text[1:]
 
 
@@ -234,6 +243,9 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
         places = (apply_matrix(to_shown, points) for points in data.landmarks.points)
         images["landmarks"] = draw.landmark_picture(rgb_fixed, *places)
         images["errors"] = draw.error_chart(*data.landmark_errors()[:2], "pixels of the fixed image")
+    if data.errors is not None:
+        shown = data.fixed_grid.shrunk(scale_to(data.fixed, longest))
+        images |= draw_errors([rgb_fixed], data.errors, shown, data.fixed_file)
     return images
 
 
@@ -271,6 +283,9 @@ def _volume_pictures(data: ReportData, longest: int) -> dict[str, draw.RGB]:
     if data.landmarks is not None:
         before, after, _, unit = data.landmark_errors()
         images["errors"] = draw.error_chart(before, after, unit)
+    if data.errors is not None:
+        shown = data.fixed_grid.shrunk(scale_to(data.fixed, longest))
+        images |= draw_errors(rgb_fixed, data.errors, shown, data.fixed_file)
     return images
 
 

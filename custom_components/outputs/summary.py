@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from custom_components.metrics import PairTRE, aggregate
+from custom_components.outputs.expected_error import error_columns
 from custom_components.outputs.pair_folder import read_failed_attempt
 from custom_components.outputs.report import environment
 from custom_components.pairs import atomic_path
@@ -21,7 +22,8 @@ COLUMNS = (
     "rTRE_initial_mean", "rTRE_mean", "rTRE_median", "rTRE_max", "robustness", "seconds",
 )  # fmt: skip
 VOLUME_UNITS = ("millimetre", "voxel")
-LENGTHS = ("TRE_mm", "TRE_voxels")  # columns that are there where a pair of volumes has landmarks
+# columns that are there where a pair has them: landmarks of volumes, an error estimate
+LENGTHS = ("TRE_mm", "TRE_voxels", "expected_error")
 
 
 def failure_reason(metrics: dict[str, Any]) -> str:
@@ -42,7 +44,7 @@ def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:
         "folding_share": metrics.get("folding_share"), "similarity": metrics.get("similarity"),
         "inverse_error_median": (metrics.get("inverse_error") or {}).get("median"),
         **errors, "robustness": marks.get("robustness"),
-        "seconds": metrics["seconds"]["total"],
+        "seconds": metrics["seconds"]["total"], **error_columns(metrics.get("expected_error")),
     }  # fmt: skip
 
 
@@ -85,7 +87,13 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
     page = (
         environment()
         .get_template("index.html.j2")
-        .render(rows=rows, counts=counts, aggregate=summary["scored"], volumes=any("unit" in marks for marks in marked))
+        .render(
+            rows=rows,
+            counts=counts,
+            aggregate=summary["scored"],
+            volumes=any("unit" in marks for marks in marked),
+            estimated=any(m.get("expected_error") for m in rows),
+        )
     )
     with atomic_path(output_dir / "index.html") as partial:
         partial.write_text(page, encoding="utf-8")

@@ -19,6 +19,7 @@ from custom_components.annotations import PointMap
 from custom_components.common.arrays import Matrix
 from custom_components.common.version import VERSION
 from custom_components.fields import (
+    ErrorMap,
     Grid,
     apply_matrix,
     best_affine,
@@ -31,6 +32,7 @@ from custom_components.fields import (
     sample_at,
     warp,
     write_displacement,
+    write_error_map,
     write_transform,
 )  # fmt: skip
 from custom_components.fields.regridding import upright
@@ -38,6 +40,7 @@ from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label
 from custom_components.outputs.attached import carry_annotations, carry_landmarks
+from custom_components.outputs.expected_error import error_figures, share_beyond_bound
 from custom_components.outputs.identity import RunSettings, run_record
 from custom_components.outputs.itk_space import in_itk_space, itk_matrix
 from custom_components.outputs.pair_folder import publish, publish_failure, written_in
@@ -51,6 +54,7 @@ from custom_components.pairs import (
     write_image,
 )  # fmt: skip
 from custom_components.pairs.zarr_form import kept_version
+from custom_components.results.record import ERROR_FILE
 from custom_components.slides.native import native_array, native_layout, output_suffix, rim_median
 
 POOR_FOLDING = 0.005
@@ -179,6 +183,11 @@ def write_registration(
         "lone_pieces": [int(_last_detail(result, f"lone_{side}pieces") or 0) for side in ("", "moving_")],
         "versions": versions(), "run": _run_record(pair), **(details or {}),
     }  # fmt: skip
+    errors = None
+    if result.error is not None:
+        expected = error_figures(result.error, mask_fixed, grid_fixed, file_fixed, file_pixel_size(fixed))
+        if expected is not None:
+            errors, metrics["expected_error"] = ErrorMap.of_voxels(result.error, grid_fixed, frame), expected
     metrics["status"], metrics["reason"] = assess(metrics, least_similarity, warnings)
     array = native_array(moving)
     background = rim_median(array)
@@ -194,17 +203,21 @@ def write_registration(
         suffix = ".mha" if len(frame.shape) == 2 else ".nii.gz"
         write_displacement(folder / f"displacement{suffix}", forward)
         write_displacement(folder / f"inverse_displacement{suffix}", backward)
+        if errors is not None:
+            write_error_map(folder / ERROR_FILE, errors)
         spaces = (
             (grid, itk_matrix(path, grid, file_pixel_size(image)))
             for path, grid, image in ((pair.fixed, file_fixed, fixed), (pair.moving, file_moving, moving))
         )
         write_transform(folder / "transform.h5", in_itk_space(forward, *spaces))
-        way = PointMap(backward, file_moving, file_fixed)
+        way = PointMap(backward, file_moving, file_fixed, error_map=errors)
         landmarks = carry_landmarks(pair, way, folder, metrics)
+        if landmarks is not None and errors is not None:
+            metrics["expected_error"]["beyond_bound"] = share_beyond_bound(way, landmarks)
         if pair.moving_annotations is not None:
             carry_annotations(pair.moving_annotations, way, folder, metrics, "annotations")
         if pair.fixed_annotations is not None:
-            back = PointMap(forward, file_fixed, file_moving, "fixed", "moving")
+            back = PointMap(forward, file_fixed, file_moving, "fixed", "moving", errors)
             carry_annotations(pair.fixed_annotations, back, folder, metrics, "fixed_annotations")
         if pair.moving_labels is not None:
             _carry_labels(pair, forward, moving, fixed, folder, metrics)
@@ -228,6 +241,7 @@ def write_registration(
                 dropped,
                 file_fixed,
                 landmarks,
+                errors,
             )
             write_report(folder / "report.html", metrics, data)
             write_thumbnail(folder / "thumbnail.jpg", _in_frame(fixed), warped)

@@ -104,7 +104,7 @@ def write_table(path: str | Path, table: Table, headed: bool = True) -> None:
         raise InputError(f"{path} can't be written: {table.file} is {table.form}, so let the result end in {wanted}")
     with atomic_path(path) as partial:
         if form == "parquet":
-            sheets.write_parquet(partial, table.native, table.cells)
+            sheets.write_parquet(partial, table.native, table.cells, table.header)
         elif form == "excel":
             sheets.write_excel(partial, table.header, table.cells)
         else:

@@ -103,6 +103,16 @@ class PointTable:
         cells[place] = self._written(cells[place], values.round(DECIMALS), good)
         return replace(self, table=replace(self.table, cells=cells))
 
+    def with_named_column(self, name: str, values: Points) -> PointTable:
+        """The same table with (N,) numbers in the column ``name``, the last one where there is none yet."""
+        if name in self.header:
+            return self.with_column(self.header.index(name), values)
+        header, cells = (*self.header, name), self.cells.copy()
+        cells[len(self.header)] = {"parquet": np.nan, "excel": None}.get(self.table.form, "")
+        grown = replace(self.table, header=header, cells=cells)
+        longer = replace(self, table=grown, columns=replace(self.columns, header=header))
+        return longer.with_column(len(header) - 1, values)
+
     def _written(self, given: Any, values: Points, good: Flags) -> Any:
         if self.table.form == "parquet":
             return np.where(good, values, np.nan)

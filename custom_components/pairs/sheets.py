@@ -94,8 +94,8 @@ def parquet_cells(native: Any) -> tuple[tuple[str, ...], pd.DataFrame]:
     return tuple(map(str, native.column_names)), pd.DataFrame(dict(enumerate(columns)))
 
 
-def write_parquet(path: Path, native: Any, cells: pd.DataFrame) -> None:
-    """An Arrow table with those columns replaced whose cells are other ones now; its metadata are kept.
+def write_parquet(path: Path, native: Any, cells: pd.DataFrame, header: tuple[str, ...]) -> None:
+    """An Arrow table with those columns replaced whose cells are other ones now, further ones added; metadata are kept.
 
     But for the bounding box of GeoParquet, which is that of the points before.
     """
@@ -108,6 +108,8 @@ def write_parquet(path: Path, native: Any, cells: pd.DataFrame) -> None:
             if arrow.types.is_floating(kind) and not arrow.types.is_float16(kind) and len(values):
                 values = values.cast(arrow.float64())
             table = table.set_column(place, name, values)
+    for place in range(native.num_columns, len(header)):
+        table = table.append_column(header[place], arrow.array(cells[place], from_pandas=True))
     metadata = dict(table.schema.metadata or {})
     if b"geo" in metadata:
         geo = json.loads(metadata[b"geo"])

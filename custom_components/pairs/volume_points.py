@@ -115,20 +115,26 @@ def read_volume_points(path: str | Path, space: str | None = None) -> VolumePoin
     return found
 
 
-def write_volume_points(path: str | Path, given: VolumePoints, points: Points) -> None:
+def write_volume_points(
+    path: str | Path, given: VolumePoints, points: Points, columns: Mapping[str, Points] | None = None
+) -> None:
     """Write the file again with other points in the same space, all else kept, whole or not at all.
 
     Args:
         path: the file.
         given: as ``read_volume_points`` gives it.
         points: (N, 3) x, y, z.
+        columns: (N,) further numbers of a table, by name.
 
     Raises:
         InputError: the file can't be written.
     """
     content = given.content
     if isinstance(content, PointTable):
-        write_point_table(path, content.with_points(points[:, :2]).with_column(column_z(content), points[:, 2]))
+        table = content.with_points(points[:, :2]).with_column(column_z(content), points[:, 2])
+        for name, values in (columns or {}).items():
+            table = table.with_named_column(name, values)
+        write_point_table(path, table)
     elif isinstance(content, dict):
         with atomic_path(path) as partial:
             partial.write_text(json.dumps(_moved(content, points), indent=4), encoding="utf-8")

@@ -10,10 +10,10 @@ from typing import Any, overload
 from torch import Tensor
 
 from custom_components.common.errors import InputError
-from custom_components.fields import Grid, image_to_ddf, read_displacement
+from custom_components.fields import ErrorMap, Grid, image_to_ddf, read_displacement, read_error_map
 from custom_components.pairs.formats import MEDICAL, PixelSize, full_suffix
 from custom_components.pairs.overwriting import same_file
-from custom_components.results.record import METRICS, find_metrics, read_metrics
+from custom_components.results.record import ERROR_FILE, METRICS, find_metrics, read_metrics
 
 NO_FIELDS = ("warped", "error_estimate")  # how the other images of a result begin
 
@@ -143,6 +143,23 @@ class ResultFolder:
     def inverse_file(self) -> Path:
         """The field moving -> fixed."""
         return self.field_file.with_name(f"inverse_{self.field_file.name}")
+
+    @property
+    def error_file(self) -> Path:
+        """How far the field may be off, where that was estimated."""
+        return self.folder / ERROR_FILE
+
+    @cached_property
+    def error(self) -> ErrorMap | None:
+        """How far the field may be off, by place, in ``unit``; None where it was not estimated.
+
+        Nor is it known of a field under another name than ``displacement.*``.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        own = self._field is None or self._field.name.startswith("displacement.")
+        return read_error_map(self.error_file) if own and self.error_file.is_file() else None
 
     def check_field(self, side: str) -> None:
         """Raise ``InputError`` unless the field that starts from that image is there, and the geometry of both."""

@@ -9,6 +9,7 @@ from typing import Any
 from custom_components.common.errors import InputError
 
 METRICS = "metrics.json"
+ERROR_FILE = "error_estimate.mha"  # how far the field may be off, where that was estimated
 SAID = 8  # ids in a message
 
 

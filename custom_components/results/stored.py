@@ -68,16 +68,21 @@ def source_and_target(direction: str) -> tuple[str, str]:
 class StoredRegistration(ResultFolder):
     """A registration opened again, which carries images, points, annotations and labels over; see ``ResultFolder``."""
 
-    def way(self, direction: str = "moving_to_fixed") -> PointMap:
+    def way(self, direction: str = "moving_to_fixed", errors: bool = False) -> PointMap:
         """The map of points from one image to the other.
 
+        Args:
+            direction: of the points.
+            errors: let it know how far it may be off, where that was estimated.
+
         Raises:
-            InputError: another direction, the pair failed, or the field that starts from the source is missing.
+            InputError: another direction, the pair failed, or the field that starts from the source is missing; the
+                error estimate is damaged.
         """
         source, target = source_and_target(direction)
         self.check_field(source)
         image = self.field() if source == "fixed" else self.inverse()
-        return PointMap(image, self.grid(source), self.grid(target), source, target)
+        return PointMap(image, self.grid(source), self.grid(target), source, target, self.error if errors else None)
 
     def points(self, points: npt.ArrayLike, direction: str = "moving_to_fixed", space: str | None = None) -> Points:
         """Points of one image in the other.
@@ -95,16 +100,37 @@ class StoredRegistration(ResultFolder):
             InputError: see ``way``; points of another number of coordinates; a space of sections, or one that the
                 volumes do not have.
         """
-        places = np.asarray(points, dtype=np.float64)
-        if places.ndim != 2 or places.shape[1] != self.dimensions:
-            raise InputError(f"points of {self.folder} are (N, {self.dimensions}), got {places.shape}")
-        way, named = self.way(direction), check_space(space)
+        places = self._places(points)
+        way, named = self.way(direction), self._space(space)
         if named is None:
             return way(places)
-        if self.dimensions != 3:
-            raise InputError(f"{self.folder} is a registration of sections; points on them have no space '{space}'")
         voxels = to_voxels(places, named, way.source_grid, f"the {way.source} image")
         return from_voxels(way(voxels), named, way.target_grid, f"the {way.target} image")
+
+    def point_errors(
+        self, points: npt.ArrayLike, direction: str = "moving_to_fixed", space: str | None = None
+    ) -> Points | None:
+        """How far ``points`` may put points off; None where the result has no error estimate.
+
+        Args:
+            points: see ``points``.
+            direction: of the points.
+            space: see ``points``.
+
+        Returns:
+            (N, 2) the expected error and the bound that 95 % of places stay below: of sections in full-resolution
+            pixels of the target image, of volumes in millimetres (in voxels where they state none).
+
+        Raises:
+            InputError: see ``points``; the estimate is damaged.
+        """
+        way, places = self.way(direction, errors=True), self._places(points)
+        if way.error_map is None:
+            return None
+        named = self._space(space)
+        if named is not None:
+            places = to_voxels(places, named, way.source_grid, f"the {way.source} image")
+        return way.errors(places, way(places))
 
     def geojson(
         self, data: Any, direction: str = "moving_to_fixed", unit: str | None = None, origin: str | None = None
@@ -121,7 +147,7 @@ class StoredRegistration(ResultFolder):
             InputError: see ``way``; no GeoJSON, micrometres that are not known, or volumes.
         """
         self._check_sections()
-        way = self.way(direction)
+        way = self.way(direction, errors=True)
         return warp_geojson(data, way, *self._convention(way, unit, origin).sides(way, "pixel", corner=True))[0]
 
     def warp(self, image: Any, direction: str = "moving_to_fixed", order: int = 1) -> Array:
@@ -265,8 +291,20 @@ class StoredRegistration(ResultFolder):
     ) -> tuple[Path, list[str]]:  # fmt: skip
         file = Path(given)
         path = self._output(output, self.folder / f"warped_{file.name}", file, overwrite)
-        way = self.way(direction)
+        way = self.way(direction, errors=True)
         return path, carry(file, path, way, self._convention(way, unit, origin))
+
+    def _places(self, points: npt.ArrayLike) -> Points:
+        places = np.asarray(points, dtype=np.float64)
+        if places.ndim != 2 or places.shape[1] != self.dimensions:
+            raise InputError(f"points of {self.folder} are (N, {self.dimensions}), got {places.shape}")
+        return places
+
+    def _space(self, space: str | None) -> str | None:
+        named = check_space(space)
+        if named is not None and self.dimensions != 3:
+            raise InputError(f"{self.folder} is a registration of sections; points on them have no space '{space}'")
+        return named
 
     def _convention(self, way: PointMap, unit: str | None, origin: str | None) -> Convention:
         return Convention(unit, origin, self.pixel_size(way.source), self.pixel_size(way.target))
@@ -274,7 +312,7 @@ class StoredRegistration(ResultFolder):
     def _output(self, output: str | Path | None, default: Path, given: Path, overwrite: bool) -> Path:
         """Where to write, which is no file that is read, nor another one unless it may be replaced."""
         path = Path(output) if output else default
-        check_output_file(path, (given, self.field_file, self.inverse_file, self.info), overwrite)
+        check_output_file(path, (given, self.field_file, self.inverse_file, self.error_file, self.info), overwrite)
         return path
 
     def _check_sections(self) -> None:

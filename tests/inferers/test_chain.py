@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from custom_components.inferers import (
     HybridMatching,
     PairImages,
 )
+from custom_components.inferers.evidence import scored
 from custom_components.matching import XFeatMatcher
 
 
@@ -67,3 +70,39 @@ def test_diagonal_is_that_of_the_tissue() -> None:
     assert PairImages(mask, mask, mask, mask).diagonal == pytest.approx(50)
     empty = torch.zeros_like(mask)
     assert PairImages(mask, mask, empty, empty).diagonal == pytest.approx((50**2 + 60**2) ** 0.5)
+
+
+def _estimates(images: PairImages, estimate: Estimate) -> Estimate:
+    """A step that moves nothing and expects errors of 1 and at most 3 voxels."""
+    error = torch.tensor([1.0, 3.0]).reshape(1, 2, *(1,) * len(images.shape)).expand(1, 2, *images.shape)
+    return replace(estimate, error=error)
+
+
+@pytest.mark.parametrize("shape", [(24, 30), (10, 12, 14)])
+def test_an_error_estimate_reaches_the_registration(shape: tuple[int, ...]) -> None:
+    images = PairImages(*(torch.ones(1, 1, *shape),) * 4)
+    found = Chain([_estimates])(images)
+    assert found.error is not None
+    assert found.error.shape == (1, 2, *shape)
+    assert found.cpu().error.amax().item() == 3
+    assert Chain([])(images).error is None
+    assert Chain([])(images).cpu().error is None
+    assert scored(Chain([_estimates]))(images).error.amax().item() == 3
+
+
+def test_an_error_estimate_of_an_earlier_field_is_not_handed_on() -> None:
+    images = PairImages(*(torch.ones(1, 1, 24, 30),) * 4)
+
+    def moves(images: PairImages, estimate: Estimate) -> Estimate:
+        return replace(estimate, ddf=estimate.ddf + 1)
+
+    assert Chain([_estimates, moves])(images).error is None
+    assert Chain([moves, _estimates])(images).error is not None
+    assert Chain([_estimates, moves, _estimates])(images).error is not None
+    assert Chain([_estimates, lambda images, estimate: replace(estimate)])(images).error is not None
+
+
+def test_an_error_estimate_of_another_grid_is_refused() -> None:
+    start = Estimate.identity((24, 30))
+    with pytest.raises(InputError, match=r"is \(1, 2, 24, 30\), got \(1, 2, 24, 31\)"):
+        replace(start, error=torch.ones(1, 2, 24, 31))

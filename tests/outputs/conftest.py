@@ -45,10 +45,11 @@ class Case:
     matches: PointPairs
     dropped: PointPairs
     stages: tuple[Stage, ...] = field(default_factory=tuple)
+    error: torch.Tensor | None = None
 
     def write(self, **changes: Any) -> dict[str, Any]:
         """Call the writer; returns its metrics."""
-        result = Registration(self.ddf, self.inverse, self.matches, self.dropped, self.stages)
+        result = Registration(self.ddf, self.inverse, self.matches, self.dropped, self.stages, self.error)
         given = {"pair": self.pair, "unit": "pixel", "notes": (), **self.images, **changes}
         prepared = PreparedPair(**{name.name: given.pop(name.name) for name in fields(PreparedPair)})
         names = {"output_dir": "folder", "output_ext": "extension", "report": "report", "note": "note"}
