@@ -55,7 +55,8 @@ def leave() -> None:
     if not is_distributed():
         return
     for wrapped in _wrapped:
-        wrapped.reducer = wrapped.logger = wrapped.process_group = None
+        for holder in ("reducer", "logger", "process_group"):
+            setattr(wrapped, holder, None)
     idist.finalize()
     gc.collect()
 
