@@ -7,7 +7,7 @@ from pathlib import Path
 
 from custom_components.common.errors import InputError
 
-DEFAULT = "hybrid_matching"
+DEFAULT = "histology_registration"
 HERE = Path(__file__).resolve().parents[2]  # the checkout, or the folder of installed packages
 
 

@@ -6,6 +6,7 @@ from custom_components.inferers.affine_alignment import AffineAlignment
 from custom_components.inferers.affine_network import AffineNetwork
 from custom_components.inferers.all_levels import AllLevels, AllPredictions
 from custom_components.inferers.chain import Chain
+from custom_components.inferers.consensus import Consensus
 from custom_components.inferers.demons import DiffeomorphicDemons
 from custom_components.inferers.direct_field import DirectField
 from custom_components.inferers.flow_refinement import FlowRefinement
@@ -25,6 +26,7 @@ __all__ = [
     "AllLevels",
     "AllPredictions",
     "Chain",
+    "Consensus",
     "DiffeomorphicDemons",
     "DirectField",
     "Estimate",

@@ -1,0 +1,86 @@
+"""Displacements that several methods propose for one pair, and what their agreement says about the error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from custom_components.inferers.flow_refinement import Flow, Grey, Weight, blur, local_correlation, pull
+from custom_components.losses.mind import mind_ssc
+
+SCALES = (2, 4)  # voxels, dilations of the descriptors
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """The proposals, on the fixed grid after the affine.
+
+    Attributes:
+        flows: K of (H, W, 2) x, y, voxels.
+        sure: (K, H, W) 0..1, how well each agrees with itself there and back; 1 for fields of candidates.
+        shares: (K, H, W), summing to one per voxel: how they divide a vote by the similarity that each reaches.
+        correlation: (H, W) that of the best of them.
+    """
+
+    flows: Sequence[Flow]
+    sure: Weight
+    shares: Weight
+    correlation: Weight
+
+    @classmethod
+    def of(
+        cls,
+        flows: Sequence[Flow],
+        sure: Sequence[Weight],
+        pairs: Sequence[tuple[Grey, Grey]],
+        sigma: float,
+        sharpness: float,
+    ) -> Ballot:
+        """The proposals and their shares.
+
+        Args:
+            flows: K of (H, W, 2).
+            sure: K of (H, W).
+            pairs: fixed and aligned moving image, (H, W) uint8, of each rendering that similarity is asked of.
+            sigma: of its window, voxels.
+            sharpness: of the softmax over the mean local correlation.
+        """
+        scores = [
+            np.mean([local_correlation(a, pull(b, flow).astype(np.uint8), sigma) for a, b in pairs], axis=0)
+            for flow in flows
+        ]
+        score = np.stack(scores)
+        fraction = np.exp(sharpness * (score - score.max(axis=0)))
+        return cls(flows, np.stack(sure), (fraction / fraction.sum(axis=0)).astype(np.float32), score.max(axis=0))
+
+    def disagreement(self, flow: Flow) -> Weight:
+        """(H, W) voxels: root mean square distance of the proposals from ``flow``, weighed as they voted."""
+        weight = self.shares * self.sure + np.float32(1e-6)
+        squared = np.stack([((own - flow) ** 2).sum(axis=2) for own in self.flows])
+        return np.asarray(np.sqrt((weight * squared).sum(axis=0) / weight.sum(axis=0)), dtype=np.float32)
+
+    def spread(self, flow: Flow) -> Weight:
+        """(H, W) voxels: the median distance of all proposals from ``flow``, whatever their similarity."""
+        distances = np.stack([np.sqrt(((own - flow) ** 2).sum(axis=2)) for own in self.flows])
+        return np.asarray(np.median(distances, axis=0), dtype=np.float32)
+
+
+def contrast_free_distance(warped: Tensor, fixed: Tensor, sigma: float) -> Weight:
+    """(H, W) how far two images are from showing the same structures, blind to the sign of their contrast.
+
+    Mean squared difference of their MIND-SSC descriptors at two scales, in a Gaussian window; 0 is best.
+
+    Args:
+        warped: (1, 1, H, W) in [0, 1].
+        fixed: the same size.
+        sigma: of the window, voxels.
+    """
+    total = torch.zeros_like(fixed[0, 0])
+    for dilation in SCALES:
+        first, second = (mind_ssc(image, 2, dilation, 1e-4) for image in (warped, fixed))
+        total += (first - second).square().mean(1)[0]
+    return blur(np.ascontiguousarray((total / len(SCALES)).cpu().numpy(), np.float32), sigma)

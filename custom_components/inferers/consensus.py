@@ -1,0 +1,176 @@
+"""One field from all that is known of a pair: candidates of several methods and flows of several renderings vote.
+
+Every method has stains that it fails on, and mostly other ones than its neighbour. Each candidate gives a field; dense
+flow (DIS, see ``flow_refinement``) is started from each of them and from the affine alone, on each rendering, there and
+back. A flow has no say where its two directions disagree; of those that agree with themselves the one that aligns the
+local texture best has most. A robust spline is fitted to all votes. Where that aligns the tissue worse than the affine
+alone, by a measure that is blind to the sign of contrast, the affine is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from custom_components.common.errors import RegistrationError
+from custom_components.fields import (
+    affine_to_ddf,
+    compose_affine,
+    folding_share,
+    nonrigid_part,
+    repair_folds,
+    warp,
+)
+from custom_components.inferers.ballot import Ballot, contrast_free_distance
+from custom_components.inferers.error_model import ErrorModel
+from custom_components.inferers.evidence_maps import evidence_maps
+from custom_components.inferers.flow_refinement import (
+    Flow,
+    blur,
+    common_tissue,
+    consistent_flow,
+    ddf_to_flow,
+    local_similarity,
+    to_bytes,
+    votes,
+)
+from custom_components.inferers.interpolation import Interpolation, SplineInterpolation
+from custom_components.inferers.renderings import NAMES, render
+from custom_components.inferers.result import Estimate, PairImages, Stage, Step
+
+STAGE = "consensus"
+LEAST = 0.1  # voxels; a field that is nowhere larger says nothing that the affine does not
+WIDE = 0.03  # share of the diagonal: window of the comparison with the affine
+
+
+class Consensus:
+    """See the module's text.
+
+    Args:
+        candidates: steps, each taken from the estimate so far; one that refuses the pair has no vote.
+        renderings: see ``renderings.render``.
+        interpolation: of all votes.
+        weight: of a vote against the stiffness of the spline.
+        window: of the local similarity, share of the tissue's diagonal.
+        sharpness: of the choice between proposals by similarity.
+        tolerance: voxels of disagreement there and back at which a flow's weight has fallen to 1/e.
+        caution: power of the neighbourhood's agreement that weighs a flow further; where most of a neighbourhood
+            disagrees the stains differ too much, and the places that agree do so by chance.
+        stride: voxels between the votes of a flow.
+        minimum_jacobian: the field is smoothed locally until its Jacobian determinant is above this.
+        margin: share by which the contrast-free distance may exceed that of the affine before the affine is kept; None
+            never asks.
+        error_model: makes of the evidence for the field its expected error: a model or its file; None states none.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Step] = (),
+        renderings: Sequence[str] = NAMES,
+        interpolation: Interpolation | None = None,
+        weight: float = 3.0,
+        window: float = 0.014,
+        sharpness: float = 20.0,
+        tolerance: float = 2.0,
+        caution: float = 2.0,
+        stride: int = 8,
+        minimum_jacobian: float = 0.1,
+        margin: float | None = 0.02,
+        error_model: ErrorModel | str | Path | None = None,
+    ) -> None:
+        self.candidates = list(candidates)
+        self.renderings = list(renderings)
+        self.interpolation = interpolation or SplineInterpolation(spacing=0.012, smoothness=3e-6, scale=0.006)
+        self.weight = weight
+        self.window = window
+        self.sharpness = sharpness
+        self.tolerance = tolerance
+        self.caution = caution
+        self.stride = stride
+        self.minimum_jacobian = minimum_jacobian
+        self.margin = margin
+        self.error_model = ErrorModel.read(error_model) if isinstance(error_model, str | Path) else error_model
+
+    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
+        """See ``Step``; the estimate's own field is a proposal, and candidates start from its affine part alone.
+
+        Single matches have no vote: they are a few voxels coarse, and what they know is in the field through them.
+        """
+        start = perf_counter()
+        base = affine_to_ddf(estimate.affine, images.shape).to(estimate.ddf)
+        aligned = replace(images, moving=warp(images.moving, base), moving_mask=warp(images.moving_mask, base))
+        fields, refused = self._fields(images, estimate, base)
+        ballot = self._ballot(aligned, fields)
+        residual = self._fitted(aligned, ballot).to(base)
+        residual, kept = self._no_worse(aligned, residual)
+        ddf = compose_affine(estimate.affine, residual)
+        details = {
+            "candidates": len(fields), "candidates_refused": refused, "proposals": len(ballot.flows),
+            "affine_kept": kept, "folding": folding_share(residual, images.fixed_mask),
+            "similarity_before": local_similarity(images, estimate.ddf), "similarity": local_similarity(images, ddf),
+        }  # fmt: skip
+        error = None
+        if self.error_model is not None:
+            tissue = images.fixed_mask[0, 0].cpu().numpy() > 0.5
+            error = self.error_model(evidence_maps(aligned, ballot, residual), tissue, images.diagonal).to(base)
+        done = Stage(STAGE, perf_counter() - start, details)
+        return replace(estimate, ddf=ddf, error=error, stages=(*estimate.stages, done))
+
+    def _fields(self, images: PairImages, estimate: Estimate, base: Tensor) -> tuple[list[Flow], int]:
+        """What the estimate and the candidates leave after the affine, and how many of these refused the pair."""
+        own = ddf_to_flow(nonrigid_part(estimate.affine, estimate.ddf))
+        fields, refused = [own] if np.abs(own).max() > LEAST else [], 0
+        for step in self.candidates:
+            try:
+                found = step(images, replace(estimate, ddf=base))
+            except RegistrationError:
+                refused += 1
+            else:
+                fields.append(ddf_to_flow(nonrigid_part(found.affine, found.ddf)))
+        return fields, refused
+
+    def _ballot(self, aligned: PairImages, fields: Sequence[Flow]) -> Ballot:
+        pairs = [
+            (render(name, aligned.fixed, aligned.fixed_mask), render(name, aligned.moving, aligned.moving_mask))
+            for name in self.renderings
+        ]
+        flows = [consistent_flow(*pair, seed, self.tolerance) for pair in pairs for seed in (None, *fields)]
+        flows += [(field, np.ones(field.shape[:2], np.float32)) for field in fields]
+        # similarity by grey values: where the renderings of a stain have texture, so have these
+        greys = [(to_bytes(aligned.fixed), to_bytes(aligned.moving))]
+        window = self.window * aligned.diagonal
+        return Ballot.of([flow for flow, _ in flows], [sure for _, sure in flows], greys, window, self.sharpness)
+
+    def _fitted(self, aligned: PairImages, ballot: Ballot) -> Tensor:
+        """(1, 2, H, W) the spline through all votes, without folds."""
+        trust = common_tissue(aligned, torch.zeros_like(aligned.fixed.expand(-1, 2, -1, -1)))
+        sigma, cast = self.window * aligned.diagonal, []
+        for flow, sure, share in zip(ballot.flows, ballot.sure, ballot.shares, strict=True):
+            around = blur(sure * trust, sigma) / blur(trust + np.float32(1e-3), sigma)
+            cast.append(votes(flow, self.weight * trust * sure * around**self.caution * share, self.stride))
+        points, displacements, weights = (torch.cat(parts) for parts in zip(*cast, strict=True))
+        residual = self.interpolation(points, displacements, aligned.shape, aligned.diagonal, weights)
+        # of the residual, since a mirrored section's affine turns all tissue over, and rightly so
+        return repair_folds(residual, self.minimum_jacobian)
+
+    def _no_worse(self, aligned: PairImages, residual: Tensor) -> tuple[Tensor, float]:
+        """The field, fading to the affine where it is worse than that, and the share of the tissue where it is."""
+        if self.margin is None:
+            return residual, 0.0
+        sigma = WIDE * aligned.diagonal
+        before = contrast_free_distance(aligned.moving, aligned.fixed, sigma)
+        after = contrast_free_distance(warp(aligned.moving, residual), aligned.fixed, sigma)
+        tissue = aligned.fixed_mask[0, 0].cpu().numpy() > 0.5
+        worse = (after > (1 + self.margin) * before) & tissue
+        if not worse.any():
+            return residual, 0.0
+        # fading over twice the window keeps the field smooth, whatever the outline of the worse part
+        keep = 1 - blur(worse.astype(np.float32), sigma)
+        faded = residual * torch.from_numpy(keep).to(residual)
+        return repair_folds(faded, self.minimum_jacobian), float(worse.sum() / max(tissue.sum(), 1))
