@@ -1,8 +1,8 @@
 """Large images read region by region: pyramidal slides, of which only what is needed is ever in memory.
 
 TIFF of any kind (OME-TIFF with channels on pages, Aperio's .svs, generic pyramids) is decoded by tifffile, tile by
-tile; OME-Zarr by zarr, CZI by Zeiss' library, the forms of other scanners (.ndpi, .mrxs, .scn, .bif, .vms, .svslide) by
-OpenSlide through MONAI's ``WSIReader``.
+tile; OME-Zarr by zarr, CZI by Zeiss' library, LIF and ND2 of microscopes from the file's pages in memory, the forms of
+other scanners (.ndpi, .mrxs, .scn, .bif, .vms, .svslide) by OpenSlide through MONAI's ``WSIReader``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ from custom_components.pairs.closing import Closing
 from custom_components.pairs.czi_slide import CziSlide
 from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, full_suffix, is_image
 from custom_components.pairs.layout import Layout
+from custom_components.pairs.lif_slide import LifSlide
+from custom_components.pairs.nd2_slide import Nd2Slide
 from custom_components.pairs.pixel_sizes import COARSEST
 from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.tiff_pages import Shape
 from custom_components.pairs.tiff_slide import TiffSlide
 from custom_components.pairs.zarr_slide import ZarrSlide
 
-SLIDES = (".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".zarr", ".ome.zarr")
+SLIDES = (
+    ".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".lif", ".nd2", ".zarr", ".ome.zarr",
+)  # fmt: skip
 RESIZED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV averages
 LARGE = 1 << 25  # pixels; what is smaller is registered and written as a whole
 
@@ -157,6 +161,10 @@ def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:
             return ZarrSlide(file, reading)
         if suffix == ".czi":
             return CziSlide(file, reading)
+        if suffix == ".lif":
+            return LifSlide(file, reading)
+        if suffix == ".nd2":
+            return Nd2Slide(file, reading)
         if suffix in TIFF or suffix == ".svs":
             return TiffSlide(file, reading)
         if suffix in SLIDES:
