@@ -23,6 +23,7 @@ from PIL import Image
 from skimage import data
 
 import warpzoo
+from benchmarks.dicom_files import write_dicom_slide
 from benchmarks.microscope_files import LifImage, write_lif, write_nd2
 
 SIZE = 512
@@ -151,6 +152,10 @@ FORMS: dict[str, Form] = {
         lambda folder: write_nd2(
             folder / "a.nd2", np.ascontiguousarray(np.moveaxis(CHANNELS, 0, -1))[None], ("CD3", "DAPI", "CD20")
         )
+    ),
+    "DICOM, whole slide": Form(lambda folder: write_dicom_slide(folder / "a", MOVING, levels=2, jpeg=True)),
+    "DICOM, CD3, DAPI, CD20": Form(
+        lambda folder: write_dicom_slide(folder / "a", CHANNELS, names=("CD3", "DAPI", "CD20"))
     ),
 }  # fmt: skip
 

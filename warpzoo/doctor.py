@@ -29,6 +29,7 @@ OPTIONAL = {
     "pylibCZIrw": "Zeiss' CZI",
     "liffile": "Leica's LIF",
     "nd2": "Nikon's ND2",
+    "wsidicom": "whole slides in DICOM",
     "onnx": "export to ONNX",
     "ants": "the baseline SyN",
     "monailabel": "the server of MONAI Label",

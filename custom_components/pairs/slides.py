@@ -1,8 +1,8 @@
 """Large images read region by region: pyramidal slides, of which only what is needed is ever in memory.
 
 TIFF of any kind (OME-TIFF with channels on pages, Aperio's .svs, generic pyramids) is decoded by tifffile, tile by
-tile; OME-Zarr by zarr, CZI by Zeiss' library, LIF and ND2 of microscopes from the file's pages in memory, the forms of
-other scanners (.ndpi, .mrxs, .scn, .bif, .vms, .svslide) by OpenSlide through MONAI's ``WSIReader``.
+tile; OME-Zarr by zarr, CZI by Zeiss' library, LIF and ND2 of microscopes by their frames, DICOM by wsidicom, the forms
+of other scanners (.ndpi, .mrxs, .scn, .bif, .vms, .svslide) by OpenSlide through MONAI's ``WSIReader``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from custom_components.common.errors import InputError
 from custom_components.fields.grid import Grid
 from custom_components.pairs.closing import Closing
 from custom_components.pairs.czi_slide import CziSlide
+from custom_components.pairs.dicom_class import is_dicom_slide
+from custom_components.pairs.dicom_slide import DicomSlide
 from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, full_suffix, is_image
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.lif_slide import LifSlide
@@ -153,10 +155,13 @@ def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:
         InputError: there is no such file, it can't be read, or its form has no regions (PNG, JPEG, NIfTI).
     """
     file = Path(path)
-    if not is_image(file):
+    dicom = is_dicom_slide(file)
+    if not is_image(file) and not dicom:
         raise InputError(f"image {file} does not exist")
     suffix = full_suffix(file)
     try:
+        if dicom:
+            return DicomSlide(file, reading)
         if suffix.endswith(".zarr"):
             return ZarrSlide(file, reading)
         if suffix == ".czi":
@@ -178,11 +183,16 @@ def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:
     raise InputError(f"image {file}: '{suffix}' has no regions to read one by one; convert it to one of {known}")
 
 
+def is_slide(path: Path) -> bool:
+    """Whether a file or folder has a form that only slides have, which are read by their regions."""
+    return full_suffix(path) in SLIDES or is_dicom_slide(path)
+
+
 def is_large(path: str | Path, reading: Reading = AS_STORED) -> bool:
     """Whether a file is a slide, or a TIFF of more than ``LARGE`` pixels."""
     suffix = full_suffix(path)
     if suffix not in TIFF:
-        return suffix in SLIDES
+        return is_slide(Path(path))
     with open_slide(path, reading) as slide:
         return slide.levels[0][0] * slide.levels[0][1] > LARGE
 
