@@ -59,7 +59,7 @@ class LifSlide(FrameSlide):
         if lengths.get("tiles", 1) > 1:
             raise InputError(
                 f"image {path} is a scan of {lengths['tiles']} tiles that were not merged; merge them in LAS X "
-                "(Mosaic Merge) or give the merged image as --moving_series or --fixed_series"
+                "(Mosaic Merge) or give the merged image as --moving_series or --fixed_series (of apply --series)"
             )
         channels = element.findall(f"{DESCRIPTION}/Channels/ChannelDescription")
         self.dtype = self._dtype(channels)

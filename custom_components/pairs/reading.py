@@ -57,8 +57,8 @@ class Reading:
         """
         if self.plane is None:
             raise InputError(
-                f"image {file} is a stack of {stack}, not one section; give --moving_plane or --fixed_plane: max for "
-                "the maximum over them, or the number of one, from 0"
+                f"image {file} is a stack of {stack}, not one section; give --moving_plane or --fixed_plane (of "
+                "apply --plane): max for the maximum over them, or the number of one, from 0"
             )
         if self.plane == "max":
             return range(count)

@@ -19,6 +19,7 @@ import openslide
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields.grid import Grid
+from custom_components.pairs.channels import matched_channel, single_channel
 from custom_components.pairs.closing import Closing
 from custom_components.pairs.czi_slide import CziSlide
 from custom_components.pairs.dicom_class import is_dicom_slide
@@ -142,6 +143,35 @@ class ArraySlide(Closing):
 
     def close(self) -> None:
         """See ``Slide``."""
+
+
+class ChannelSlide(Closing):
+    """One channel of a slide, with which it is closed; see ``Slide``.
+
+    Args:
+        slide: open.
+        channel: name or number, from 0.
+
+    Raises:
+        InputError: there is no such channel.
+    """
+
+    channels = 1
+
+    def __init__(self, slide: Slide, channel: str | int) -> None:
+        number, _ = matched_channel(slide.layout, slide.channels, channel, slide.path)
+        self._slide, self._channel = slide, int(number or 0)
+        self.layout = single_channel(slide.layout, self._channel)
+        self.path, self.levels, self.dtype = slide.path, slide.levels, slide.dtype
+        self.pixel_size, self.notes = slide.pixel_size, slide.notes
+
+    def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
+        """See ``Slide``."""
+        return self._slide.read(level, row, column, height, width)[..., self._channel : self._channel + 1]
+
+    def close(self) -> None:
+        """See ``Slide``."""
+        self._slide.close()
 
 
 def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:

@@ -45,7 +45,7 @@ class ZarrSlide(Closing):
             inside = ", ".join(sorted(str(name) for name, _ in group.groups())) or "nothing"
             raise InputError(
                 f"image {path} has no multiscale image; inside are {inside}: "
-                "give one as --moving_series or --fixed_series"
+                "give one as --moving_series or --fixed_series (of apply --series)"
             )
         self._axes = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", "tczyx")]
         self._levels: list[Any] = [group[entry["path"]] for entry in scales[0]["datasets"]]
