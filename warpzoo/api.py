@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -232,8 +233,18 @@ class Registration:
             return np.asarray(self.stored.points(points, direction=direction, space=space), dtype=np.float64)
         return np.asarray(self.stored.points(points[:, ::-1], direction=direction), dtype=np.float64)[:, ::-1]
 
-    def geojson(self, data: Mapping[str, Any] | str | Path, direction: str = "moving_to_fixed") -> dict[str, Any]:
-        """GeoJSON as QuPath writes it (its content, or any file of annotations), carried over."""
+    def geojson(self, data: Any, direction: str = "moving_to_fixed") -> dict[str, Any]:
+        """GeoJSON carried over, in pixels from the outer corner of the first one, as QuPath writes it.
+
+        Args:
+            data: GeoJSON's content, any file of annotations, or an object that says itself as GeoJSON
+                (``__geo_interface__``), such as a GeoDataFrame, whose ``from_features`` takes the result, or a geometry
+                of shapely.
+            direction: "moving_to_fixed" or "fixed_to_moving".
+        """
+        if hasattr(data, "__geo_interface__"):
+            # as plain lists, which shapely gives as tuples
+            data = json.loads(json.dumps(data.__geo_interface__, default=str))
         if isinstance(data, str | Path):
             from custom_components.pairs import read_annotations
 

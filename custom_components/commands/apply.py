@@ -56,7 +56,7 @@ def apply(
             BigWarp, napari, Xenium or Visium; other columns are kept. On volumes X, Y, Z, or 3D Slicer's .fcsv and
             .mrk.json.
         geojson: or annotations in its pixels: GeoJSON as QuPath writes it, plain, .gz or .zip, ImageJ's .roi and .zip,
-            or the .xml of Aperio ImageScope or ASAP; the result has the same form.
+            the .xml of Aperio ImageScope or ASAP, or GeoParquet; the result has the same form.
         direction: "moving_to_fixed" or "fixed_to_moving".
         output: file to write; default in the result's folder, ``warped_<name>``. With .ome.zarr an image
             becomes an OME-Zarr.
