@@ -14,6 +14,7 @@ from custom_components.common.errors import InputError
 from custom_components.pairs.closing import Closing
 from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.layout import Layout
+from custom_components.pairs.reading import series_number
 from custom_components.pairs.tiff_pages import Shape
 
 
@@ -58,8 +59,8 @@ def chosen_series(path: Path, names: Sequence[str], pixels: Sequence[int], wante
         raise InputError(f"image {path} holds no image with rows and columns")
     there = ", ".join(f"{number} '{name}'" for number, name in enumerate(names))
     if wanted is not None:
-        number = names.index(str(wanted)) if str(wanted) in names else wanted
-        if not isinstance(number, int) or not 0 <= number < len(names):
+        number = series_number(names, wanted)
+        if number is None:
             raise InputError(f"image {path} has no series '{wanted}'; it has {there}")
         return number, ""
     best = max(range(len(names)), key=lambda number: pixels[number])

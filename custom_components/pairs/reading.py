@@ -92,6 +92,21 @@ class Reading:
         return stated if stated and SMALLEST <= min(stated) and max(stated) <= LARGEST else None
 
 
+def series_number(names: Sequence[str], wanted: str | int) -> int | None:
+    """Which of several images is meant, names before numbers; None where there is none such.
+
+    Args:
+        names: of the images.
+        wanted: a name, which a command line may have read as a number ("001" as 1), or a number from 0.
+    """
+    if str(wanted) in names:
+        return list(names).index(str(wanted))
+    if not isinstance(wanted, int):
+        return None
+    alike = [number for number, name in enumerate(names) if name.strip().isdecimal() and int(name) == wanted]
+    return alike[0] if len(alike) == 1 else wanted if 0 <= wanted < len(names) else None
+
+
 AS_STORED = Reading()
 NAMES = tuple(entry.name for entry in fields(Reading))
 COLUMNS = tuple(f"{side}_{name}" for side in ("moving", "fixed") for name in NAMES)

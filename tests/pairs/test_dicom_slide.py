@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,7 +126,9 @@ def ct_series(folder: Path) -> Path:
         }.items():  # fmt: skip
             image.SetMetaData(key, value)
         writer.SetFileName(str(folder / f"{number}.dcm"))
+        before = locale.setlocale(locale.LC_CTYPE)  # GDCM's writing of tags sets the process's to C
         writer.Execute(image)
+        locale.setlocale(locale.LC_CTYPE, before)
     return folder
 
 
