@@ -8,6 +8,7 @@ Prints Markdown. A pair without output counts as unregistered, as the challenge'
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ import numpy as np
 from benchmarks.baselines import baseline as baseline_named
 from benchmarks.paired import Paired, compare_paired
 from benchmarks.xfeat_baseline import Floats
+from custom_components.common.arrays import Index
 from custom_components.common.errors import InputError
 from custom_components.metrics.tre import PairTRE, aggregate, pair_metrics
-from custom_components.pairs import Pair, read_image, read_pairs, read_points
+from custom_components.pairs import Pair, match_landmarks, read_image, read_landmarks, read_pairs, read_points
+from custom_components.pairs.landmarks import LandmarkMatch
 from custom_components.results.record import read_metrics
 
 ROWS = ("AArTRE", "AMrTRE", "MArTRE", "MMrTRE", "AMxrTRE", "robustness")
@@ -39,28 +42,47 @@ class Scores:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Of one pair, pixels, with the diagonal of its fixed image."""
+    """Of one pair.
+
+    Attributes:
+        moving: (N, 2) row, col pixels, NaN in rows of the file that hold no point.
+        fixed: (M, 2) of the fixed image.
+        match: which rows are the same structure.
+        diagonal: of the fixed image, pixels.
+    """
 
     moving: Floats
     fixed: Floats
+    match: LandmarkMatch
     diagonal: float
+
+    @property
+    def known(self) -> Index:
+        """Rows of ``moving`` that hold a point."""
+        return np.flatnonzero(np.isfinite(self.moving).all(axis=1))
 
     def score(self, warped: Floats) -> PairTRE:
         """Errors of the moving landmarks after they were carried to ``warped`` (N, 2), (row, col)."""
-        rows = min(len(self.moving), len(self.fixed))
-        return pair_metrics(self.moving[:rows], warped[:rows], self.fixed[:rows], self.diagonal)
+        rows, fixed = self.match.moving, self.fixed[self.match.fixed]
+        return pair_metrics(self.moving[rows], warped[rows], fixed, self.diagonal)
 
 
 def pair_landmarks(pair: Pair, fixed_shape: Sequence[int]) -> Landmarks:
-    """Both landmark files of a pair.
+    """Both landmark files of a pair, matched as the package does: by name where both have names, else row by row.
+
+    What was left out is said on stderr.
 
     Raises:
-        InputError: one is missing.
+        InputError: one is missing, or they have nothing in common.
     """
     if pair.moving_landmarks is None or pair.fixed_landmarks is None:
         raise InputError(f"pair {pair.id}: both landmark files are needed to compare; choose pairs with --status")
     diagonal = float(np.linalg.norm(fixed_shape))
-    return Landmarks(read_points(pair.moving_landmarks), read_points(pair.fixed_landmarks), diagonal)
+    moving, fixed = read_landmarks(pair.moving_landmarks), read_landmarks(pair.fixed_landmarks, "fixed")
+    match = match_landmarks(moving, fixed)
+    for note in match.notes:
+        print(f"pair {pair.id}: {note}", file=sys.stderr)
+    return Landmarks(moving.points, fixed.points, match, diagonal)
 
 
 def read_ours(folder: Path, moving: Floats) -> tuple[Floats, float, float]:
@@ -99,8 +121,10 @@ def score(pairs: Sequence[Pair], outputs: Path | None, baseline: str) -> list[Sc
     for pair in pairs:
         moving, fixed = np.asarray(read_image(pair.moving)), np.asarray(read_image(pair.fixed))
         marks = pair_landmarks(pair, fixed.shape[1:])
-        carried = carry(moving, fixed, marks.moving)
-        rows[baseline].append((marks.score(carried.points), carried.folding, carried.seconds))
+        carried = carry(moving, fixed, marks.moving[marks.known])
+        points = marks.moving.copy()
+        points[marks.known] = carried.points
+        rows[baseline].append((marks.score(points), carried.folding, carried.seconds))
         if outputs is not None:
             warped, folding, seconds = read_ours(outputs / pair.id, marks.moving)
             rows["ours"].append((marks.score(warped), folding, seconds))

@@ -23,6 +23,8 @@ from PIL import Image
 from skimage import data
 
 import warpzoo
+from benchmarks.dicom_files import write_dicom_slide
+from benchmarks.microscope_files import LifImage, write_lif, write_nd2
 
 SIZE = 512
 TURN = cv2.getRotationMatrix2D((255.5, 255.5), 14.0, 1.0) + np.array([[0, 0, 9.0], [0, 0, -6.0]])
@@ -141,6 +143,20 @@ FORMS: dict[str, Form] = {
     "TIFF 40x onto 20x, no sizes": Form(tiff(image=TWICE, photometric="rgb"), 2.0),
     "OME-Zarr": Form(ome_zarr),
     "CZI": Form(czi),
+    "LIF": Form(lambda folder: write_lif(folder / "a.lif", LifImage("a", MOVING, "YXC", tags=(1, 2, 3)))),
+    "LIF, CD3, DAPI, CD20": Form(
+        lambda folder: write_lif(folder / "a.lif", LifImage("a", CHANNELS, dyes=("CD3", "DAPI", "CD20")))
+    ),
+    "ND2": Form(lambda folder: write_nd2(folder / "a.nd2", np.ascontiguousarray(MOVING[None, ..., ::-1]))),
+    "ND2, CD3, DAPI, CD20": Form(
+        lambda folder: write_nd2(
+            folder / "a.nd2", np.ascontiguousarray(np.moveaxis(CHANNELS, 0, -1))[None], ("CD3", "DAPI", "CD20")
+        )
+    ),
+    "DICOM, whole slide": Form(lambda folder: write_dicom_slide(folder / "a", MOVING, levels=2, jpeg=True)),
+    "DICOM, CD3, DAPI, CD20": Form(
+        lambda folder: write_dicom_slide(folder / "a", CHANNELS, names=("CD3", "DAPI", "CD20"))
+    ),
 }  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def registered(folder: Path, moving: Grid, fixed: Grid, known: Known, report: bo
     for side, grid in (("moving", moving), ("fixed", fixed)):
         paths[side] = folder / f"{side}.nii.gz"
         write_image(paths[side], np.random.default_rng(0).random((1, *grid.shape), np.float32), grid.matrix)
-    pair = select_pairs(**paths, id="pair", **files)[0]
+    pair = select_pairs(**({} if "pairs" in files else {**paths, "id": "pair"}), **files)[0]
     check_attached(pair)
     data = ReadPaird(volumes=True)({"pair": pair})
     for side in ("moving", "fixed"):
@@ -156,6 +156,21 @@ def test_any_orientation_both_ways(order, flips, turn, spacing, space) -> None:
         if space == "voxel":
             np.testing.assert_allclose(warpzoo.open(out).points(given_in(space, on_fixed, fixed), "fixed_to_moving"),
                                        again)  # fmt: skip
+
+
+@pytest.mark.parametrize("space", ["lps", "ras", "voxel"])
+def test_the_column_of_a_pair_table_is_the_space_of_its_rows(space: str, tmp_path: Path) -> None:
+    moving, fixed, known = case()
+    on_fixed = inside(fixed)
+    write_csv(tmp_path / "m.csv", given_in(space, known.to_moving(on_fixed), moving))
+    write_csv(tmp_path / "f.csv", given_in(space, on_fixed, fixed))
+    (tmp_path / "pairs.csv").write_text(
+        "id,moving,fixed,moving_landmarks,fixed_landmarks,point_space\n"
+        f"pair,moving.nii.gz,fixed.nii.gz,m.csv,f.csv,{space}\n"
+    )
+    other = "voxel" if space == "lps" else "lps"
+    _, metrics = registered(tmp_path, moving, fixed, known, pairs=tmp_path / "pairs.csv", point_space=other)
+    assert metrics["landmarks"]["max"] < TOLERANCE
 
 
 @pytest.mark.parametrize("system", ["LPS", "RAS"])

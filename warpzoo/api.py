@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -264,8 +265,18 @@ class Registration:
             raise InputError(f"points are (N, {self.stored.dimensions}) x, y[, z], got {points.shape}")
         return points
 
-    def geojson(self, data: Mapping[str, Any] | str | Path, direction: str = "moving_to_fixed") -> dict[str, Any]:
-        """GeoJSON as QuPath writes it (its content, or any file of annotations), carried over."""
+    def geojson(self, data: Any, direction: str = "moving_to_fixed") -> dict[str, Any]:
+        """GeoJSON carried over, in pixels from the outer corner of the first one, as QuPath writes it.
+
+        Args:
+            data: GeoJSON's content, any file of annotations, or an object that says itself as GeoJSON
+                (``__geo_interface__``), such as a GeoDataFrame, whose ``from_features`` takes the result, or a geometry
+                of shapely.
+            direction: "moving_to_fixed" or "fixed_to_moving".
+        """
+        if hasattr(data, "__geo_interface__"):
+            # as plain lists, which shapely gives as tuples
+            data = json.loads(json.dumps(data.__geo_interface__, default=str))
         if isinstance(data, str | Path):
             from custom_components.pairs import read_annotations
 

@@ -25,6 +25,11 @@ NEEDED = (
 OPTIONAL = {
     "lightglue": "weights of DISK, ALIKED and LightGlue for union.yaml",
     "dask": "cohorts on several processes (--workers)",
+    "zarr": "OME-Zarr",
+    "pylibCZIrw": "Zeiss' CZI",
+    "liffile": "Leica's LIF",
+    "nd2": "Nikon's ND2",
+    "wsidicom": "whole slides in DICOM",
     "onnx": "export to ONNX",
     "ants": "the baseline SyN",
     "monailabel": "the server of MONAI Label",

@@ -72,7 +72,7 @@ def warp_geojson_file(given: Path, path: Path, way: PointMap, convention: Conven
     sides = convention.sides(way, "pixel", corner=True)
     read = read_annotations(given)
     data, found = warp_geojson(read.data, way, *sides)
-    lost = write_annotations(path, data, read.form)
+    lost = write_annotations(path, data, read.form, read.table)
     return [*read.notes, *found.notes(way), *lost]
 
 

@@ -1,6 +1,7 @@
 """Carry anything else over with a stored field.
 
     warpzoo apply out/x --image other.tif
+    warpzoo apply out/x --image other.ome.tif --channel CD8
     warpzoo apply out/x --points cells.csv
     warpzoo apply out/x --points cells.tsv --unit micrometre
     warpzoo apply out/x --points fiducials.mrk.json        of volumes
@@ -42,6 +43,9 @@ def apply(
     origin: str | None = None,
     overwrite: bool = False,
     zarr_version: str | float | None = None,
+    channel: str | int | None = None,
+    series: str | int | None = None,
+    plane: str | int | None = None,
 ) -> str:
     """Carry one file over and return the path of the result; what is odd about annotations goes to stderr.
 
@@ -52,7 +56,7 @@ def apply(
             BigWarp, napari, Xenium or Visium; other columns are kept. On volumes X, Y, Z, or 3D Slicer's .fcsv and
             .mrk.json.
         geojson: or annotations in its pixels: GeoJSON as QuPath writes it, plain, .gz or .zip, ImageJ's .roi and .zip,
-            or the .xml of Aperio ImageScope or ASAP; the result has the same form.
+            the .xml of Aperio ImageScope or ASAP, or GeoParquet; the result has the same form.
         direction: "moving_to_fixed" or "fixed_to_moving".
         output: file to write; default in the result's folder, ``warped_<name>``. With .ome.zarr an image
             becomes an OME-Zarr.
@@ -68,18 +72,25 @@ def apply(
             GeoJSON and centroids, or its "centre", as in columns X, Y.
         overwrite: replace a file that is there already; an input never is.
         zarr_version: of OME-Zarr, 0.4 or 0.5; default the image's own, else 0.4.
+        channel: name or number of the channel of the image that is warped alone; default all.
+        series: name or number of the image in a file with several; default the registered one of the registered file,
+            else the largest.
+        plane: of a Z stack or film of the image its number, from 0, or max; default as registered.
 
     Raises:
-        InputError: not exactly one thing to carry, an unknown direction, an image of another size, or a file that
-            is wrong or missing, or the result is there already.
+        InputError: not exactly one thing to carry, options of images without one, an unknown direction, an image of
+            another size, or a file that is wrong or missing, or the result is there already.
     """
     if sum(given is not None for given in (image, points, geojson)) != 1:
         raise InputError("give exactly one of --image, --points, --geojson")
+    if image is None and any(said is not None for said in (channel, series, plane)):
+        raise InputError("--channel, --series and --plane are of an image, give them with --image")
     result, replaced = StoredRegistration(str(field)), booleans.parse_bool(overwrite, "overwrite")
     if image is not None:
         version = None if zarr_version is None else str(zarr_version)
         warped = result.warp_file(
-            image, output, direction, order, level, compression, quality, threads, replaced, version
+            image, output, direction, order, level, compression, quality, threads, replaced, version,
+            channel, series, plane,
         )  # fmt: skip
         return str(warped)
     if points is not None:

@@ -169,7 +169,7 @@ def carry_annotations(file: Path, way: PointMap, folder: Path, metrics: dict[str
     level = Coordinates(corner=True)  # as QuPath writes GeoJSON
     given = read_annotations(file)
     data, found = warp_geojson(given.data, way, level, level)
-    lost = write_annotations(folder / warped_name(file, _prefix(key)), data, given.form)
+    lost = write_annotations(folder / warped_name(file, _prefix(key)), data, given.form, given.table)
     metrics[key] = {"objects": found.objects, "notes": [*given.notes, *found.notes(way), *lost]}
 
 

@@ -157,15 +157,17 @@ def run_record(pair: Pair, settings: RunSettings, versions: Mapping[str, str]) -
     """``run`` of a pair's metrics.json."""
     return {
         "inputs": {name: file_record(path) for name, path in (list_inputs(pair) | _stored_in(pair, settings)).items()},
-        "reading": _reading(pair), "bundle": settings.bundle, "bundle_version": settings.version,
+        "reading": _reading(pair, settings), "bundle": settings.bundle, "bundle_version": settings.version,
         "weights": dict(settings.weights), "options": dict(settings.options), "versions": dict(versions),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
 
 
-def _reading(pair: Pair) -> dict[str, Any]:
-    """What a user said of the files, side by side; empty where nothing."""
-    return {
+def _reading(pair: Pair, settings: RunSettings) -> dict[str, Any]:
+    """What a user said of the files, side by side, and of the points where it is no option; empty where nothing."""
+    option = str(settings.options.get("point_space") or "").strip().lower()
+    own = pair.point_space not in (None, option)
+    return ({"point_space": pair.point_space} if own else {}) | {
         f"{side}_{name}": value
         for side, reading in (("moving", pair.moving_reading), ("fixed", pair.fixed_reading))
         for name, value in asdict(reading).items()
@@ -203,8 +205,8 @@ def differences(run: Record | None, pair: Pair, settings: RunSettings) -> list[s
         if name not in now or name not in then or not is_unchanged(then[name], now[name]):
             gone = " is not given now" if name not in now else " was not given then" if name not in then else " differs"
             found.append(f"{name}{gone}")
-    if (run.get("reading") or {}) != _reading(pair):
-        found.append(f"read as {run.get('reading')}, now {_reading(pair)}")
+    if (run.get("reading") or {}) != _reading(pair, settings):
+        found.append(f"read as {run.get('reading')}, now {_reading(pair, settings)}")
     if run.get("bundle") != settings.bundle:
         found.append(f"bundle '{run.get('bundle')}', now '{settings.bundle}'")
     for kind, before, after in (

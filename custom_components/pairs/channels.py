@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,12 @@ def matched_channel(
             return number, (f"matched on channel {number} '{name}', the nuclei, of {count}; {key}",)
     there = f"'{', '.join(layout.names)}'" if layout.names else "without names"
     return None, (f"matched on the mean of its {count} channels {there}; {key}",)
+
+
+def single_channel(layout: Layout, channel: int) -> Layout:
+    """How an image is stored of which one channel is left."""
+    names, colours = layout.names[channel : channel + 1], layout.colours[channel : channel + 1]
+    return replace(layout, kind="grey", names=names, colours=colours, icc=None)
 
 
 def as_matched(array: Array, layout: Layout, channel: int | None) -> Array:

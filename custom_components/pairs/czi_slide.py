@@ -13,7 +13,7 @@ from custom_components.common.errors import InputError
 from custom_components.pairs.closing import Closing
 from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.layout import Layout
-from custom_components.pairs.reading import AS_STORED, LARGEST, SMALLEST, Reading
+from custom_components.pairs.reading import AS_STORED, Reading
 
 DTYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32, "Bgr24": np.uint8, "Bgr48": np.uint16}
 LEAST_SIDE = 512  # pixels of the coarsest level
@@ -49,7 +49,7 @@ class CziSlide(Closing):
         self._corner = (box.x, box.y)
         bounds = self._file.total_bounding_box
         counts = {axis: bounds[axis][1] - bounds[axis][0] for axis in "CZT" if axis in bounds}
-        self._planes = self._stack(counts, reading)
+        self._planes = reading.stack(self.path, {axis: counts.get(axis, 1) for axis in "ZT"})
         kind = str(self._file.get_channel_pixel_type(0))
         if kind not in DTYPES:
             raise InputError(f"image {self.path} holds {kind} pixels; convert it to 8 or 16 bit")
@@ -61,7 +61,7 @@ class CziSlide(Closing):
         self.levels = [(int(box.h), int(box.w))]
         while max(self.levels[-1]) > 2 * LEAST_SIDE:
             self.levels.append(tuple(max(1, side // 2) for side in self.levels[-1]))  # type: ignore[arg-type]
-        self.pixel_size = (reading.pixel_size,) * 2 if reading.pixel_size else self._pixel_size()
+        self.pixel_size = reading.size(self._pixel_size())
         names = () if self._colour else self._names()
         layout = "rgb" if self._colour else "channels" if self.channels > 1 else "grey"
         self.layout = Layout(layout, names, (), "zstd", (1024, 1024), len(self.levels))
@@ -80,23 +80,13 @@ class CziSlide(Closing):
         note = f"scene {number} of {len(scenes)} is read, the largest" if wanted is None and len(scenes) > 1 else ""
         return scenes[number], number, note
 
-    def _stack(self, counts: dict[str, int], reading: Reading) -> list[dict[str, int]]:
-        long = [axis for axis in "ZT" if counts.get(axis, 1) > 1]
-        if not long:
-            return [{}]
-        stack = ", ".join(f"{counts[axis]} {axis}" for axis in long)
-        if len(long) > 1:
-            raise InputError(f"image {self.path} has a stack and a film ({stack}); a section has one at most")
-        return [{long[0]: number} for number in reading.planes(self.path, stack, counts[long[0]])]
-
     def _pixel_size(self) -> PixelSize | None:
         try:
             entries = self._file.metadata["ImageDocument"]["Metadata"]["Scaling"]["Items"]["Distance"]
             metres = {entry["@Id"]: float(entry["Value"]) for entry in entries}
-            rows, columns = metres["Y"] * 1e6, metres["X"] * 1e6
+            return metres["Y"] * 1e6, metres["X"] * 1e6
         except (KeyError, TypeError, ValueError):
             return None
-        return (rows, columns) if SMALLEST <= min(rows, columns) and max(rows, columns) <= LARGEST else None
 
     def _names(self) -> tuple[str, ...]:
         try:

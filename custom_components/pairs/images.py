@@ -35,7 +35,7 @@ from custom_components.pairs.formats import (
 )  # fmt: skip
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.reading import AS_STORED, Reading
-from custom_components.pairs.slides import SLIDES, is_large, open_slide, read_shrunk, read_strided
+from custom_components.pairs.slides import is_large, is_slide, open_slide, read_shrunk, read_strided
 from custom_components.pairs.tiff_pages import blend_alpha
 from custom_components.pairs.tiff_slide import TiffSlide
 from custom_components.pairs.volume_forms import Form, reader_of
@@ -84,7 +84,7 @@ def read_image(path: str | Path, longest: float | None = None, reading: Reading 
             array, whole, more = _placed(file, read_form(file))
         elif suffix in MEDICAL:
             array, whole, more = _read_medical(file)
-        elif (longest is not None and is_large(file, reading)) or suffix in SLIDES:
+        elif (longest is not None and is_large(file, reading)) or is_slide(file):
             array, size, whole, grid, layout, notes = _read_slide(file, longest, reading)
         elif suffix in TIFF:
             array, size, layout, notes = _read_tiff(file, reading)

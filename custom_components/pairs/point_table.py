@@ -146,7 +146,8 @@ def read_point_table(path: str | Path, side: str = "moving") -> PointTable:
         columns, values = Columns(table.header, geometry, geometry), well_known_points(table.cells[geometry])
         if values is None:
             raise InputError(
-                f"landmarks {file}: column '{table.header[geometry]}' does not hold points; give outlines as GeoJSON"
+                f"landmarks {file}: column '{table.header[geometry]}' does not hold points; outlines are annotations "
+                "(apply --geojson)"
             )
         return _checked(PointTable(table, columns, values), ())
     columns = find_columns(file, table.header, side)

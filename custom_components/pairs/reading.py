@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from custom_components.common.errors import InputError
+from custom_components.pairs.formats import PixelSize
 
 SMALLEST, LARGEST = 1e-3, 1e3  # micrometres of a pixel that can be
 
@@ -56,14 +57,54 @@ class Reading:
         """
         if self.plane is None:
             raise InputError(
-                f"image {file} is a stack of {stack}, not one section; give --moving_plane or --fixed_plane: max for "
-                "the maximum over them, or the number of one, from 0"
+                f"image {file} is a stack of {stack}, not one section; give --moving_plane or --fixed_plane (of "
+                "apply --plane): max for the maximum over them, or the number of one, from 0"
             )
         if self.plane == "max":
             return range(count)
         if int(self.plane) >= count:
             raise InputError(f"image {file} has planes 0 to {count - 1}, asked for {self.plane}")
         return (int(self.plane),)
+
+    def stack(self, file: Path, lengths: Mapping[str, int]) -> list[dict[str, int]]:
+        """The index of each plane that is read, along the one axis of several planes; one empty index without.
+
+        Args:
+            file: what a message calls the image.
+            lengths: by the names of the axes that are neither channels nor rows nor columns.
+
+        Raises:
+            InputError: see ``planes``; there are two such axes.
+        """
+        long = {axis: length for axis, length in lengths.items() if length > 1}
+        if not long:
+            return [{}]
+        stack = ", ".join(f"{length} {axis}" for axis, length in long.items())
+        if len(long) > 1:
+            raise InputError(f"image {file} has a stack and a film ({stack}); a section has one at most")
+        axis, count = next(iter(long.items()))
+        return [{axis: number} for number in self.planes(file, stack, count)]
+
+    def size(self, stated: PixelSize | None) -> PixelSize | None:
+        """(row, col) micrometres of a pixel: what the user says, else what the file states where that can be."""
+        if self.pixel_size:
+            return (self.pixel_size, self.pixel_size)
+        return stated if stated and SMALLEST <= min(stated) and max(stated) <= LARGEST else None
+
+
+def series_number(names: Sequence[str], wanted: str | int) -> int | None:
+    """Which of several images is meant, names before numbers; None where there is none such.
+
+    Args:
+        names: of the images.
+        wanted: a name, which a command line may have read as a number ("001" as 1), or a number from 0.
+    """
+    if str(wanted) in names:
+        return list(names).index(str(wanted))
+    if not isinstance(wanted, int):
+        return None
+    alike = [number for number, name in enumerate(names) if name.strip().isdecimal() and int(name) == wanted]
+    return alike[0] if len(alike) == 1 else wanted if 0 <= wanted < len(names) else None
 
 
 AS_STORED = Reading()

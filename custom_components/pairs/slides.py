@@ -1,8 +1,8 @@
 """Large images read region by region: pyramidal slides, of which only what is needed is ever in memory.
 
 TIFF of any kind (OME-TIFF with channels on pages, Aperio's .svs, generic pyramids) is decoded by tifffile, tile by
-tile; OME-Zarr by zarr, CZI by Zeiss' library, the forms of other scanners (.ndpi, .mrxs, .scn, .bif, .vms, .svslide) by
-OpenSlide through MONAI's ``WSIReader``.
+tile; OME-Zarr by zarr, CZI by Zeiss' library, LIF and ND2 of microscopes by their frames, DICOM by wsidicom, the forms
+of other scanners (.ndpi, .mrxs, .scn, .bif, .vms, .svslide) by OpenSlide through MONAI's ``WSIReader``.
 """
 
 from __future__ import annotations
@@ -19,17 +19,24 @@ import openslide
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
 from custom_components.fields.grid import Grid
+from custom_components.pairs.channels import matched_channel, single_channel
 from custom_components.pairs.closing import Closing
 from custom_components.pairs.czi_slide import CziSlide
+from custom_components.pairs.dicom_class import is_dicom_slide
+from custom_components.pairs.dicom_slide import DicomSlide
 from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, full_suffix, is_image
 from custom_components.pairs.layout import Layout
+from custom_components.pairs.lif_slide import LifSlide
+from custom_components.pairs.nd2_slide import Nd2Slide
 from custom_components.pairs.pixel_sizes import COARSEST
 from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.tiff_pages import Shape
 from custom_components.pairs.tiff_slide import TiffSlide
 from custom_components.pairs.zarr_slide import ZarrSlide
 
-SLIDES = (".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".zarr", ".ome.zarr")
+SLIDES = (
+    ".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".lif", ".nd2", ".zarr", ".ome.zarr",
+)  # fmt: skip
 RESIZED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV averages
 LARGE = 1 << 25  # pixels; what is smaller is registered and written as a whole
 
@@ -138,6 +145,35 @@ class ArraySlide(Closing):
         """See ``Slide``."""
 
 
+class ChannelSlide(Closing):
+    """One channel of a slide, with which it is closed; see ``Slide``.
+
+    Args:
+        slide: open.
+        channel: name or number, from 0.
+
+    Raises:
+        InputError: there is no such channel.
+    """
+
+    channels = 1
+
+    def __init__(self, slide: Slide, channel: str | int) -> None:
+        number, _ = matched_channel(slide.layout, slide.channels, channel, slide.path)
+        self._slide, self._channel = slide, int(number or 0)
+        self.layout = single_channel(slide.layout, self._channel)
+        self.path, self.levels, self.dtype = slide.path, slide.levels, slide.dtype
+        self.pixel_size, self.notes = slide.pixel_size, slide.notes
+
+    def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
+        """See ``Slide``."""
+        return self._slide.read(level, row, column, height, width)[..., self._channel : self._channel + 1]
+
+    def close(self) -> None:
+        """See ``Slide``."""
+        self._slide.close()
+
+
 def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:
     """Open an image whose regions can be read by themselves.
 
@@ -149,14 +185,21 @@ def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:
         InputError: there is no such file, it can't be read, or its form has no regions (PNG, JPEG, NIfTI).
     """
     file = Path(path)
-    if not is_image(file):
+    dicom = is_dicom_slide(file)
+    if not is_image(file) and not dicom:
         raise InputError(f"image {file} does not exist")
     suffix = full_suffix(file)
     try:
+        if dicom:
+            return DicomSlide(file, reading)
         if suffix.endswith(".zarr"):
             return ZarrSlide(file, reading)
         if suffix == ".czi":
             return CziSlide(file, reading)
+        if suffix == ".lif":
+            return LifSlide(file, reading)
+        if suffix == ".nd2":
+            return Nd2Slide(file, reading)
         if suffix in TIFF or suffix == ".svs":
             return TiffSlide(file, reading)
         if suffix in SLIDES:
@@ -170,11 +213,16 @@ def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:
     raise InputError(f"image {file}: '{suffix}' has no regions to read one by one; convert it to one of {known}")
 
 
+def is_slide(path: Path) -> bool:
+    """Whether a file or folder has a form that only slides have, which are read by their regions."""
+    return full_suffix(path) in SLIDES or is_dicom_slide(path)
+
+
 def is_large(path: str | Path, reading: Reading = AS_STORED) -> bool:
     """Whether a file is a slide, or a TIFF of more than ``LARGE`` pixels."""
     suffix = full_suffix(path)
     if suffix not in TIFF:
-        return suffix in SLIDES
+        return is_slide(Path(path))
     with open_slide(path, reading) as slide:
         return slide.levels[0][0] * slide.levels[0][1] > LARGE
 

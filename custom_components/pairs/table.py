@@ -21,6 +21,7 @@ OPTIONAL = (
     "moving_landmarks", "fixed_landmarks", "moving_labels", "fixed_labels",
     "moving_mask", "fixed_mask", "moving_annotations", "fixed_annotations",
 )  # fmt: skip
+SPACE = "point_space"
 # what Linux, macOS and Windows all take as the name of a folder
 SAFE_ID = r'[^/\\:*?"<>|\x00-\x1f]+'
 IMAGES = ("moving", "fixed", "moving_labels", "fixed_labels", "moving_mask", "fixed_mask")
@@ -128,12 +129,13 @@ def derived_id(moving: str | Path, fixed: str | Path) -> str:
 def read_pairs(path: str | Path) -> list[Pair]:
     """Pairs of a table (CSV, also with ; or tab, or Excel or Parquet), paths relative to the table's folder.
 
-    Two forms: ``id, moving, fixed`` with the optional columns of ``Pair``, or the ANHIR / BIRL cover table
+    Two forms: ``id, moving, fixed`` with the optional columns of ``Pair`` (``pairs.reading.COLUMNS`` and
+    ``point_space`` among them), or the ANHIR / BIRL cover table
     (``Target image, Source image, ...``), whose first column is the id.
 
     Raises:
-        InputError: no such file, no table, a missing column, an empty cell, no rows, or duplicate ids
-            or can't name a folder.
+        InputError: no such file, no table, a missing column, an empty cell, no rows, a value that its column can't
+            have, or ids that are duplicate or can't name a folder.
     """
     file = Path(path)
     table = read_cells(file, "pair table")
@@ -157,12 +159,14 @@ def read_pairs(path: str | Path) -> list[Pair]:
             if not row[column]:
                 raise InputError(f"{source}: column '{column}' is empty")
         paths: dict[str, Any] = {c: file.parent / row[c] for c in ("moving", "fixed", *OPTIONAL) if row.get(c)}
-        extra = {str(c): v for c, v in row.items() if c not in ("id", "moving", "fixed", *OPTIONAL, *COLUMNS)}
+        known = ("id", "moving", "fixed", *OPTIONAL, *COLUMNS, SPACE)
+        extra = {str(c): v for c, v in row.items() if c not in known}
         try:
             readings = _readings({column: row.get(column) for column in COLUMNS})
+            space = check_space(row.get(SPACE))
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
-        pairs.append(Pair(id=row["id"], **paths, **readings, extra=extra, source=source))
+        pairs.append(Pair(id=row["id"], **paths, **readings, extra=extra, source=source, point_space=space))
     return pairs
 
 
@@ -186,7 +190,7 @@ def select_pairs(
         id: name of the single pair; default ``<moving>_to_<fixed>``.
         status: of a table, only the rows whose column ``status`` has this value.
         dataset_dir: folder that relative paths of these arguments start from; the current one if None.
-        point_space: see ``Pair``.
+        point_space: see ``Pair``; of a table for the rows that leave it open.
         optional: ``moving_landmarks`` and the like of the single pair, and ``moving_channel`` and the other names of
             ``pairs.reading.COLUMNS``; these also hold for the rows of a table that leave them open.
 
@@ -201,7 +205,7 @@ def select_pairs(
         chosen = [p for p in found if status is None or p.extra.get("status") == status]
         if not chosen:
             raise InputError(f"pair table {pairs} has no row with status '{status}'")
-        return [replace(_with_readings(pair, optional), point_space=space) for pair in chosen]
+        return [replace(_with_readings(pair, optional), point_space=pair.point_space or space) for pair in chosen]
     if moving is None or fixed is None:
         raise InputError("give --moving IMAGE and --fixed IMAGE, or --pairs TABLE.csv")
     unknown = sorted(set(optional) - {*OPTIONAL, *COLUMNS})

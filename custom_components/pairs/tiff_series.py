@@ -13,7 +13,7 @@ import tifffile
 from custom_components.common.errors import InputError
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.pixel_sizes import ome_images
-from custom_components.pairs.reading import Reading
+from custom_components.pairs.reading import Reading, series_number
 
 RGB_NAMES = ("red", "green", "blue")
 COLOURED = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR, tifffile.PHOTOMETRIC.CIELAB)
@@ -46,8 +46,8 @@ def choose_series(tiff: tifffile.TiffFile, wanted: str | int | None) -> tuple[in
     there = ", ".join(f"{number} '{names[number]}' {_size(series)}" for number, series in enumerate(found))
     file = Path(tiff.filehandle.path)
     if wanted is not None:
-        number = names.index(wanted) if wanted in names else wanted
-        if not isinstance(number, int) or not 0 <= number < len(found):
+        number = series_number(names, wanted)
+        if number is None:
             raise InputError(f"image {file} has no series '{wanted}'; it has {there}")
         return number, ""
     if tiff.is_svs:

@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from custom_components.common.arrays import Array, Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import geometry
+from custom_components.pairs.dicom_class import is_dicom_slide
 from custom_components.pairs.formats import ARRAYS, full_suffix, is_image
 
 DICOM = (".dcm", ".ima")
@@ -25,7 +26,6 @@ FREESURFER = (".mgz", ".mgh")
 ANALYZE = (".img", ".hdr")
 CHANNELS = (1, 2, 3, 4)  # of an array whose last axis is taken for channels
 UNEVEN = 0.1  # share of the slices' distance by which one may lie elsewhere
-WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 # SOP classes of which a slice or frame states where it lies: CT, MR, PET, their enhanced forms, dose, segmentation
 PLACED = tuple(
     f"1.2.840.10008.5.1.4.1.1.{end}"
@@ -54,8 +54,10 @@ class Form:
 
 
 def reader_of(file: Path) -> Callable[[Path], Form] | None:
-    """The function that reads a file or folder; None for the forms that ``pairs.images`` reads itself."""
+    """The function that reads a file or folder; None for the forms that ``pairs.images`` reads itself, and slides."""
     suffix = full_suffix(file)
+    if is_dicom_slide(file):
+        return None
     if file.is_dir():
         return None if is_image(file) else read_series  # an OME-Zarr is a folder too
     if suffix in ARRAYS:
@@ -109,15 +111,9 @@ def read_series(folder: Path) -> Form:
 
 
 def read_dicom(file: Path) -> Form:
-    """A DICOM file: the frames of a volume, or a single image, which is a section.
-
-    Raises:
-        InputError: it is a whole slide.
-    """
+    """A DICOM file: the frames of a volume, or a single image, which is a section."""
     image = sitk.ReadImage(str(file))
     stated = image.GetMetaData(CLASS) if image.HasMetaDataKey(CLASS) else ""
-    if stated == WHOLE_SLIDE:
-        raise InputError(f"image {file} is a whole slide in DICOM, which is not read; convert it to OME-TIFF")
     notes, known = [], stated in PLACED
     frames = image.GetSize()[2] if image.GetDimension() > 2 else 1
     if frames == 1 and known:

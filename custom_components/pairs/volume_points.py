@@ -224,7 +224,7 @@ def _read_table(file: Path, space: str | None) -> VolumePoints:
     if space is None:
         raise InputError(
             f"{file} does not say what its X, Y, Z are: state lps or ras (millimetres) or voxel (column, row, slice), "
-            "by point_space when registering, by --unit in warpzoo apply"
+            "by point_space (an option or a column of the pair table) when registering, by --unit in warpzoo apply"
         )
     if table.unit == "micrometre" or (table.unit == "pixel" and space != "voxel"):
         stated = f"{table.header[table.x]}, {table.header[table.y]}"

@@ -14,7 +14,7 @@ from custom_components.pairs.closing import Closing
 from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.pixel_sizes import TO_MICROMETRE
-from custom_components.pairs.reading import AS_STORED, LARGEST, SMALLEST, Reading
+from custom_components.pairs.reading import AS_STORED, Reading
 
 UNITS = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, **TO_MICROMETRE}
 RGB_NAMES = ("red", "green", "blue")
@@ -45,7 +45,7 @@ class ZarrSlide(Closing):
             inside = ", ".join(sorted(str(name) for name, _ in group.groups())) or "nothing"
             raise InputError(
                 f"image {path} has no multiscale image; inside are {inside}: "
-                "give one as --moving_series or --fixed_series"
+                "give one as --moving_series or --fixed_series (of apply --series)"
             )
         self._axes = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", "tczyx")]
         self._levels: list[Any] = [group[entry["path"]] for entry in scales[0]["datasets"]]
@@ -53,11 +53,11 @@ class ZarrSlide(Closing):
         if first.ndim != len(self._axes) or self._axes[-2:] != ["y", "x"]:
             raise InputError(f"image {path} has axes {self._axes} of {first.shape}; rows and columns come last")
         lengths = dict(zip(self._axes, first.shape, strict=True))
-        self._planes = self._stack(lengths, reading)
+        self._planes = reading.stack(path, {axis: lengths[axis] for axis in self._axes[:-2] if axis != "c"})
         self.channels = lengths.get("c", 1)
         self.dtype = np.dtype(first.dtype)
         self.levels = [(int(level.shape[-2]), int(level.shape[-1])) for level in self._levels]
-        self.pixel_size = (reading.pixel_size,) * 2 if reading.pixel_size else self._pixel_size(scales[0])
+        self.pixel_size = reading.size(self._pixel_size(scales[0]))
         names = [str(channel.get("label", "")) for channel in own.get("omero", {}).get("channels", [])]
         rgb = self.channels == 3 and tuple(name.lower() for name in names) == RGB_NAMES and self.dtype == np.uint8
         colours = [_colour(channel) for channel in own.get("omero", {}).get("channels", [])]
@@ -70,16 +70,6 @@ class ZarrSlide(Closing):
         )  # fmt: skip
         self.notes: tuple[str, ...] = ()
 
-    def _stack(self, lengths: Mapping[str, int], reading: Reading) -> list[dict[str, int]]:
-        """Index of each plane along the axes that are neither channels nor rows nor columns."""
-        long = [axis for axis in self._axes[:-2] if axis != "c" and lengths[axis] > 1]
-        if not long:
-            return [{}]
-        stack = ", ".join(f"{lengths[axis]} {axis}" for axis in long)
-        if len(long) > 1:
-            raise InputError(f"image {self.path} has a stack and a film ({stack}); a section has one at most")
-        return [{long[0]: number} for number in reading.planes(self.path, stack, lengths[long[0]])]
-
     def _pixel_size(self, scale: Mapping[str, Any]) -> PixelSize | None:
         units = [axis.get("unit") for axis in scale.get("axes", []) if isinstance(axis, dict)][-2:]
         steps = [
@@ -89,16 +79,14 @@ class ZarrSlide(Closing):
         if len(units) < 2 or not steps or any(unit not in UNITS for unit in units):
             return None
         rows, columns = (float(step) * UNITS[str(unit)] for step, unit in zip(steps[0][-2:], units, strict=True))
-        return (rows, columns) if SMALLEST <= min(rows, columns) and max(rows, columns) <= LARGEST else None
+        return rows, columns
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
         parts = []
         for plane in self._planes:
             index = tuple(slice(None) if axis == "c" else plane.get(axis, 0) for axis in self._axes[:-2])
-            part = np.asarray(
-                self._levels[level][(*index, slice(row, row + height), slice(column, column + width))]
-            )
+            part = np.asarray(self._levels[level][(*index, slice(row, row + height), slice(column, column + width))])
             parts.append(part[..., None] if part.ndim == 2 else np.moveaxis(part, 0, -1))
         return parts[0] if len(parts) == 1 else np.asarray(np.max(parts, axis=0))
 

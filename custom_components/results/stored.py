@@ -26,7 +26,9 @@ from custom_components.common.arrays import Array, Points
 from custom_components.common.errors import InputError
 from custom_components.fields import Grid, resample
 from custom_components.pairs import full_stem, is_large, read_image, write_image
-from custom_components.pairs.overwriting import check_output_file
+from custom_components.pairs.channels import single_channel
+from custom_components.pairs.overwriting import check_output_file, same_file
+from custom_components.pairs.reading import Reading
 from custom_components.pairs.volume_points import check_space, from_voxels, to_voxels
 from custom_components.pairs.zarr_form import kept_version
 from custom_components.results.folder import ResultFolder
@@ -200,6 +202,9 @@ class StoredRegistration(ResultFolder):
         threads: int | None = None,
         overwrite: bool = False,
         zarr_version: str | None = None,
+        channel: str | int | None = None,
+        series: str | int | None = None,
+        plane: str | int | None = None,
     ) -> Path:
         """Write an image file as it lies on the other image; slides are warped by blocks. Returns the file written.
 
@@ -214,23 +219,34 @@ class StoredRegistration(ResultFolder):
             threads: that warp a slide; None takes one a core.
             overwrite: replace a file that is there already.
             zarr_version: of OME-Zarr, "0.4" or "0.5"; None takes the source's, 0.4 if that is no OME-Zarr.
+            channel: name or number of the one that is warped alone; None warps all.
+            series: of a file that holds several images, the name or number of one; None takes the registered one of the
+                registered file, else as ``read_image`` does.
+            plane: of a Z stack or film, its number or "max"; None as with ``series``.
 
         Raises:
-            InputError: see ``warp``; the file is wrong or missing, or the result is there already or can't be written.
+            InputError: see ``warp``; the file is wrong or missing, has no such channel, series or plane, or the result
+                is there already or can't be written.
         """
         given, (source, target) = Path(image), source_and_target(direction)
         self.check_field(target)
         size, end, version = self.pixel_size(target), self.grid(target), zarr_version or kept_version(given)
-        if is_large(given) or level > 0:
+        reading = self._reading(given, source, channel, series, plane)
+        if is_large(given, reading) or level > 0:
             path = self._output(output, carried_slide(self.folder, given), given, overwrite)
             field = self.field() if target == "fixed" else self.inverse()
             start = self.grid(source)
             warp_slide_file(
-                given, path, field, start, end, size, order, level, compression, quality, threads, version
+                given, path, field, start, end, size, order, level, compression, quality, threads, version, reading
             )  # fmt: skip
             return path
         name = f"warped_{full_stem(given)}{output_suffix(given, None, self.dimensions)}"
-        path, moving = self._output(output, self.folder / name, given, overwrite), read_image(given)
+        path = self._output(output, self.folder / name, given, overwrite)
+        moving = read_image(given, reading=reading)
+        if reading.channel is not None:
+            number = int(moving.meta["channel"])
+            moving = moving[number : number + 1]
+            moving.meta["layout"] = single_channel(moving.meta["layout"], number)
         write_image(
             path, self.warp(moving, direction, order), end.matrix, size, layout=native_layout(moving),
             nearest=order == 0, zarr_version=version,
@@ -284,6 +300,16 @@ class StoredRegistration(ResultFolder):
         self.check_field(source_and_target(direction)[0])
         self._check_sections()
         return self._carry_file(warp_geojson_file, geojson, output, direction, unit, origin, overwrite)
+
+    def _reading(
+        self, given: Path, source: str, channel: str | int | None, series: str | int | None, plane: str | int | None
+    ) -> Reading:
+        """What is said of an image file; what is left open of the registered one is as it was registered."""
+        if same_file(given, self._image(source)):
+            said = (self.metrics.get("run") or {}).get("reading") or {}
+            series = said.get(f"{source}_series") if series is None else series
+            plane = said.get(f"{source}_plane") if plane is None else plane
+        return Reading.of(channel=channel, series=series, plane=plane)
 
     def _carry_file(
         self, carry: Any, given: str | Path, output: str | Path | None, direction: str, unit: str | None,

@@ -14,7 +14,7 @@ from custom_components.pairs import ArraySlide, Slide, is_large, open_slide, rea
 from custom_components.pairs.formats import ARRAYS, MEDICAL, PICTURES, TIFF, full_suffix
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.reading import AS_STORED, Reading
-from custom_components.pairs.slides import SLIDES
+from custom_components.pairs.slides import is_slide
 from custom_components.pairs.tiff_form import is_ome_name
 from custom_components.pairs.volume_forms import reader_of
 from custom_components.pairs.zarr_form import is_zarr_name
@@ -33,7 +33,7 @@ def output_suffix(moving: Path, wanted: str | None, dimensions: int = 2) -> str:
     suffix = full_suffix(moving)
     if is_zarr_name(moving):
         return ".ome.zarr"
-    if is_ome_name(moving) or suffix in SLIDES:
+    if is_ome_name(moving) or is_slide(moving):
         return ".ome.tif"
     if suffix in MEDICAL:
         return suffix

@@ -17,7 +17,8 @@ from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import Slide, full_stem, full_suffix, open_slide
 from custom_components.pairs.formats import TIFF, PixelSize
 from custom_components.pairs.layout import Layout
-from custom_components.pairs.slides import read_shrunk
+from custom_components.pairs.reading import AS_STORED, Reading
+from custom_components.pairs.slides import ChannelSlide, read_shrunk
 from custom_components.pairs.tiff_form import fitting, kept_compression
 from custom_components.pairs.zarr_form import is_zarr_name
 from custom_components.slides.blocks import BlockWriter
@@ -47,6 +48,7 @@ def warp_slide_file(
     quality: int = 90,
     threads: int | None = None,
     zarr_version: str = "0.4",
+    reading: Reading = AS_STORED,
 ) -> None:
     """Warp a slide into a pyramidal OME-TIFF or OME-Zarr; what was stopped goes on at the next call.
 
@@ -63,9 +65,11 @@ def warp_slide_file(
         quality: of JPEG.
         threads: that warp; None takes one a core.
         zarr_version: of OME-Zarr.
+        reading: what the user says of the slide; of a channel, that it is warped alone.
 
     Raises:
-        InputError: another size than the registered slide's, a wrong option, no room for the result.
+        InputError: no such plane, series or channel, another size than the registered slide's, a wrong option, no room
+            for the result.
     """
     if full_suffix(output) not in (*TIFF, ".zarr"):
         raise InputError(f"{output}: a slide is written as .ome.tif, .tif or .ome.zarr")
@@ -76,7 +80,7 @@ def warp_slide_file(
     if not output.parent.is_dir():
         raise InputError(f"{output}: can't be written, there is no folder {output.parent}")
     workers = threads or os.cpu_count() or 1
-    with open_slide(image) as slide:
+    with _opened(image, reading) as slide:
         if slide.levels[0] != source.shape:
             sizes = [" x ".join(str(side) for side in reversed(shape)) for shape in (slide.levels[0], source.shape)]
             raise InputError(f"image {image} is {sizes[0]} pixels, but the registered one has {sizes[1]}")
@@ -89,6 +93,7 @@ def warp_slide_file(
         size = None if pixel_size is None else (pixel_size[0] * (1 << level), pixel_size[1] * (1 << level))
         layout = slide.layout
         recipe = [str(image.resolve()), image.stat().st_mtime, order, field.digest()]
+        recipe += [] if reading == AS_STORED else [str(reading)]
         shape = grid.shape[0], grid.shape[1]
         writer: BlockWriter
         if is_zarr_name(output):
@@ -110,6 +115,17 @@ def warp_slide_file(
         for _ in tqdm(warp_blocks(warp, writer, workers), total=needed.blocks, unit="block", desc=output.name):
             pass
         writer.finish()
+
+
+def _opened(image: Path, reading: Reading) -> Slide:
+    slide = open_slide(image, reading)
+    if reading.channel is None:
+        return slide
+    try:
+        return ChannelSlide(slide, reading.channel)
+    except BaseException:
+        slide.close()
+        raise
 
 
 def slide_compression(layout: Layout | None, channels: int, dtype: Any, nearest: bool) -> str:

@@ -73,6 +73,35 @@ def test_table_holds_the_known_errors_of_ours_and_nearly_none_of_dis(cohort):
     assert "3 pairs of 2 cases, 1 without output" in table
 
 
+def test_landmarks_of_one_name_are_compared_whatever_their_rows(cohort, capsys):
+    plain = compare(str(cohort / "pairs.csv"), str(cohort / "out"))
+    for index in range(3):
+        moving, fixed = (pd.read_csv(cohort / f"{side}{index}.csv", index_col=0) for side in "mf")
+        moving.index = fixed.index = pd.Index([f"gland {row}" for row in range(6)], name="name")
+        moving.to_csv(cohort / f"m{index}.csv")
+        fixed.loc["vessel"] = [1.0, 2.0]
+        fixed.iloc[::-1].to_csv(cohort / f"f{index}.csv")
+    named = compare(str(cohort / "pairs.csv"), str(cohort / "out"))
+    for row in ("AArTRE", "AMxrTRE", "robustness"):
+        assert _row(named, row) == _row(plain, row)
+    said = capsys.readouterr().err
+    assert "pair p2: 1 landmarks stand in f2.csv and not in m2.csv (vessel); the 6 in both are compared" in said
+
+
+def test_rows_without_a_point_are_left_out(cohort):
+    plain = compare(str(cohort / "pairs.csv"), str(cohort / "out"))
+    for index in range(3):
+        for file in (cohort / f"m{index}.csv", cohort / "out" / f"p{index}" / "warped_landmarks.csv"):
+            if file.is_file():
+                table = pd.read_csv(file, index_col=0)
+                table.loc[6] = [np.nan, np.nan]
+                table.to_csv(file)
+        table = pd.read_csv(cohort / f"f{index}.csv", index_col=0)
+        table.loc[6] = [1.0, 2.0]
+        table.to_csv(cohort / f"f{index}.csv")
+    assert _row(compare(str(cohort / "pairs.csv"), str(cohort / "out")), "AMxrTRE") == _row(plain, "AMxrTRE")
+
+
 def test_wins_and_losses_are_counted_over_pairs_and_cases(cohort):
     table = compare(str(cohort / "pairs.csv"), str(cohort / "out"))
     assert _row(table, "mean rTRE")[2:] == ["0 / 3", "0 / 2"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from custom_components.commands.apply import apply, main
@@ -205,6 +206,71 @@ def test_files_with_a_suffix_of_two_parts_keep_it(result, tmp_path):
     (tmp_path / "m.geojson.gz").write_bytes(gzip.compress(b'{"type": "FeatureCollection", "features": []}'))
     assert apply(str(folder), image=str(tmp_path / "IHC.ome.tif")) == str(folder / "warped_IHC.ome.tif")
     assert apply(str(folder), geojson=str(tmp_path / "m.geojson.gz")) == str(folder / "warped_m.geojson.gz")
+
+
+def two_stacks(file: Path) -> np.ndarray:
+    """(series, Z, C, H, W) written as the images of an OME-TIFF, where no two planes are alike."""
+    picture = scene(pixels(MOVING))
+    stacks = np.stack([picture * factor for factor in range(1, 13)]).reshape(2, 3, 2, *MOVING).astype(np.uint16)
+    with tifffile.TiffWriter(file, ome=True) as writer:
+        for name, stack in zip(("first", "second"), stacks, strict=True):
+            metadata = {"axes": "ZCYX", "Name": name, "Channel": {"Name": ["CD3", "DAPI"]}}
+            writer.write(stack, photometric="minisblack", metadata=metadata)
+    return stacks
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ({"plane": 2}, (0, 2, slice(None))),
+        ({"series": "second", "plane": 0}, (1, 0, slice(None))),
+        ({"series": 1, "plane": 1, "channel": "dapi"}, (1, 1, slice(1, 2))),
+        ({"channel": 0, "plane": 0}, (0, 0, slice(0, 1))),
+    ],
+)
+def test_the_plane_the_series_and_the_channel_that_are_named_are_warped(
+    result, tmp_path, monkeypatch, options, chosen, large
+):
+    stacks = two_stacks(tmp_path / "stack.ome.tif")
+    write_image(tmp_path / "plain.ome.tif", stacks[chosen])
+    if large:  # by blocks
+        monkeypatch.setattr("custom_components.pairs.slides.LARGE", 1000)
+    expected = apply(str(result), image=str(tmp_path / "plain.ome.tif"), output=str(tmp_path / "expected.ome.tif"))
+    written = apply(str(result), image=str(tmp_path / "stack.ome.tif"), output=str(tmp_path / "out.ome.tif"), **options)
+    found = read_image(written)
+    np.testing.assert_array_equal(found.numpy(), read_image(expected).numpy())
+    names = ("CD3", "DAPI")[chosen[-1]]
+    assert found.meta["layout"].names == names
+
+
+def test_a_stack_without_a_plane_is_refused_and_the_option_is_named(result, tmp_path):
+    two_stacks(tmp_path / "stack.ome.tif")
+    with pytest.raises(InputError, match=r"is a stack of 3 Z planes .* \(of apply --plane\)"):
+        apply(str(result), image=str(tmp_path / "stack.ome.tif"))
+    with pytest.raises(InputError, match="has channels 0 to 1: CD3, DAPI; asked for 'CD8'"):
+        apply(str(result), image=str(tmp_path / "stack.ome.tif"), plane=0, channel="CD8")
+
+
+def test_the_registered_file_is_read_as_it_was_registered(result, tmp_path):
+    folder, file = shutil.copytree(result, tmp_path / "copy"), tmp_path / "stack.ome.tif"
+    stacks = two_stacks(file)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    run = {"inputs": {"moving": {"path": str(file)}}, "reading": {"moving_series": 1, "moving_plane": "max"}}
+    (folder / "metrics.json").write_text(json.dumps({**metrics, "moving": str(file), "run": run}))
+    write_image(tmp_path / "plain.ome.tif", stacks[1].max(axis=0))
+    expected = read_image(apply(str(folder), image=str(tmp_path / "plain.ome.tif"))).numpy()
+    found = read_image(apply(str(folder), image=str(file))).numpy()
+    np.testing.assert_array_equal(found, expected)
+    other = read_image(apply(str(folder), image=str(file), plane=0, output=str(tmp_path / "other.ome.tif"))).numpy()
+    assert (other != expected).any()
+
+
+@pytest.mark.parametrize("option", ["channel", "series", "plane"])
+def test_options_of_images_are_refused_without_one(result, tmp_path, option):
+    write_points(tmp_path / "a.csv", FIXED_POINTS)
+    with pytest.raises(InputError, match="--channel, --series and --plane are of an image"):
+        apply(str(result), points=str(tmp_path / "a.csv"), **{option: 0})
 
 
 @pytest.mark.parametrize(("given", "version"), [(None, "0.4"), (0.5, "0.5"), ("0.4", "0.4")])

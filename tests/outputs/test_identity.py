@@ -73,6 +73,16 @@ def test_what_differs_in_the_settings_is_named(pair, settings, said):
     assert differences(stored(pair), pair, settings) == [said]
 
 
+def test_another_space_of_the_points_in_the_table_is_named(pair):
+    assert differences(stored(pair), replace(pair, point_space="ras"), SETTINGS) == [
+        "read as {}, now {'point_space': 'ras'}"
+    ]
+    assert differences(stored(replace(pair, point_space="ras")), replace(pair, point_space="ras"), SETTINGS) == []
+    # as an option it stands among those
+    options = replace(SETTINGS, options={**SETTINGS.options, "point_space": "RAS"})
+    assert stored(replace(pair, point_space="ras"), options)["reading"] == {}
+
+
 def test_a_result_without_a_record_is_not_done(pair):
     assert "older version" in differences(None, pair, SETTINGS)[0]
 

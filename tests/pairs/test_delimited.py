@@ -247,7 +247,7 @@ def test_points_of_geoparquet_are_carried_in_their_geometry(tmp_path: Path) -> N
     assert again["cell"].tolist() == ["a", "b"]
     assert [(point.x, point.y) for point in again.geometry] == [(11, 12), (13, 14)]
     frame.set_geometry(frame.buffer(1)).to_parquet(tmp_path / "areas.parquet")
-    with pytest.raises(InputError, match="does not hold points; give outlines as GeoJSON"):
+    with pytest.raises(InputError, match="does not hold points; outlines are annotations"):
         read_point_table(tmp_path / "areas.parquet")
 
 
@@ -273,7 +273,7 @@ def test_a_geometry_without_geopandas_keeps_its_empty_rows_and_no_box(tmp_path: 
     geo = json.loads(again.table.native.schema.metadata[b"geo"])
     assert geo == {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB"}}}
     _geoparquet(tmp_path / "areas.parquet", [shapely.box(0, 0, 1, 1)])
-    with pytest.raises(InputError, match="'geometry' does not hold points; give outlines as GeoJSON"):
+    with pytest.raises(InputError, match="'geometry' does not hold points; outlines are annotations"):
         read_point_table(tmp_path / "areas.parquet")
 
 

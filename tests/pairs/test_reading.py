@@ -8,7 +8,7 @@ from PIL import Image
 
 from custom_components.common.errors import InputError
 from custom_components.pairs import read_pairs, select_pairs
-from custom_components.pairs.reading import Reading
+from custom_components.pairs.reading import Reading, series_number
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (40, 52), dtype=np.uint8)
 
@@ -56,3 +56,21 @@ def test_a_wrong_cell_is_named_by_its_row(tmp_path) -> None:
     (tmp_path / "pairs.csv").write_text("id,moving,fixed,fixed_plane\n1,a.png,b.png,top\n")
     with pytest.raises(InputError, match=r"pairs\.csv row 2: plane is the number"):
         read_pairs(tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "number"),
+    [
+        (("a", "b"), "b", 1),
+        (("a", "b"), 0, 0),
+        (("a", "b"), 2, None),
+        (("a", "b"), -1, None),
+        (("a", "b"), "c", None),
+        (("3", "1", "x"), 1, 1),  # a name before a number
+        (("001", "002"), 1, 0),  # as a command line reads 001
+        (("01", "1", "001"), 1, 1),
+        (("01", "001"), 1, 1),  # neither name for sure
+    ],
+)
+def test_names_of_series_go_before_numbers(names, wanted, number) -> None:
+    assert series_number(names, wanted) == number

@@ -118,6 +118,15 @@ def test_a_table_of_the_command_line_may_be_cut_to_a_status(tmp_path: Path) -> N
         select_pairs(path, status="x")
 
 
+def test_each_row_has_its_space_of_points_and_the_option_is_for_those_without(tmp_path: Path) -> None:
+    path = _table(tmp_path, "id,moving,fixed,point_space,tissue\na,b,c, RAS,lung\nd,e,f,,liver\n")
+    assert [pair.point_space for pair in read_pairs(path)] == ["ras", None]
+    assert [pair.point_space for pair in select_pairs(path, point_space="voxel")] == ["ras", "voxel"]
+    assert [dict(pair.extra) for pair in read_pairs(path)] == [{"tissue": "lung"}, {"tissue": "liver"}]
+    with pytest.raises(InputError, match=r"pairs\.csv row 2: points of volumes are in lps, ras or voxel, got 'mm'"):
+        read_pairs(_table(tmp_path, "id,moving,fixed,point_space\na,b,c,mm\n"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

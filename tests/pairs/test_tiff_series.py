@@ -65,7 +65,8 @@ def test_channels_called_red_green_blue_are_colours(tmp_path) -> None:
 def test_a_stack_is_refused_until_a_plane_is_named(tmp_path, axes, shape) -> None:
     data = RNG.integers(0, 60000, shape, dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.ome.tif", data, metadata={"axes": axes}, photometric="minisblack")
-    with pytest.raises(InputError, match=rf"is a stack of {shape[0]} .*--moving_plane or --fixed_plane: max"):
+    options = r"--moving_plane or --fixed_plane \(of apply --plane\): max"
+    with pytest.raises(InputError, match=rf"is a stack of {shape[0]} .*{options}"):
         read_image(tmp_path / "a.ome.tif")
     single = data[2] if data.ndim == 4 else data[2:3]
     np.testing.assert_array_equal(values(tmp_path / "a.ome.tif", plane=2), single)

@@ -15,6 +15,7 @@ from custom_components.fields import Grid, displacement_image, grid_change, resa
 from custom_components.fields.blocks import FieldBlocks
 from custom_components.pairs import Slide, open_slide
 from custom_components.pairs.layout import Layout
+from custom_components.pairs.reading import Reading
 from custom_components.slides import slide_warp
 from custom_components.slides import warp_file as module
 from custom_components.slides.pyramid import BLOCK, PyramidWriter
@@ -133,8 +134,8 @@ def test_a_stopped_warp_goes_on_and_gives_the_same(
 def stored_as(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     """Let slides say how they are stored."""
 
-    def opened(path: Path) -> Slide:
-        slide = open_slide(path)
+    def opened(path: Path, reading: Reading) -> Slide:
+        slide = open_slide(path, reading)
         slide.layout = layout  # type: ignore[attr-defined]
         return slide
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import itk
 import numpy as np
 import pytest
+import shapely
 import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
@@ -16,7 +18,7 @@ from skimage.io import imread
 
 import warpzoo
 from custom_components.common.errors import InputError, RegistrationError
-from custom_components.pairs import read_points
+from custom_components.pairs import read_geojson, read_points
 from custom_components.pairs.demo import write_demo_pair
 
 POINTS = np.array([[100.0, 120.0], [300.0, 200.0]])
@@ -89,6 +91,9 @@ def test_annotations_are_carried_and_the_result_is_saved_opened_and_reported(pai
     result = warpzoo.register(pair.moving, pair.fixed)
     carried = result.geojson(pair.moving_annotations)
     assert len(carried["features"]) > 0
+    frame = SimpleNamespace(__geo_interface__=read_geojson(pair.moving_annotations))  # as a GeoDataFrame has it
+    assert result.geojson(frame) == carried
+    assert result.geojson(shapely.box(20, 20, 40, 40))["type"] == "Polygon"
     temporary = result.folder
     saved = result.save(tmp_path / "mine" / "pair")
     opened = warpzoo.open(saved)
