@@ -21,6 +21,7 @@ from custom_components.matching.affine import AffineFit, apply_affine, fit_affin
 from custom_components.matching.matcher import Matcher
 from custom_components.matching.point_pairs import PointPairs
 
+DECISION_SIZE = 1100  # pixels of the longest side at which the winner is judged; matches agree less the more there are
 SCALE_SEARCH_SIZE = 384  # pixels of the longest side; four times as many hypotheses are tried
 SCALES = (0.5, 2.0, 0.25, 4.0)  # that are tried where none of the rotations alone is supported
 
@@ -73,8 +74,9 @@ class AffineAlignment:
     """Tries rotations (and a mirrored section on request), keeps the one with the most consistent matches.
 
     The unrotated hypothesis comes first and is taken at once when its evidence is strong; otherwise all are tried at
-    ``search_size``. The winner is fitted again at full working size. Where none is supported the same is done with one
-    image 2 and 4 times as coarse as the other: files may state no pixel size, or a wrong one.
+    ``search_size``. The winner is fitted again, and judged, at the working size, or at ``DECISION_SIZE`` where that is
+    smaller, so that a pair is not accepted at one working size and refused at another. Where none is supported the same
+    is done with one image 2 and 4 times as coarse as the other: files may state no pixel size, or a wrong one.
 
     Args:
         matcher: finds pairs; XFeat tolerates about 25 degrees, hence the step.
@@ -160,9 +162,18 @@ class AffineAlignment:
     def _aligned(
         self, images: PairImages, factor: float, scales: Sequence[float]
     ) -> tuple[Hypothesis, PointPairs, AffineFit]:
-        """The best hypothesis, the matches at full working size, and the affine that they support."""
+        """The best hypothesis, the matches at the size of the decision, and the affine that they support."""
         found, coarse = self._search(images, factor, scales)
-        pairs = match_turned(self.matcher, images.moving, images.fixed, rescale(coarse.matrix, factor))
+        shape, moving, fixed = images.shape, images.moving, images.fixed
+        smaller = max(shape) / DECISION_SIZE
+        if smaller > 1:
+            shape = (round(images.shape[0] / smaller), round(images.shape[1] / smaller))
+            moving, fixed = (F.interpolate(t, shape, mode="area") for t in (moving, fixed))
+        up = grid_change(shape, images.shape)
+        matrix = np.asarray(np.linalg.inv(up) @ rescale(coarse.matrix, factor) @ up)
+        pairs = match_turned(self.matcher, moving, fixed, matrix)
+        up_moving, up_fixed = (apply_affine(up, points.double()).float() for points in (pairs.moving, pairs.fixed))
+        pairs = PointPairs(up_moving, up_fixed, pairs.score)
         fit = fit_affine(pairs, self.threshold * images.diagonal)
         return found, pairs, self._accepted(fit, len(pairs), found.scale)
 

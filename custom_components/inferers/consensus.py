@@ -53,7 +53,9 @@ class Consensus:
     """See the module's text.
 
     Args:
-        candidates: steps, each taken from the estimate so far; one that refuses the pair has no vote.
+        candidates: steps, each taken from the estimate so far and from its affine part alone: large displacement is
+            found from the one, and what the matches have wrong is not inherited from the other. One that refuses the
+            pair has no vote.
         renderings: see ``renderings.render``.
         interpolation: of all votes.
         weight: of a vote against the stiffness of the spline.
@@ -98,7 +100,7 @@ class Consensus:
         self.error_model = ErrorModel.read(error_model) if isinstance(error_model, str | Path) else error_model
 
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
-        """See ``Step``; the estimate's own field is a proposal, and candidates start from its affine part alone.
+        """See ``Step``; the estimate's own field is a proposal, and candidates start from it and from its affine alone.
 
         Single matches have no vote: they are a few voxels coarse, and what they know is in the field through them.
         """
@@ -111,7 +113,7 @@ class Consensus:
         residual, kept = self._no_worse(aligned, residual)
         ddf = compose_affine(estimate.affine, residual)
         details = {
-            "candidates": len(fields), "candidates_refused": refused, "proposals": len(ballot.flows),
+            "fields": len(fields), "candidates_refused": refused, "proposals": len(ballot.flows),
             "affine_kept": kept, "folding": folding_share(residual, images.fixed_mask),
             "similarity_before": local_similarity(images, estimate.ddf), "similarity": local_similarity(images, ddf),
         }  # fmt: skip
@@ -125,14 +127,16 @@ class Consensus:
     def _fields(self, images: PairImages, estimate: Estimate, base: Tensor) -> tuple[list[Flow], int]:
         """What the estimate and the candidates leave after the affine, and how many of these refused the pair."""
         own = ddf_to_flow(nonrigid_part(estimate.affine, estimate.ddf))
-        fields, refused = [own] if np.abs(own).max() > LEAST else [], 0
+        starts, fields, refused = [base], [], 0
+        if np.abs(own).max() > LEAST:
+            starts, fields = [base, estimate.ddf], [own]
         for step in self.candidates:
             try:
-                found = step(images, replace(estimate, ddf=base))
+                found = [step(images, replace(estimate, ddf=start)) for start in starts]
             except RegistrationError:
                 refused += 1
             else:
-                fields.append(ddf_to_flow(nonrigid_part(found.affine, found.ddf)))
+                fields += [ddf_to_flow(nonrigid_part(one.affine, one.ddf)) for one in found]
         return fields, refused
 
     def _ballot(self, aligned: PairImages, fields: Sequence[Flow]) -> Ballot:

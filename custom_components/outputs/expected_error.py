@@ -33,6 +33,7 @@ def error_figures(
         ``median`` of the expected error and ``p95``, the 95th percentile of the bound, over the tissue, in ``unit``: of
         sections "pixel", those of the fixed image's file, with the same as ``median_micrometre`` and
         ``p95_micrometre`` where the pixel size is known; of volumes "millimetre", or "voxel" where none is stated.
+        ``share`` is the median as a share of the diagonal of the tissue's bounding box.
     """
     tissue = (mask > 0.5)[0] if bool((mask > 0.5).any()) else (mask == mask)[0]
     inside = error[0].detach().cpu()[:, tissue.cpu()].double().numpy()
@@ -40,12 +41,15 @@ def error_figures(
     if lengths.size == 0:
         return None
     median, highest = float(np.median(lengths[0])), float(np.percentile(lengths[1], 95))
+    places = tissue.cpu().nonzero()
+    sides = (places.amax(0) - places.amin(0) + 1).double().numpy()
+    share = {"share": median / float(np.linalg.norm(sides * working.spacing))}
     if len(file.shape) == 3:
-        return {"median": median, "p95": highest, "unit": "voxel" if file.unit == "pixel" else file.unit}
+        return {"median": median, "p95": highest, "unit": "voxel" if file.unit == "pixel" else file.unit, **share}
     scale = pixels_per_length(file)
     pixels = {"median": median * scale, "p95": highest * scale}
     size = {} if pixel_size is None else {f"{name}_{MICROMETRES}": n * max(pixel_size) for name, n in pixels.items()}
-    return {**pixels, "unit": "pixel", **size}
+    return {**pixels, "unit": "pixel", **size, **share}
 
 
 def share_beyond_bound(way: PointMap, landmarks: CarriedLandmarks) -> float:

@@ -40,7 +40,7 @@ from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label
 from custom_components.outputs.attached import carry_annotations, carry_landmarks
-from custom_components.outputs.expected_error import error_figures, share_beyond_bound
+from custom_components.outputs.expected_error import error_figures, share_beyond_bound, typical_error
 from custom_components.outputs.identity import RunSettings, run_record
 from custom_components.outputs.itk_space import in_itk_space, itk_matrix
 from custom_components.outputs.pair_folder import publish, publish_failure, written_in
@@ -61,6 +61,7 @@ POOR_FOLDING = 0.005
 POOR_INVERSE = 1.0
 POOR_SIMILARITY = 0.1
 POOR_MATCHES = 10
+POOR_ERROR = 0.01  # expected, as a share of the tissue's diagonal
 
 
 def versions() -> dict[str, str]:
@@ -126,6 +127,9 @@ def assess(
     piece, lone = metrics.get("piece_similarity"), metrics.get("lone_pieces") or (0, 0)
     if piece is not None and piece < least_similarity / 2:  # of one piece it is less certain than of all
         reasons.append(f"a piece of the tissue lies on other tissue: its local similarity is only {piece:.2f}")
+    expected = metrics.get("expected_error")
+    if expected and expected["share"] > POOR_ERROR:
+        reasons.append(f"{typical_error(expected)}, {expected['share']:.1%} of the tissue's size")
     if min(lone) > 0:
         reasons.append("a piece of each image has no counterpart: pieces of the tissue moved by themselves")
     return ("poor", "; ".join(reasons)) if reasons else ("ok", "")

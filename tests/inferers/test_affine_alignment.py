@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 from skimage import data
 
 from custom_components.common.errors import RegistrationError
-from custom_components.fields import affine_to_ddf, warp
+from custom_components.fields import affine_to_ddf, grid_change, warp
 from custom_components.inferers import AffineAlignment, Estimate, PairImages
-from custom_components.inferers.affine_alignment import implausible, match_turned, rescale, rotation_about_centre
+from custom_components.inferers.affine_alignment import (
+    DECISION_SIZE,
+    implausible,
+    match_turned,
+    rescale,
+    rotation_about_centre,
+)
 from custom_components.matching import PointPairs, XFeatMatcher
 from custom_components.matching.affine import apply_affine
 from custom_components.transforms import stain_independent_grey
@@ -95,3 +101,30 @@ def test_another_scale_is_found_where_the_files_do_not_say_it(scale: float) -> N
     found = AffineAlignment(XFeatMatcher())(pair, Estimate.identity(pair.shape))
     assert found.stages[-1].details["scale"] == scale
     np.testing.assert_allclose(found.affine[:2, :2], matrix[:2, :2], atol=0.03)
+
+
+@pytest.mark.parametrize("side", [400, 1101, 1500, 2047])
+def test_the_decision_is_taken_at_one_size_whatever_the_working_size(side: int, make_pair, error) -> None:
+    known = make_pair(0)
+
+    def resized(image: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(image, (side, side - 3), mode="bilinear", antialias=True)
+
+    images = PairImages(*(resized(t) for t in (known.images.moving, known.images.fixed)), *(
+        (resized(t) > 0.5).float() for t in (known.images.moving_mask, known.images.fixed_mask)
+    ))  # fmt: skip
+    asked: list[int] = []
+
+    class Spy(XFeatMatcher):
+        def __call__(self, moving: torch.Tensor, fixed: torch.Tensor) -> PointPairs:
+            asked.append(max(*moving.shape, *fixed.shape))
+            return super().__call__(moving, fixed)
+
+    estimate = AffineAlignment(Spy())(images, Estimate.identity(images.shape))
+    assert max(asked) <= min(side, DECISION_SIZE)
+    # the same affine as at the original size, in the voxels of this one
+    small = AffineAlignment(XFeatMatcher())(known.images, Estimate.identity(known.images.shape))
+    change = grid_change(known.images.shape, images.shape)
+    expected = change @ small.affine @ np.linalg.inv(change)
+    corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1.0]]).T
+    assert np.abs((expected - estimate.affine) @ corners).max() < 0.012 * side

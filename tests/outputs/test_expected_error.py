@@ -68,7 +68,10 @@ def test_the_record_has_median_and_percentile_over_the_tissue_in_pixels(estimate
     assert figures["unit"] == "pixel"
     assert figures["median"] == pytest.approx(2 * np.median(ramp()[0, 0][tissue]), rel=1e-5)
     assert figures["p95"] == pytest.approx(2 * np.percentile(ramp()[0, 1][tissue], 95), rel=1e-5)
-    assert set(figures) == {"median", "p95", "unit", "beyond_bound"}
+    assert set(figures) == {"median", "p95", "unit", "share", "beyond_bound"}
+    rows, columns = tissue.numpy().nonzero()
+    diagonal = 2 * np.hypot(np.ptp(rows) + 1, np.ptp(columns) + 1)
+    assert figures["share"] == pytest.approx(figures["median"] / diagonal, rel=1e-5)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -137,7 +140,8 @@ def test_report_console_and_summary_say_it(even):
     page = (even.folder / "report.html").read_text()
     assert page.count(SENTENCE) == 2  # in the verdict and over the pictures
     assert "Of the landmarks 0 % lie farther off than their bound" in page
-    assert format_line(metrics).startswith("a_to_b: ok, typical error 7.0 px, 40 matches, 1.5 s")
+    assert format_line(metrics).startswith("a_to_b: poor, typical error 7.0 px, 40 matches, 1.5 s")
+    assert "typical error 7.0 px, 4.6% of the tissue's size" in metrics["reason"]  # of an image of 112 by 128
     write_summary(even.output_dir)
     with (even.output_dir / "summary.csv").open() as lines:
         (row,) = csv.DictReader(lines)
