@@ -37,11 +37,10 @@ from custom_components.inferers.flow_refinement import (
     consistent_flow,
     ddf_to_flow,
     local_similarity,
-    to_bytes,
     votes,
 )
 from custom_components.inferers.interpolation import Interpolation, SplineInterpolation
-from custom_components.inferers.renderings import NAMES, render
+from custom_components.inferers.renderings import DEFAULT, render_pair
 from custom_components.inferers.result import Estimate, PairImages, Stage, Step
 
 STAGE = "consensus"
@@ -56,7 +55,7 @@ class Consensus:
         candidates: steps, each taken from the estimate so far and from its affine part alone: large displacement is
             found from the one, and what the matches have wrong is not inherited from the other. One that refuses the
             pair has no vote.
-        renderings: see ``renderings.render``.
+        renderings: see ``renderings.render_pair``.
         interpolation: of all votes.
         weight: of a vote against the stiffness of the spline.
         window: of the local similarity, share of the tissue's diagonal.
@@ -74,7 +73,7 @@ class Consensus:
     def __init__(
         self,
         candidates: Sequence[Step] = (),
-        renderings: Sequence[str] = NAMES,
+        renderings: Sequence[str] = DEFAULT,
         interpolation: Interpolation | None = None,
         weight: float = 3.0,
         window: float = 0.014,
@@ -108,7 +107,7 @@ class Consensus:
         base = affine_to_ddf(estimate.affine, images.shape).to(estimate.ddf)
         aligned = replace(images, moving=warp(images.moving, base), moving_mask=warp(images.moving_mask, base))
         fields, refused = self._fields(images, estimate, base)
-        ballot = self._ballot(aligned, fields)
+        ballot = self._ballot(aligned, fields, base)
         residual = self._fitted(aligned, ballot).to(base)
         residual, kept = self._no_worse(aligned, residual)
         ddf = compose_affine(estimate.affine, residual)
@@ -139,17 +138,14 @@ class Consensus:
                 fields += [ddf_to_flow(nonrigid_part(one.affine, one.ddf)) for one in found]
         return fields, refused
 
-    def _ballot(self, aligned: PairImages, fields: Sequence[Flow]) -> Ballot:
-        pairs = [
-            (render(name, aligned.fixed, aligned.fixed_mask), render(name, aligned.moving, aligned.moving_mask))
-            for name in self.renderings
-        ]
+    def _ballot(self, aligned: PairImages, fields: Sequence[Flow], base: Tensor) -> Ballot:
+        rendered = [render_pair(name, aligned, base) for name in self.renderings]
+        pairs = [pair for pair in rendered if pair is not None]
         flows = [consistent_flow(*pair, seed, self.tolerance) for pair in pairs for seed in (None, *fields)]
         flows += [(field, np.ones(field.shape[:2], np.float32)) for field in fields]
-        # similarity by grey values: where the renderings of a stain have texture, so have these
-        greys = [(to_bytes(aligned.fixed), to_bytes(aligned.moving))]
+        # similarity by all renderings: by the grey values alone a wrong field wins where the contrast is inverted
         window = self.window * aligned.diagonal
-        return Ballot.of([flow for flow, _ in flows], [sure for _, sure in flows], greys, window, self.sharpness)
+        return Ballot.of([flow for flow, _ in flows], [sure for _, sure in flows], pairs, window, self.sharpness)
 
     def _fitted(self, aligned: PairImages, ballot: Ballot) -> Tensor:
         """(1, 2, H, W) the spline through all votes, without folds."""
