@@ -120,7 +120,7 @@ def checked_values(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> di
     Raises:
         InputError: a value that can't be meant, with the key's name.
     """
-    with_presets(config)  # for what it may refuse
+    with_presets({**defaults, **config})  # for what it may refuse
     usual = with_presets(defaults)
     changed = {}
     for key in defaults.keys() & config.keys():
