@@ -69,6 +69,13 @@ def test_help_lists_every_key_of_the_method_with_its_meaning(name, monkeypatch, 
         assert option.meaning.split()[0] in said
 
 
+def test_help_says_what_a_preset_sets(monkeypatch, capsys):
+    assert called(monkeypatch, "register", "--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "[by --quality: fast 768; balanced 1024; best 2048]" in said
+    assert "--networks [true|false]" in said
+
+
 def test_options_of_functions_are_those_of_their_docstrings():
     found = {option.name: option for option in of_function("custom_components.commands.apply", "apply", ("field",))}
     assert set(found) >= {"image", "points", "geojson", "direction", "overwrite"}
