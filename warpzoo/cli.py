@@ -15,6 +15,7 @@ import click
 
 from custom_components.bundles.aliases import other_names
 from custom_components.bundles.places import DEFAULT, find_bundle
+from custom_components.bundles.presets import read_presets
 from custom_components.common.console import LOG
 from custom_components.common.errors import InputError, told_cause
 from custom_components.common.version import VERSION
@@ -203,16 +204,25 @@ def _several(value: Any) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, tuple) else (str(value),)
 
 
+def _shown(default: Any) -> str:
+    """A default as help shows it, and what each word of another option sets it to."""
+    presets = read_presets(default)
+    if presets is not None:
+        values = (", ".join(value) if isinstance(value, list) else _shown(value) for value in presets.values.values())
+        return f"by --{presets.key}: " + "; ".join(
+            f"{word} {value}" for word, value in zip(presets.values, values, strict=True)
+        )
+    if default is None or default == "" or (isinstance(default, str) and default[:1] in "$@"):
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def _click_option(option: Option) -> click.Option:
-    default = option.default
+    default, shown = option.default, _shown(option.default)
     flags = [f"--{option.name}", *(f"--{name}" for name in other_names(option.name))]
-    shown = (
-        ""
-        if default is None or default == "" or (isinstance(default, str) and default[:1] in "$@")
-        else f" [{default}]"
-    )
-    if isinstance(default, bool):
-        shown = f" [{str(default).lower()}]"
+    shown = f" [{shown}]" if shown else ""
+    presets = read_presets(default)
+    if isinstance(default if presets is None else next(iter(presets.values.values())), bool):
         return click.Option(
             [option.name, *flags], is_flag=False, flag_value="true", default=None, metavar="[true|false]",
             help=f"{option.meaning}{shown}",

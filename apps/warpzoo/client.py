@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Register two images on a WarpZoo server.")
     parser.add_argument("--server", default="http://127.0.0.1:8000")
     parser.add_argument("--token", default="", help="where the server asks for one")
-    parser.add_argument("--model", default="hybrid_matching")
+    parser.add_argument("--model", default="histology_registration")
     parser.add_argument("--moving", help="image file, or id of an image of the server")
     parser.add_argument("--fixed", help="the same of the image that stays")
     parser.add_argument("--points", help="CSV with columns X, Y: points of the moving image to carry")

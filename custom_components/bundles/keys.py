@@ -14,6 +14,7 @@ import yaml
 
 from custom_components.bundles.aliases import EARLIER, present_name
 from custom_components.bundles.literals import literals_in
+from custom_components.bundles.presets import with_presets
 from custom_components.common import booleans
 from custom_components.common.errors import InputError
 
@@ -119,9 +120,11 @@ def checked_values(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> di
     Raises:
         InputError: a value that can't be meant, with the key's name.
     """
+    with_presets({**defaults, **config})  # for what it may refuse
+    usual = with_presets(defaults)
     changed = {}
     for key in defaults.keys() & config.keys():
-        value = _checked(key, config[key], defaults[key])
+        value = _checked(key, config[key], usual[key])
         if value is not config[key]:
             changed[key] = value
     return changed

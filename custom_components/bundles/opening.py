@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -106,10 +107,17 @@ def run_config(file: str) -> None:
 
     Args:
         file: the config that the overlay changes.
+
+    Raises:
+        SystemExit: with one line about a key or value that is wrong, see ``check_current``.
     """
     overlay = current_config() or {}
     own = {key: value for key, value in overlay.items() if key not in ("imports", "initialize", "run", "_meta_")}
-    _opened(file, "inference", True, own | literals_in(own)).run()
+    try:
+        opened = _opened(file, "inference", True, own | literals_in(own))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    opened.run()
 
 
 def find_base(folder: Path) -> Path:

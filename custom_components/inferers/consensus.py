@@ -46,6 +46,7 @@ from custom_components.inferers.result import Estimate, PairImages, Stage, Step
 STAGE = "consensus"
 LEAST = 0.1  # voxels; a field that is nowhere larger says nothing that the affine does not
 WIDE = 0.03  # share of the diagonal: window of the comparison with the affine
+SAME = 0.002  # contrast-free distance of images a tenth of a voxel apart; neighbouring sections are 20 times as far
 
 
 class Consensus:
@@ -167,7 +168,7 @@ class Consensus:
         before = contrast_free_distance(aligned.moving, aligned.fixed, sigma)
         after = contrast_free_distance(warp(aligned.moving, residual), aligned.fixed, sigma)
         tissue = aligned.fixed_mask[0, 0].cpu().numpy() > 0.5
-        worse = (after > (1 + self.margin) * before) & tissue
+        worse = (after > np.maximum((1 + self.margin) * before, SAME)) & tissue
         if not worse.any():
             return residual, 0.0
         # fading over twice the window keeps the field smooth, whatever the outline of the worse part

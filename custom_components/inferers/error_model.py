@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
+from custom_components.inferers.evidence_maps import EVIDENCE
 from custom_components.inferers.flow_refinement import Weight
 
 FLOOR = 1e-5  # of evidence, which would have no logarithm at 0
@@ -37,6 +39,19 @@ class LogLinear:
     intercept: float
     place: Mapping[str, float]
     pair: Mapping[str, float]
+
+    @classmethod
+    def of(cls, intercept: Any, place: Any, pair: Any) -> LogLinear:
+        """From what a file holds.
+
+        Raises:
+            TypeError: the parts are of another form.
+            ValueError: a coefficient is no number, or that of unknown evidence.
+        """
+        for name in {*place, *pair} - set(EVIDENCE):
+            raise ValueError(f"unknown evidence '{name}'")
+        numbers = ({str(name): float(value) for name, value in dict(part).items()} for part in (place, pair))
+        return cls(float(intercept), *numbers)
 
     def __call__(self, here: Mapping[str, Array], median: Mapping[str, float]) -> Array:
         """The error in the unit that it was fitted in, of the shape of the evidence."""
@@ -69,7 +84,7 @@ class ErrorModel:
         """
         try:
             content = json.loads(Path(file).read_text(encoding="utf-8"))
-            return cls(LogLinear(**content["expected"]), LogLinear(**content["bound"]))
+            return cls(LogLinear.of(**content["expected"]), LogLinear.of(**content["bound"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file} can't be read as an error model ({error})") from error
 
@@ -82,7 +97,10 @@ class ErrorModel:
             diagonal: of the tissue, voxels.
         """
         median = {name: float(np.median(values[tissue] if tissue.any() else values)) for name, values in maps.items()}
-        expected, bound = (function(maps, median) for function in (self.expected, self.bound))
+        # a function of the medians alone is one number
+        expected, bound = (
+            np.broadcast_to(function(maps, median), tissue.shape) for function in (self.expected, self.bound)
+        )
         both = np.stack([expected, np.maximum(bound, expected)]) * diagonal
         return torch.from_numpy(both.astype(np.float32))[None]
 

@@ -13,6 +13,7 @@ from custom_components.inferers.renderings import local_deviation
 from custom_components.inferers.result import PairImages
 
 WINDOW = 0.014  # share of the diagonal
+EVIDENCE = ("disagreement", "spread", "unsure", "unlike", "distance", "texture", "motion", "bend", "rim")
 
 
 def evidence_maps(aligned: PairImages, ballot: Ballot, residual: Tensor) -> dict[str, Weight]:

@@ -1,11 +1,11 @@
 """All sections of a block into the frame of one of them.
 
     python -m custom_components.series --images slides.csv --output_dir out
-    python -m custom_components.series --images a.png,b.png,c.png --bundle bundles/hybrid_matching --output_dir out --reference b
+    python -m custom_components.series --images a.png,b.png,c.png --bundle histology_registration --output_dir out
 
 The order is that of the list or table. What is written stands in docs/series.md; every key of the bundle's
 inference.yaml can be set besides, as ``--working_size 2048``.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import fire
 
+from custom_components.bundles.places import DEFAULT
 from custom_components.common.errors import InputError
 from custom_components.common.stopping import stopped_by_signals
 from custom_components.series.aligning import align_series
@@ -22,7 +23,7 @@ from custom_components.series.aligning import align_series
 
 def series(
     images: str | Sequence[str],
-    bundle: str = "bundles/hybrid_matching",
+    bundle: str = DEFAULT,
     output_dir: str = "out",
     reference: str | None = None,
     mode: str = "both",

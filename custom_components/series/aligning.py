@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from custom_components.bundles.places import DEFAULT
 from custom_components.common import booleans
 from custom_components.common.console import say
 from custom_components.common.errors import InputError
@@ -174,7 +175,7 @@ def format_line(metrics: dict[str, Any], path: Sequence[str]) -> str:
 
 def align_series(
     images: str | Path | Sequence[str | Path],
-    bundle: str | Path = "bundles/hybrid_matching",
+    bundle: str | Path = DEFAULT,
     output_dir: str | Path = "out",
     reference: str | None = None,
     mode: str = "both",
@@ -187,7 +188,7 @@ def align_series(
 
     Args:
         images: see ``read_sections``.
-        bundle: folder of the bundle that registers the pairs, or a config file.
+        bundle: that registers the pairs, by name or path, or a config file.
         output_dir: made if absent.
         reference: id of the section that stays, "middle", or None to choose it, see ``choose_reference``.
         mode: which pairs are registered, see ``register_all``.

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from custom_components.bundles.presets import with_presets
 from custom_components.common.errors import InputError
 
 
@@ -21,7 +22,7 @@ class Bundle:
         name: of the folder.
         config: its inference.yaml.
         description: of its metadata.
-        defaults: top-level entries of the config.
+        defaults: top-level entries of the config, those of the usual preset in place of choices between presets.
     """
 
     name: str
@@ -49,4 +50,4 @@ def find_bundles(folder: Path, wanted: Iterable[str] = ()) -> dict[str, Bundle]:
 def _bundle(folder: Path) -> Bundle:
     config = folder / "configs" / "inference.yaml"
     metadata = json.loads((folder / "configs" / "metadata.json").read_text())
-    return Bundle(folder.name, config, metadata["description"], yaml.safe_load(config.read_text()))
+    return Bundle(folder.name, config, metadata["description"], with_presets(yaml.safe_load(config.read_text())))

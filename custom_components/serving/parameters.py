@@ -42,6 +42,8 @@ class Option:
 
 
 OPTIONS = {
+    "quality": Option("choice", "preset of speed against detail", choices=("fast", "balanced", "best")),
+    "networks": Option("switch", "the networks propose a field beside the matches"),
     "working_size": Option("integer", "longest side in pixels of what is registered", 64, 8192),
     "micrometres_per_pixel": Option("number", "instead, for files that state their pixel size", 0.05, 1000),
     "channel": Option("integer", "of multi-channel images, match on this one; null takes all", 0, 1000),

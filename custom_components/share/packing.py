@@ -175,7 +175,7 @@ def _fill(folder: Path, source: Path, metadata: Mapping[str, Any], vendored: boo
 def _files(source: Path) -> list[Path]:
     """What belongs to the bundle: the root's licence, configs and docs, weights, but nothing that runs have left."""
     whole = [file for part in ("configs", "docs") for file in (source / part).rglob("*")]
-    files = [source / "LICENSE", *whole, *(source / "models").glob("*.pt")]
+    files = [source / "LICENSE", *whole, *(source / "models").glob("*.pt"), *(source / "models").glob("*.json")]
     return sorted(file for file in files if file.is_file() and file.name != "metadata.json")
 
 

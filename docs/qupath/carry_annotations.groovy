@@ -13,7 +13,7 @@ import java.net.http.HttpResponse
 import qupath.lib.io.GsonTools
 
 def server = "http://127.0.0.1:8000"
-def model = "hybrid_matching"
+def model = "histology_registration"
 def fixed = "HE"                                  // id of the image that stays
 def token = ""                                    // where the server asks for one
 def moving = GeneralTools.stripExtension(new File(getCurrentServer().getURIs()[0].getPath()).getName())

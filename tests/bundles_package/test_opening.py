@@ -9,6 +9,7 @@ import pytest
 from custom_components.bundles import find_bundle, names, open_bundle
 from custom_components.bundles.documented import documented_keys
 from custom_components.bundles.keys import check_keys
+from custom_components.bundles.places import DEFAULT
 from custom_components.common.errors import InputError
 
 
@@ -51,7 +52,7 @@ def test_evaluate_is_inference_with_other_defaults():
 @pytest.mark.parametrize(
     ("bundle", "config", "overrides", "message"),
     [
-        ("typo", "inference", {}, r"unknown bundle 'typo'.* there are hybrid_matching"),
+        ("typo", "inference", {}, rf"unknown bundle 'typo'.* there are {DEFAULT}, hybrid_matching"),
         ("hybrid_matchin", "inference", {}, r"did you mean 'hybrid_matching'\?"),
         ("hybrid_matching", "evaluat", {}, r"no config 'evaluat'; it has .*evaluate"),
         ("hybrid_matching", "inference", {"workin_size": 1}, r"no key 'workin_size'; did you mean 'working_size'\?"),

@@ -21,6 +21,7 @@ from tests.devices.pretended import NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = {
+    "histology_registration": {"rotation_step": 180.0, "min_matches": 8},
     "hybrid_matching": {"rotation_step": 180.0, "min_matches": 8},
     "joint_saliency": {"rotation_step": 180.0},
     "keypoint_guided": {"rotation_step": 180.0, "min_matches": 8, "sizes": [128]},

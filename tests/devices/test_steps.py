@@ -25,6 +25,7 @@ from custom_components.inferers import (
     AffineAlignment,
     AffineNetwork,
     Chain,
+    Consensus,
     DiffeomorphicDemons,
     DirectField,
     FlowRefinement,
@@ -38,11 +39,13 @@ from custom_components.inferers import (
     ScatteredInterpolation,
     SyN,
 )
+from custom_components.inferers.error_model import ErrorModel, LogLinear
 from custom_components.losses import NMILoss
 from custom_components.matching import SIFTMatcher
 from custom_components.networks import AffineNet, FeatureEncoder, FlowNet, NetworkPyramid
 
 NAMES = ("moving", "fixed", "moving_mask", "fixed_mask")
+ERROR = LogLinear(-3.0, {"disagreement": 0.3}, {"spread": 0.2})
 
 
 def pair(size: int = 160) -> PairImages:
@@ -80,6 +83,9 @@ def given(network: nn.Module) -> nn.Module:
 EXAMPLES: dict[str, Callable[[], list[Any]]] = {
     "AffineAlignment": lambda: [AffineAlignment(SIFTMatcher(), rotation_step=180.0, min_matches=8)],
     "AffineNetwork": lambda: [AffineNetwork(AffineNet(width=4).eval(), size=64, only_better=False)],
+    "Consensus": lambda: [
+        RotationSearch(size=64, rotation_step=10.0), Consensus([FlowRefinement()], error_model=ErrorModel(ERROR, ERROR))
+    ],
     "DiffeomorphicDemons": lambda: [DiffeomorphicDemons(iterations=[3, 3], minimum_jacobian=0.1)],
     "DirectField": lambda: [RotationSearch(size=32, rotation_step=30.0), DirectField(given(flow()), given=True)],
     "FlowRefinement": lambda: [RotationSearch(size=64, rotation_step=10.0), FlowRefinement()],

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from custom_components.bundles.places import DEFAULT
 from custom_components.common.errors import InputError
 from custom_components.serving import RequestError, find_bundles, read_options
 from custom_components.serving.parameters import ATTACHED, OPTIONS, describe, switch
@@ -68,7 +69,7 @@ def test_no_text_of_a_request_reaches_the_config(values):
     except RequestError:
         return
     texts = [value for value in taken.values() if isinstance(value, str)]
-    assert set(texts) <= set(OPTIONS["output_ext"].choices)
+    assert set(texts) <= {choice for option in OPTIONS.values() for choice in option.choices}
 
 
 def test_every_bundle_says_what_it_takes_and_takes_its_own_defaults():
@@ -80,6 +81,15 @@ def test_every_bundle_says_what_it_takes_and_takes_its_own_defaults():
         json.dumps(table, allow_nan=False)
 
 
+def test_the_default_model_takes_a_quality_and_shows_what_it_usually_sets():
+    defaults = find_bundles(BUNDLES, [DEFAULT])[DEFAULT].defaults
+    table = describe(defaults)
+    assert (table["quality"]["default"], table["working_size"]["default"]) == ("balanced", 1024)
+    assert read_options({"quality": "best"}, defaults) == {"quality": "best"}
+    with pytest.raises(RequestError, match="quality: is one of fast, balanced, best, got 'great'"):
+        read_options({"quality": "great"}, defaults)
+
+
 def test_a_switch_of_the_request_is_off_unless_given():
     assert [switch(given, "viewer") for given in ({}, {"viewer": ""}, {"viewer": "on"})] == [False, False, True]
     with pytest.raises(RequestError, match="viewer: is true or false"):
@@ -87,7 +97,7 @@ def test_a_switch_of_the_request_is_off_unless_given():
 
 
 def test_an_unknown_model_is_named_with_those_that_are_there():
-    with pytest.raises(InputError, match="unknown model 'x'; there are hybrid_matching, joint_saliency"):
+    with pytest.raises(InputError, match="unknown model 'x'; there are histology_registration, hybrid_matching"):
         find_bundles(BUNDLES, ["x"])
     with pytest.raises(InputError, match="no bundles"):
         find_bundles(BUNDLES / "hybrid_matching")

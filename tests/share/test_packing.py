@@ -51,6 +51,8 @@ def bundle(tmp_path: Path) -> Path:
     torch.save({"a": torch.ones(2)}, tmp_path / "bundles" / "yours" / "models" / "model.pt")
     torch.save({"b": torch.zeros(2)}, mine / "models" / "model.pt")
     (mine / "models" / "training" / "checkpoint.pt").write_text("left over")
+    (mine / "models" / "training" / "settings.json").write_text("left over")
+    (mine / "models" / "calibration.json").write_text("{}")
     (mine / "configs" / "inference.yaml").write_text(CONFIG)
     (mine / "configs" / "logging.conf").write_text("[loggers]\n")
     metadata = {"version": "0.3.0", "changelog": {"0.3.0": "first"}, "monai_version": "1.6.1"}
@@ -68,7 +70,7 @@ def test_what_lies_in_it(bundle, tmp_path):
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert {name for name in files if not name.startswith("scripts/")} == {
         "LICENSE", "configs/inference.yaml", "configs/logging.conf", "configs/metadata.json", "docs/README.md",
-        "docs/data_license.txt", "models/model.pt", "models/yours_model.pt",
+        "docs/data_license.txt", "models/model.pt", "models/yours_model.pt", "models/calibration.json",
     }  # fmt: skip
     assert {"scripts/__init__.py", "scripts/fields/sampling.py", "scripts/pairs/acrobat.py"} <= files
     config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())

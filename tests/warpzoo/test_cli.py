@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from custom_components.bundles import names
+from custom_components.bundles.places import DEFAULT
 from custom_components.pairs.demo import write_demo_pair
 from warpzoo import cli
 from warpzoo.options import Option, of_bundle, of_function, parse_value
@@ -68,6 +69,13 @@ def test_help_lists_every_key_of_the_method_with_its_meaning(name, monkeypatch, 
         assert option.meaning.split()[0] in said
 
 
+def test_help_says_what_a_preset_sets(monkeypatch, capsys):
+    assert called(monkeypatch, "register", "--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "[by --quality: fast 768; balanced 1024; best 2048]" in said
+    assert "--networks [true|false]" in said
+
+
 def test_options_of_functions_are_those_of_their_docstrings():
     found = {option.name: option for option in of_function("custom_components.commands.apply", "apply", ("field",))}
     assert set(found) >= {"image", "points", "geojson", "direction", "overwrite"}
@@ -115,13 +123,13 @@ def test_a_pair_is_registered_from_any_folder_and_the_console_says_where_to_look
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert lines[0] == "hybrid_matching; weights as published"
+    assert lines[0].startswith(f"{DEFAULT}; ")
     assert lines[1].startswith("[1/1] 7: ok")
     assert "1 pair: 1 ok, 0 poor, 0 failed" in lines
     assert lines[-1] == "look at 2024_01/7/report.html"
     assert (tmp_path / "2024_01" / "7" / "report.html").is_file()
     run_record = json.loads((tmp_path / "2024_01" / "7" / "metrics.json").read_text())["run"]
-    assert run_record["bundle"] == "hybrid_matching"
+    assert run_record["bundle"] == DEFAULT
     carried = run("apply", "2024_01/7", "--image", str(pair.moving), "--output", "again.png", folder=tmp_path)
     assert carried.returncode == 0, carried.stderr
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "2024_01" / "7" / "warped.png").read_bytes()
