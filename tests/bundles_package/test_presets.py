@@ -51,7 +51,7 @@ def test_what_is_given_wins_and_what_is_not_known_yet_stays() -> None:
 
 @pytest.mark.parametrize(
     ("quality", "size", "renderings", "candidates"),
-    [("fast", 768, 2, 0), ("balanced", 1024, 3, 1), ("best", 2048, 3, 1)],
+    [("fast", 768, 3, 0), ("balanced", 1024, 3, 1), ("best", 2048, 3, 1)],
 )
 def test_the_quality_of_the_default_bundle(quality, size, renderings, candidates) -> None:
     parser = open_bundle(DEFAULT, quality=quality, error_model=None).parser()

@@ -85,9 +85,9 @@ def test_a_candidate_that_knows_the_warp_is_followed(make_pair, error) -> None:
     known = make_pair(amplitude=20)
     alone = Consensus()(known.images, start(known.images))
     helped = Consensus([proposing(known.truth)])(known.images, start(known.images))
-    assert details(alone)["candidates"] == 0
-    assert details(helped)["candidates"] == 1
-    assert details(helped)["proposals"] == 3 * 2 + 1  # of each rendering: from nothing and from the candidate
+    assert details(alone)["fields"] == 0
+    assert details(helped)["fields"] == 1
+    assert details(helped)["proposals"] == 2 * 2 + 1  # of each rendering: from nothing and from the candidate
     assert error(helped.ddf, known).mean() < 1
     assert error(helped.ddf, known).mean() <= error(alone.ddf, known).mean()
 
@@ -95,7 +95,7 @@ def test_a_candidate_that_knows_the_warp_is_followed(make_pair, error) -> None:
 def test_the_field_of_the_estimate_is_a_proposal(make_pair, error) -> None:
     known = make_pair(amplitude=20)
     found = Consensus()(known.images, replace(start(known.images), ddf=known.truth))
-    assert details(found)["candidates"] == 1
+    assert details(found)["fields"] == 1
     assert error(found.ddf, known).mean() < 1
 
 
@@ -109,7 +109,7 @@ def test_the_affine_part_stays_what_it_was(make_pair, error) -> None:
     assert folding_share(nonrigid_part(found.affine, found.ddf), known.images.fixed_mask) == 0
 
 
-def test_candidates_start_from_the_affine_alone(make_pair) -> None:
+def test_candidates_start_from_the_affine_alone_and_from_what_is_known(make_pair) -> None:
     known = make_pair(degrees=20, amplitude=5)
     matrix = rotation_about_centre(known.images.shape, 20)
     seen: list[Tensor] = []
@@ -120,13 +120,15 @@ def test_candidates_start_from_the_affine_alone(make_pair) -> None:
 
     Consensus([noting])(known.images, replace(start(known.images), affine=matrix, ddf=known.truth))
     assert torch.allclose(seen[0], affine_to_ddf(matrix, known.images.shape).float(), atol=1e-4)
+    assert torch.equal(seen[1], known.truth)
+    assert len(seen) == 2
 
 
 def test_a_candidate_that_refuses_the_pair_has_no_vote_and_is_counted(make_pair) -> None:
     images = make_pair(amplitude=6).images
     plain = Consensus()(images, start(images))
     found = Consensus([refusing, refusing])(images, start(images))
-    assert details(found)["candidates"] == 0
+    assert details(found)["fields"] == 0
     assert details(found)["candidates_refused"] == 2
     assert torch.equal(found.ddf, plain.ddf)
 
