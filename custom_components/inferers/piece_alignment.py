@@ -21,21 +21,25 @@ from custom_components.common import booleans
 from custom_components.common.arrays import Matrix
 from custom_components.fields import affine_to_ddf, grid_change, identity_grid, sample, smooth
 from custom_components.inferers.affine_alignment import (
+    erode_mask,
     implausible,
     inside,
     rotation_about_centre,
 )
 from custom_components.inferers.result import Base, Estimate, PairImages, Stage
 from custom_components.inferers.tissue_pieces import Labels, Mask, apart, blended, carried, find_pieces, nearest
-from custom_components.matching.affine import apply_affine, fit_affine
+from custom_components.matching.affine import apply_affine, fit_affine, refine_affine
 from custom_components.matching.matcher import Matcher
 from custom_components.matching.point_pairs import PointPairs
 
 STAGE = "piece alignment"
 RIM = 1 / 60  # share of the longer side: by about as much a tissue mask reaches beyond its tissue
+OUTLINE = 0.025  # share of a piece's diagonal next to its outline where matches don't count
 MARGIN = 0.1  # share of a piece's diagonal that is looked at around it
 LEAST_SEARCHED = 256  # voxels of the diagonal to which a piece is shrunk at most during the search
 ENOUGH = 4  # times the least number of matches that end the search for a piece
+PASSES = 6  # at most, of matching a piece with what its affine brings to it
+STILL = 0.2  # voxels; moves by less end them
 TRIES = 3  # places at which a piece that was searched for is looked at closely
 
 
@@ -72,8 +76,7 @@ class PieceAlignment:
         search_size: longest side of the images during the search, voxels; more where pieces are small.
         least_piece: share of the tissue; what is smaller goes with the piece next to it.
         threshold: distance, as a share of a piece's diagonal, within which a match agrees with an affine.
-        fine: the same when the global affine is compared with a piece's own.
-        gain: factor by which more matches must agree with the piece's own.
+        gain: factor by which more matches must agree well with a piece's own affine than with the global one.
         min_matches: with fewer that agree a piece has not been found,
         min_share: nor with a smaller share of all; on other tissue at most a sixth agrees, by its outline.
         max_scale: by which the size of a piece may differ from what the global affine makes it.
@@ -89,7 +92,6 @@ class PieceAlignment:
         search_size: int = 512,
         least_piece: float = 0.01,
         threshold: float = 0.02,
-        fine: float = 0.01,
         gain: float = 1.2,
         min_matches: int = 25,
         min_share: float = 0.26,
@@ -103,7 +105,6 @@ class PieceAlignment:
         self.search_size = search_size
         self.least_piece = least_piece
         self.threshold = threshold
-        self.fine = fine
         self.gain = gain
         self.min_matches = min_matches
         self.min_share = min_share
@@ -114,14 +115,17 @@ class PieceAlignment:
     def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
         """See ``Step``; where pieces moved by themselves the estimate has a ``base``, and ``ddf`` is its field."""
         start, rim = perf_counter(), RIM * max(images.shape)
-        pieces, others = (find_pieces(mask, rim, self.least_piece) for mask in (images.fixed_mask, images.moving_mask))
+        pieces, others = (
+            find_pieces(image, mask, self.least_piece)
+            for image, mask in ((images.fixed, images.fixed_mask), (images.moving, images.moving_mask))
+        )
         count = int(pieces.max())
         if max(count, int(others.max())) < 2:
             return estimate
         masks = [pieces == number for number in range(1, count + 1)]
         tissue = images.moving_mask[0, 0].cpu().numpy() > 0.5
         found = self._in_place(images, masks, estimate.affine)
-        moved = {k for k, piece in found.items() if self._is_better(piece, estimate.affine, masks[k])}
+        moved = {k for k, piece in found.items() if self._is_better(piece, estimate.affine)}
         claimed = _union((carried(masks[k], found[k].matrix) for k in found), images.shape)
         if len(found) < count:
             searched = self._searched(images, masks, others, found, claimed, estimate.affine)
@@ -159,14 +163,22 @@ class PieceAlignment:
         return found
 
     def _closely(self, images: PairImages, mask: Mask, matrix: Matrix, affine: Matrix) -> Found | None:
-        """Where a piece lies, if about where ``matrix`` has it; matched twice, as the second time it lies better."""
+        """Where a piece lies, if about where ``matrix`` has it; matched again until it stays there."""
         piece: Found | None = None
-        for _ in range(2):
+        near, corners = self.threshold * _diagonal(mask), _corners(mask)
+        for _ in range(PASSES):
             pairs = self._matches(images, mask, matrix)
-            fit = fit_affine(pairs, self.threshold * _diagonal(mask))
-            if fit is None or self._is_odd(fit.matrix, affine):
+            fit = fit_affine(pairs, near)
+            if fit is None:
                 return None
-            piece, matrix = Found(fit.matrix, pairs, fit.inliers), fit.matrix
+            before, matrix = matrix, refine_affine(pairs, fit.matrix, near / 2)
+            if self._is_odd(matrix, affine):
+                return None
+            piece = Found(matrix, pairs, _residuals(pairs, matrix) < near)
+            if (apply_affine(matrix, corners) - apply_affine(before, corners)).norm(dim=1).max() < STILL:
+                break
+            if before is affine and not self._is_better(piece, affine):
+                break  # it will keep that one
         if piece is None or piece.count < max(self.min_matches, self.min_share * len(piece.pairs)):
             return None
         return piece
@@ -178,22 +190,25 @@ class PieceAlignment:
             (max(int(index.min()) - margin, 0), min(int(index.max()) + margin + 1, side))
             for index, side in zip(np.nonzero(mask), mask.shape, strict=True)
         )
-        own = torch.from_numpy(mask[top:bottom, left:right]).to(images.fixed)
+        own = torch.from_numpy(mask[top:bottom, left:right]).to(images.fixed)[None, None]
         fixed = images.fixed[..., top:bottom, left:right] * own
         corner = np.eye(3)
         corner[:2, 2] = top, left
         pairs = self.matcher(_read(images.moving, matrix @ corner, tuple(fixed.shape[2:])), fixed)
+        # outlines agree by themselves, and so do places on the glass around them
+        pairs = inside(pairs, erode_mask(own, OUTLINE * _diagonal(mask)))
         return PointPairs(_carry(matrix @ corner, pairs.moving), _carry(corner, pairs.fixed), pairs.score)
 
     def _is_odd(self, matrix: Matrix, affine: Matrix) -> bool:
         """Whether a piece would have another size or form than the global affine gives it."""
         return bool(implausible(np.linalg.inv(affine) @ matrix, self.max_scale, self.max_shear))
 
-    def _is_better(self, piece: Found, affine: Matrix, mask: Mask) -> bool:
-        """Whether clearly more matches of a piece agree with its own affine than with the global one."""
-        near = max(self.fine * _diagonal(mask), 2.0)
-        own, common = (_agreeing(piece.pairs, matrix, near) for matrix in (piece.matrix, affine))
-        return own > self.gain * common
+    def _is_better(self, piece: Found, affine: Matrix) -> bool:
+        """Whether clearly more matches of a piece agree well with its own affine than with the global one."""
+        residuals = _residuals(piece.pairs, piece.matrix)
+        near = max(1.5 * float(residuals[piece.inliers].median()), 1.0)
+        common = int((_residuals(piece.pairs, affine) < near).sum())
+        return int((residuals < near).sum()) > self.gain * common
 
     def _searched(
         self, images: PairImages, masks: Sequence[Mask], others: Labels, found: dict[int, Found], claimed: Mask,
@@ -294,7 +309,7 @@ def turned(
 def _read(image: Tensor, matrix: Matrix, shape: tuple[int, ...]) -> Tensor:
     """(1, 1, *shape) the image at the places that an affine gives, 0 outside."""
     positions = identity_grid(shape)[None] + affine_to_ddf(matrix, shape)
-    return sample(image, positions.to(image), "zeros")
+    return sample(image, positions.to(image), padding_mode="zeros")
 
 
 def _carry(matrix: Matrix, points: Tensor) -> Tensor:
@@ -306,9 +321,16 @@ def _turned_over(pairs: PointPairs) -> PointPairs:
     return PointPairs(pairs.fixed, pairs.moving, pairs.score)
 
 
-def _agreeing(pairs: PointPairs, matrix: Matrix, near: float) -> int:
-    away = (apply_affine(matrix, pairs.fixed.double()) - pairs.moving.double()).norm(dim=1)
-    return int((away < near).sum())
+def _residuals(pairs: PointPairs, matrix: Matrix) -> Tensor:
+    """(N,) voxels by which pairs disagree with an affine."""
+    away: Tensor = (apply_affine(matrix, pairs.fixed.double()) - pairs.moving.double()).norm(dim=1)
+    return away
+
+
+def _corners(mask: Mask) -> Tensor:
+    """(4, 2) of the bounding box of a mask that is not empty."""
+    (top, bottom), (left, right) = ((float(i.min()), float(i.max())) for i in np.nonzero(mask))
+    return torch.tensor([[r, c] for r in (top, bottom) for c in (left, right)], dtype=torch.float64)
 
 
 def _diagonal(mask: Mask) -> float:

@@ -17,34 +17,44 @@ from custom_components.fields import affine_to_ddf
 Labels = npt.NDArray[np.int32]  # (H, W), 0 on glass, else the number of the piece
 Mask = npt.NDArray[np.bool_]  # (H, W)
 Part = tuple[Mask, Matrix]  # where an affine holds, and the affine
+BRIDGED = 1 / 250  # share of the longer side: half of the gap that still lets tissue hang together
+FAINT = 0.25  # of the way from glass to tissue: what is brighter is tissue
 SHARPNESS = 8  # power of the distance by which affines are weighed over glass
 
 
-def find_pieces(mask: Tensor, width: float, least: float) -> Labels:
+def find_pieces(image: Tensor, mask: Tensor, least: float) -> Labels:
     """The pieces of a tissue, numbered from 1, the largest first.
 
-    Masks are drawn generously, so that pieces with little glass between them hang together; without a rim they don't.
+    Masks are drawn generously, so that pieces with little glass between them hang together; the image tells them apart.
 
     Args:
+        image: (1, 1, H, W), tissue bright on dark.
         mask: (1, 1, H, W), above 0.5 on tissue.
-        width: voxels of the rim that is taken off before pieces are told apart, and given back after.
         least: share of the tissue; what is smaller is no piece.
 
     Returns:
-        (H, W); 0 also on tissue too small to be a piece and far from all that are.
+        (H, W), 0 outside the mask; what is too small to be a piece belongs to the one next to it.
     """
-    tissue = mask[0, 0].cpu().numpy() > 0.5
-    depth = cv2.distanceTransform(np.pad(tissue, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    cores, count = ndimage.label(depth > width)
-    sizes = np.bincount(cores.ravel(), minlength=count + 1)
+    tissue, grey = mask[0, 0].cpu().numpy() > 0.5, image[0, 0].cpu().numpy().astype(np.float32)
+    if not tissue.any():
+        return np.zeros(tissue.shape, np.int32)
+    bridged = max(1, round(BRIDGED * max(tissue.shape)))
+    even = cv2.GaussianBlur(grey, (0, 0), bridged / 2)
+    glass = float(np.median(even[~tissue])) if not tissue.all() else 0.0
+    dense = tissue & (even > glass + FAINT * (float(np.median(even[tissue])) - glass))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * bridged + 1, 2 * bridged + 1))
+    closed = cv2.morphologyEx(np.pad(dense, 2 * bridged).astype(np.uint8), cv2.MORPH_CLOSE, disc)
+    opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, disc)[2 * bridged : -2 * bridged, 2 * bridged : -2 * bridged]
+    parts, count = ndimage.label(opened)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
     wanted = [k for k in range(1, count + 1) if sizes[k] >= least * sizes[1:].sum()]
+    if len(wanted) < 2:
+        return tissue.astype(np.int32)
     number = np.zeros(count + 1, np.int32)
     number[sorted(wanted, key=lambda k: -sizes[k])] = np.arange(1, len(wanted) + 1)
-    kept: Labels = number[cores]
-    if not wanted:
-        return kept
-    away, (rows, columns) = ndimage.distance_transform_edt(kept == 0, return_indices=True)
-    return np.asarray(np.where(tissue & (away < 2 * width + 2), kept[rows, columns], 0), np.int32)
+    kept: Labels = number[parts]
+    rows, columns = ndimage.distance_transform_edt(kept == 0, return_distances=False, return_indices=True)
+    return np.asarray(np.where(tissue, kept[rows, columns], 0), np.int32)
 
 
 def blended(parts: Sequence[Part], shape: tuple[int, ...]) -> Tensor:
