@@ -16,7 +16,8 @@ from custom_components.inferers.interpolation import ScatteredInterpolation, Spl
 from custom_components.inferers.network_field import NetworkField
 from custom_components.inferers.optical_flow import OpticalFlow
 from custom_components.inferers.patch_pyramid import PatchPyramid
-from custom_components.inferers.result import Estimate, PairImages, Registration, Stage, Step
+from custom_components.inferers.piece_alignment import PieceAlignment
+from custom_components.inferers.result import Base, Estimate, PairImages, Registration, Stage, Step
 from custom_components.inferers.rotation_search import RotationSearch
 from custom_components.inferers.syn import SyN
 
@@ -25,6 +26,7 @@ __all__ = [
     "AffineNetwork",
     "AllLevels",
     "AllPredictions",
+    "Base",
     "Chain",
     "Consensus",
     "DiffeomorphicDemons",
@@ -37,6 +39,7 @@ __all__ = [
     "OpticalFlow",
     "PairImages",
     "PatchPyramid",
+    "PieceAlignment",
     "Registration",
     "RotationSearch",
     "ScatteredInterpolation",

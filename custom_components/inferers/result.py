@@ -96,6 +96,24 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Base:
+    """A field that no single affine is near, of pieces that moved by themselves; what follows improves on it.
+
+    ``Chain`` shows the steps that follow the moving image as the base warps it, so that they need not know of it.
+
+    Attributes:
+        ddf: (1, D, *spatial), voxels, fixed -> moving; right on tissue, over glass it may fold.
+        inverse: (1, D, *spatial), voxels, moving -> fixed; right on tissue, and made beside ``ddf``, as pieces that
+            changed places leave nothing that iteration could invert.
+        lone: (1, 1, *spatial), 1 on the fixed tissue that has no counterpart, and around it.
+    """
+
+    ddf: Tensor
+    inverse: Tensor
+    lone: Tensor
+
+
+@dataclass(frozen=True)
 class Estimate:
     """The state that one step hands to the next.
 
@@ -107,6 +125,7 @@ class Estimate:
         stages: what was done.
         error: (1, 2, *spatial), voxels, on the fixed grid: the expected (median) error of ``ddf`` at each place and the
             bound that 95 % of places stay below; None where it was not estimated, and then nothing is claimed.
+        base: where pieces moved by themselves, and then ``ddf`` is its field; None where ``affine`` is near enough.
     """
 
     ddf: Tensor
@@ -115,6 +134,7 @@ class Estimate:
     dropped: PointPairs
     stages: tuple[Stage, ...] = ()
     error: Tensor | None = None
+    base: Base | None = None
 
     def __post_init__(self) -> None:
         check_error(self.error, self.ddf)

@@ -64,3 +64,35 @@ def fit_affine(pairs: PointPairs, threshold: float) -> AffineFit | None:
     keep = torch.from_numpy(inliers.ravel().astype(bool))
     error = (apply_affine(matrix, pairs.fixed.double()) - pairs.moving.double()).norm(dim=1)
     return AffineFit(matrix, keep, float(error[keep].median()))
+
+
+def refine_affine(pairs: PointPairs, matrix: Matrix, scale: float, least: float = 1.0, rounds: int = 20) -> Matrix:
+    """The affine that most of the pairs near a given one agree on, by reweighted least squares (Geman-McClure).
+
+    The scale is halved from round to round until it is twice the median residual of the pairs that count.
+
+    Args:
+        pairs: at least 4, not all on a line; outliers among them.
+        matrix: (3, 3) voxels, fixed -> moving, where the search starts.
+        scale: residual at which a pair has a quarter of its weight at the start, voxels of the moving image.
+        least: the smallest scale, voxels.
+        rounds: at most this many.
+
+    Returns:
+        (3, 3); ``matrix`` where the pairs near it determine none.
+    """
+    fixed, moving = (p.cpu().double().numpy() for p in (pairs.fixed, pairs.moving))
+    homogeneous = np.concatenate([fixed, np.ones_like(fixed[:, :1])], axis=1)
+    found = np.asarray(matrix, np.float64)
+    for _ in range(rounds):
+        residual = np.linalg.norm(homogeneous @ found[:2].T - moving, axis=1)
+        near = residual < 2 * scale
+        if near.sum() < 4:
+            return found
+        weight = 1 / (1 + (residual / scale) ** 2)  # the root of what stands in the normal equations
+        solution, _, rank, _ = np.linalg.lstsq(homogeneous * weight[:, None], moving * weight[:, None], rcond=None)
+        if rank < 3:
+            return found
+        found = np.vstack([solution.T, [0.0, 0.0, 1.0]])
+        scale = max(scale / 2, 2 * float(np.median(residual[near])), least)
+    return found

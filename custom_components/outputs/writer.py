@@ -22,12 +22,8 @@ from custom_components.fields import (
     ErrorMap,
     Grid,
     apply_matrix,
-    best_affine,
     compose,
     displacement_image,
-    folding_share,
-    log_jacobian_deviation,
-    nonrigid_part,
     resample,
     sample_at,
     warp,
@@ -41,6 +37,7 @@ from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label
 from custom_components.outputs.attached import carry_annotations, carry_landmarks
 from custom_components.outputs.expected_error import error_figures, share_beyond_bound, typical_error
+from custom_components.outputs.folding import folding_figures
 from custom_components.outputs.identity import RunSettings, run_record
 from custom_components.outputs.itk_space import in_itk_space, itk_matrix
 from custom_components.outputs.pair_folder import publish, publish_failure, written_in
@@ -166,7 +163,7 @@ def write_registration(
     # what is written lies on the image as it was read, whatever a config's transforms have made of it since
     frame_moving, frame = (image.meta["read_grid"] for image in (moving, fixed))
     forward = _displacement(result.ddf, grid_fixed, grid_moving, frame)
-    bend = nonrigid_part(best_affine(result.ddf), result.ddf)
+    folded, deviation = folding_figures(result.ddf, mask_fixed[None])
     backward = _displacement(result.inverse, grid_moving, grid_fixed, frame_moving)
     metrics: dict[str, Any] = {
         "id": pair.id, "status": "ok", "reason": "", "note": output.note,
@@ -180,8 +177,7 @@ def write_registration(
         "residual_median": _residual(result.matches, result.ddf, np.eye(3)),
         "residual_median_physical": _residual(result.matches, result.ddf, grid_moving.matrix),
         "inverse_error": _inverse_error(result, mask_moving),
-        "folding_share": folding_share(bend, mask_fixed[None]),
-        "log_jacobian_deviation": log_jacobian_deviation(bend, mask_fixed[None]),
+        "folding_share": folded, "log_jacobian_deviation": deviation,
         "similarity": _last_detail(result, "similarity"),
         "piece_similarity": _last_detail(result, "least_piece_similarity"),
         "lone_pieces": [int(_last_detail(result, f"lone_{side}pieces") or 0) for side in ("", "moving_")],
@@ -277,6 +273,9 @@ def _found_notes(result: Registration) -> list[str]:
     if scale is not None and scale != 1:
         how = f"{scale:g} times as fine" if scale > 1 else f"{1 / scale:g} times as coarse"
         notes.append(f"the moving image is about {how} as the fixed one, which the files' pixel sizes do not say")
+    moved = _last_detail(result, "moved_pieces")
+    if moved:
+        notes.append(f"{moved:g} of the pieces of the tissue moved by themselves")
     if lone:
         notes.append(f"{lone:g} of {_last_detail(result, 'pieces'):g} pieces of the fixed tissue have no counterpart")
     return notes

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from custom_components.matching import PointPairs
-from custom_components.matching.affine import apply_affine, fit_affine
+from custom_components.matching.affine import apply_affine, fit_affine, refine_affine
 
 TRUTH = np.array([[0.94, -0.31, 40.0], [0.28, 1.03, -25.0], [0.0, 0.0, 1.0]])
 
@@ -66,3 +66,20 @@ def test_too_few_pairs_give_no_affine(count: int) -> None:
 def test_points_that_coincide_give_no_affine() -> None:
     pairs = PointPairs(torch.zeros(20, 2), torch.zeros(20, 2), torch.ones(20))
     assert fit_affine(pairs, 3.0) is None
+
+
+@pytest.mark.parametrize("outliers", [0.0, 0.4])
+def test_a_rough_affine_is_refined_to_the_noise(outliers: float) -> None:
+    pairs, _ = noisy_pairs(400, outliers)
+    rough = TRUTH + np.array([[0.01, -0.01, 3.0], [0.01, 0.0, -3.0], [0.0, 0.0, 0.0]])
+    corners = torch.tensor([[0.0, 0.0], [500.0, 0.0], [0.0, 500.0], [500.0, 500.0]], dtype=torch.float64)
+    found = refine_affine(pairs, rough, scale=8.0)
+    assert (apply_affine(found, corners) - apply_affine(TRUTH, corners)).norm(dim=1).max() < 0.3
+
+
+def test_pairs_on_a_line_or_far_away_leave_the_affine() -> None:
+    fixed = torch.arange(20.0)[:, None].expand(20, 2)
+    line = PointPairs(apply_affine(TRUTH, fixed), fixed, torch.ones(20))
+    assert refine_affine(line, TRUTH, 5.0) is TRUTH
+    far = PointPairs(line.moving + 1000, fixed, torch.ones(20))
+    assert refine_affine(far, TRUTH, 5.0) is TRUTH
