@@ -67,14 +67,14 @@ def stage(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("quality", "candidates", "proposals"), [("fast", 1, 2 * 2 + 1), ("balanced", 2, 3 * 3 + 2), ("best", 2, 3 * 3 + 2)]
+    ("quality", "fields", "proposals"), [("fast", 1, 3 * 2 + 1), ("balanced", 3, 3 * 4 + 3), ("best", 3, 3 * 4 + 3)]
 )
-def test_each_preset_aligns_the_demo_pair_and_states_its_error(quality, candidates, proposals, registered, tmp_path):
+def test_each_preset_aligns_the_demo_pair_and_states_its_error(quality, fields, proposals, registered, tmp_path):
     """At a small working size, so that the presets differ by what they ask; their own sizes are in test_presets.py."""
     metrics = registered(quality=quality)
     assert metrics["landmarks"]["mean"] < 0.1 * metrics["landmarks"]["initial_mean"]
     assert metrics["folding_share"] == 0
-    assert (stage(metrics)["candidates"], stage(metrics)["proposals"]) == (candidates, proposals)
+    assert (stage(metrics)["fields"], stage(metrics)["proposals"]) == (fields, proposals)
     errors = metrics["expected_error"]
     assert 0 < errors["median"] < errors["p95"]
     estimate: ErrorMap = read_error_map(tmp_path / "out" / "demo" / "error_estimate.mha")
@@ -86,7 +86,7 @@ def test_each_preset_aligns_the_demo_pair_and_states_its_error(quality, candidat
 def test_candidates_and_the_error_model_are_replaced_by_config(registered, tmp_path):
     flow = {"_target_": "custom_components.inferers.FlowRefinement"}
     metrics = registered(quality="fast", candidates=[flow, flow], renderings=["luminance"], error_model="$None")
-    assert (stage(metrics)["candidates"], stage(metrics)["proposals"]) == (3, 4 + 3)
+    assert (stage(metrics)["fields"], stage(metrics)["proposals"]) == (5, 6 + 5)  # each from two starts
     assert "expected_error" not in metrics or metrics["expected_error"] is None
     assert not (tmp_path / "out" / "demo" / "error_estimate.mha").exists()
 

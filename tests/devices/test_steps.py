@@ -35,6 +35,7 @@ from custom_components.inferers import (
     OpticalFlow,
     PairImages,
     PatchPyramid,
+    PieceAlignment,
     RotationSearch,
     ScatteredInterpolation,
     SyN,
@@ -101,6 +102,9 @@ EXAMPLES: dict[str, Callable[[], list[Any]]] = {
     "PatchPyramid": lambda: [
         RotationSearch(size=32, rotation_step=30.0),
         PatchPyramid(NetworkPyramid(flow(), 2), scales=(0.5, 1.0), iterations=1, patch_size=64),
+    ],
+    "PieceAlignment": lambda: [
+        RotationSearch(size=64, rotation_step=10.0), PieceAlignment(SIFTMatcher(), rotation_step=180.0, min_matches=8)
     ],
     "RotationSearch": lambda: [RotationSearch(size=64, rotation_step=15.0, mirrored=True, good=0.999)],
     "SyN": lambda: [SyN(FeatureEncoder(channels=(4,)), levels=[0], iterations=(2, 0))],
