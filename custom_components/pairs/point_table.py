@@ -104,14 +104,23 @@ class PointTable:
         return replace(self, table=replace(self.table, cells=cells))
 
     def with_named_column(self, name: str, values: Points) -> PointTable:
-        """The same table with (N,) numbers in the column ``name``, the last one where there is none yet."""
+        """The same table with (N,) numbers in the column ``name``.
+
+        A new one comes last; in a table that ends with its coordinates it comes before them, as many programs read the
+        last two columns of such a table, or all that follow an index.
+        """
         if name in self.header:
             return self.with_column(self.header.index(name), values)
-        header, cells = (*self.header, name), self.cells.copy()
-        cells[len(self.header)] = {"parquet": np.nan, "excel": None}.get(self.table.form, "")
+        x, y, count = self.x, self.y, len(self.header)
+        ends = sorted((x, y)) == [count - 2, count - 1]
+        place = count - 2 if ends else count
+        header = (*self.header[:place], name, *self.header[place:])
+        cells = self.cells.copy()
+        cells.insert(place, "new", {"parquet": np.nan, "excel": None}.get(self.table.form, ""))
+        cells.columns = pd.RangeIndex(count + 1)
         grown = replace(self.table, header=header, cells=cells)
-        longer = replace(self, table=grown, columns=replace(self.columns, header=header))
-        return longer.with_column(len(header) - 1, values)
+        longer = replace(self, table=grown, columns=replace(self.columns, header=header, x=x + ends, y=y + ends))
+        return longer.with_column(place, values)
 
     def _written(self, given: Any, values: Points, good: Flags) -> Any:
         if self.table.form == "parquet":

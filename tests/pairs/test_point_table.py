@@ -99,3 +99,22 @@ def test_landmarks_of_a_pair_may_be_qupaths_centroids_in_pixels_but_not_in_micro
     np.testing.assert_array_equal(read_points(pixels), [[20, 10]])
     with pytest.raises(InputError, match="need columns X and Y in pixels, found Centroid X µm and Centroid Y µm"):
         read_points(_write(tmp_path, DETECTIONS))
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [("X,Y", "e,X,Y"), (",X,Y", ",e,X,Y"), ("y,x", "e,y,x"), ("X,Y,class", "X,Y,class,e"), ("X,e,Y", "X,e,Y")],
+)
+def test_a_new_column_leaves_the_coordinates_where_programs_look_for_them(
+    tmp_path: Path, header: str, wanted: str
+) -> None:
+    count = header.count(",") + 1
+    text = f"{header}\n{','.join(str(n + 1.5) for n in range(count))}\n"
+    table = read_point_table(_write(tmp_path, text))
+    longer = table.with_named_column("e", np.array([0.25]))
+    write_point_table(tmp_path / "out.csv", longer)
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[0] == wanted
+    np.testing.assert_array_equal(longer.values, table.values)
+    np.testing.assert_array_equal(read_point_table(tmp_path / "out.csv").values, table.values)
+    assert lines[1].split(",")[wanted.split(",").index("e")] == "0.25"
