@@ -20,7 +20,6 @@ from custom_components.fields import (
     best_affine,
     displacement_image,
     image_to_ddf,
-    jacobian_determinant,
     nonrigid_part,
     resample,
 )
@@ -29,6 +28,7 @@ from custom_components.outputs import pictures as draw
 from custom_components.outputs.attached import CarriedLandmarks
 from custom_components.outputs.error_pictures import draw_errors
 from custom_components.outputs.expected_error import told_error, typical_error
+from custom_components.outputs.folding import relative_area
 from custom_components.outputs.sections import drawn, in_plane, sections
 from custom_components.outputs.units import UNITS
 from custom_components.pairs import atomic_path
@@ -235,7 +235,7 @@ def make_pictures(data: ReportData, longest: int = 900) -> dict[str, draw.RGB]:
         "checker_before": draw.checkerboard(rgb_fixed, rgb_before),
         "checker_after": draw.checkerboard(rgb_fixed, rgb_warped),
         "grid": draw.deformation_grid(rgb_fixed, bend[0].double().numpy()),
-        "area": draw.area_picture(rgb_fixed, jacobian_determinant(bend)[0].double().numpy()),
+        "area": draw.area_picture(rgb_fixed, relative_area(ddf).double().numpy()),
         "matches": draw.matches_picture(draw.to_rgb(moving), rgb_fixed, kept, dropped),
     }
     if data.landmarks is not None:
@@ -268,7 +268,7 @@ def _volume_pictures(data: ReportData, longest: int) -> dict[str, draw.RGB]:
     grey_fixed, grey_warped, grey_before = ([s[0] for s in sections(grey[None])] for grey in greys)
     ddf = image_to_ddf(data.displacement, fixed_matrix, moving_matrix, shape)
     bend = nonrigid_part(best_affine(ddf), ddf)
-    determinant = [s[0] for s in sections(jacobian_determinant(bend).double().numpy())]
+    determinant = [s[0] for s in sections(relative_area(ddf)[None].double().numpy())]
     images = {
         "fixed": drawn(_same, rgb_fixed),
         "warped": drawn(_same, rgb_warped),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from custom_components.fields import identity_grid
-from custom_components.outputs.folding import folding_figures
+from custom_components.outputs.folding import folding_figures, relative_area
 
 SHAPE = (40, 100)
 
@@ -41,3 +41,17 @@ def test_a_section_turned_over_is_not_folded_and_no_tissue_gives_zeros() -> None
     ddf[0, 1] = 99 - 2 * identity_grid(SHAPE)[1]
     assert folding_figures(ddf, pieces()) == pytest.approx((0, 0), abs=1e-6)
     assert folding_figures(ddf, torch.zeros(1, 1, *SHAPE)) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("scale", [1.0, -1.0, 2.0, 0.5])
+def test_area_is_told_beside_the_global_scale_and_turn(scale: float) -> None:
+    grid = identity_grid(SHAPE)
+    ddf = torch.stack([torch.zeros(SHAPE), (scale - 1) * grid[1]])[None]
+    assert relative_area(ddf) == pytest.approx(torch.ones(SHAPE).numpy(), abs=1e-4)
+
+
+def test_only_the_glass_between_pieces_that_changed_places_is_drawn_as_folded() -> None:
+    area = relative_area(swap())
+    tissue = pieces()[0, 0] > 0.5
+    assert area[tissue].numpy() == pytest.approx(1.0)
+    assert (area <= 0).any()
