@@ -43,7 +43,7 @@ $(LABEL_STAMP): pyproject.toml constraints.txt apps/warpzoo/requirements.txt
 # Its requirements would replace tested versions: docs/serving.md.
 label: $(LABEL_STAMP)  ## make .venv-label with the server of MONAI Label: docs/serving.md
 
-demo: $(STAMP)  ## register a real tissue pair into out/demo (or MOVING=a FIXED=b into out/a_to_b)
+demo: $(STAMP)  ## register two stains into out/kidney and a pair of known error into out/demo (or MOVING=a FIXED=b)
 	$(BIN)/python -m custom_components.commands.demo $(DEMO_ARGS)
 
 # The variable silences mkdocs-material's notice that it ends in May 2027; the versions are pinned.
