@@ -56,10 +56,9 @@ def mind_ssc(image: Tensor, radius: int = 2, dilation: int = 2, minimum_variance
             view = view.narrow(axis, dilation * (1 + along), side + 2 * radius)
         return view
 
-    distances = [
-        pool((shifted(a) - shifted(b)).square(), 2 * radius + 1, stride=1) for a, b in neighbour_pairs(dimensions)
-    ]
-    distance = torch.cat(distances, dim=1)
+    distance = torch.cat([(shifted(a) - shifted(b)).square() for a, b in neighbour_pairs(dimensions)], dim=1)
+    for along in range(dimensions):  # one axis after the other: fewer values are added up
+        distance = pool(distance, [2 * radius + 1 if axis == along else 1 for axis in range(dimensions)], stride=1)
     distance = distance - distance.amin(1, keepdim=True)
     return torch.exp(-distance / distance.mean(1, keepdim=True).clamp(min=minimum_variance))
 
