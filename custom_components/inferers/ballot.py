@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from torch import Tensor
 
 from custom_components.common.arrays import Array
@@ -15,6 +14,7 @@ from custom_components.inferers.flow_refinement import Flow, Grey, Moments, Weig
 from custom_components.losses.mind import mind_ssc
 
 SCALES = (2, 4)  # voxels, dilations of the descriptors
+THINNED = 256  # voxels a side, at least, at which disagreement is looked at
 FINEST_WINDOW = 8.0  # voxels, sigma of the window of similarity
 
 
@@ -62,21 +62,34 @@ class Ballot:
             coarse = _resized(flow, small) * shrunk
             warped = [Moments.of(pull(b, coarse).astype(np.uint8), sigma / factor) for _, b in ours]
             found = [a.correlation(b) for (a, _), b in zip(ours, warped, strict=True)]
-            scores.append(_resized(np.mean(found, axis=0), size))
+            scores.append(np.mean(found, axis=0))
         score = np.stack(scores)
         fraction = np.exp(sharpness * (score - score.max(axis=0)))
-        return cls(flows, np.stack(sure), (fraction / fraction.sum(axis=0)).astype(np.float32), score.max(axis=0))
+        fraction /= fraction.sum(axis=0)
+        shares = np.stack([_resized(np.asarray(part, np.float32), size) for part in fraction])
+        return cls(flows, np.stack(sure), shares, _resized(score.max(axis=0), size))
 
     def disagreement(self, flow: Flow) -> Weight:
         """(H, W) voxels: root mean square distance of the proposals from ``flow``, weighed as they voted."""
-        weight = self.shares * self.sure + np.float32(1e-6)
-        squared = np.stack([((own - flow) ** 2).sum(axis=2) for own in self.flows])
-        return np.asarray(np.sqrt((weight * squared).sum(axis=0) / weight.sum(axis=0)), dtype=np.float32)
+        weight = _thinned(self.shares) * _thinned(self.sure) + np.float32(1e-6)
+        squared = (weight * self._squared_distances(flow)).sum(axis=0) / weight.sum(axis=0)
+        return np.asarray(_resized(np.sqrt(squared), flow.shape[:2]), dtype=np.float32)
 
     def spread(self, flow: Flow) -> Weight:
         """(H, W) voxels: the median distance of all proposals from ``flow``, whatever their similarity."""
-        distances = np.stack([np.sqrt(((own - flow) ** 2).sum(axis=2)) for own in self.flows])
-        return np.asarray(np.median(distances, axis=0), dtype=np.float32)
+        median = np.median(self._squared_distances(flow), axis=0)
+        return np.asarray(_resized(np.sqrt(median), flow.shape[:2]), dtype=np.float32)
+
+    def _squared_distances(self, flow: Flow) -> Weight:
+        """(K, h, w) of the proposals from ``flow``, on every so manieth voxel."""
+        apart = [_thinned(np.moveaxis(own, 2, 0)) - _thinned(np.moveaxis(flow, 2, 0)) for own in self.flows]
+        return np.stack([across**2 + down**2 for across, down in apart])
+
+
+def _thinned(values: Array) -> Array:
+    """(K, H, W) at every so manieth voxel of a large image: what differs between neighbours is blurred anyway."""
+    step = max(1, min(values.shape[1:]) // THINNED)
+    return values[:, step // 2 :: step, step // 2 :: step]
 
 
 def _resized(values: Array, size: tuple[int, int]) -> Array:
