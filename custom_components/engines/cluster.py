@@ -148,7 +148,6 @@ def _local_cluster(processes: int) -> Iterator[Any]:
     settings |= {
         # dask's value has every large array given back to the system at once, which makes a pair take 1.4 times as long
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
-        "distributed.worker.preload": ["custom_components.engines.worker_start"],
         "distributed.scheduler.allowed-failures": 1,  # then alone
         "distributed.scheduler.worker-saturation": 1.0,  # none waits behind a pair that may kill its process
         "distributed.scheduler.worker-ttl": None,  # a library may hold the interpreter for long; deaths are noticed

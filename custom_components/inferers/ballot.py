@@ -116,7 +116,7 @@ class ContrastFree:
             (_described(warped, dilation) - own).square().mean(1)[0]
             for dilation, own in zip(SCALES, self._described, strict=True)
         ]
-        return np.ascontiguousarray((sum(found) / len(SCALES)).cpu().numpy(), np.float32)
+        return np.ascontiguousarray(torch.stack(found).mean(0).cpu().numpy(), np.float32)
 
 
 def _described(image: Tensor, dilation: int) -> Tensor:
