@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 
 from custom_components.bundles.current import build_arguments
 from custom_components.common.errors import InputError
+from custom_components.engines.devices import limit_threads
 from custom_components.engines.pair_evaluator import register_pair
 from custom_components.outputs.outcome import PairOutcome
 from custom_components.outputs.pair_folder import read_failed_attempt, read_stamp
@@ -123,9 +123,7 @@ def _command_arguments(job: Job) -> dict[str, Any]:
         _parts.clear()
         if job.share_gpus:
             _take_one_gpu()
-        threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-        if threads > 0:  # OpenCV has threads of its own
-            cv2.setNumThreads(threads)
+        limit_threads()
         try:
             arguments = build_arguments(job.config, "evaluator", ARGUMENTS)
         except Exception as error:

@@ -14,6 +14,7 @@ from custom_components.common.errors import InputError
 from custom_components.fields.itk_bridge import image_matrix, image_vectors
 
 Floats = npt.NDArray[np.float32]
+COLUMNS_AT_ONCE = 128  # pixels that are interpolated in one product
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,19 @@ class FieldBlocks:
         lines = [self.base[k, k] * axis + self.base[k, 2] for k, axis in enumerate(axes)]
         rows, columns = (self._between(k, axis) for k, axis in enumerate(axes))
         # of the field only the part that lies about the block
-        shift = columns.across(rows.down(self.vectors[:, rows.voxels, columns.voxels]))
-        whole = [line[:, None] if k == 0 else line[None] for k, line in enumerate(lines)]
+        shift = rows.down(self.vectors[:, rows.voxels, columns.voxels])
         # a slide's positions are too large for float32, those in a block are not
-        start = [float(line.min()) + float(shift[k].min()) for k, line in enumerate(lines)]
-        origin = (int(np.floor(start[0])), int(np.floor(start[1])))
-        maps = [(whole[k] - origin[k]).astype(np.float32) + shift[k] for k in range(2)]
-        size = (int(np.ceil(maps[0].max())) + 2, int(np.ceil(maps[1].max())) + 2)
-        return BlockSources(maps[0], maps[1], origin, size)
+        first = [np.floor(float(line.min()) + float(shift[k].min())) for k, line in enumerate(lines)]
+        shift[0] += (lines[0] - first[0]).astype(np.float32)[:, None]
+        maps = columns.across(shift)
+        maps[1] += (lines[1] - first[1]).astype(np.float32)
+        low, high = ([float(end(part)) for part in maps] for end in (np.min, np.max))
+        origin = int(first[0] + np.floor(low[0])), int(first[1] + np.floor(low[1]))
+        for part, least in zip(maps, low, strict=True):
+            if np.floor(least) != 0:  # the voxels about the block reach farther than its pixels
+                part -= np.float32(np.floor(least))
+        size = tuple(int(np.ceil(top - np.floor(least))) + 2 for least, top in zip(low, high, strict=True))
+        return BlockSources(maps[0], maps[1], origin, (size[0], size[1]))
 
     def _between(self, k: int, positions: npt.NDArray[Any]) -> _Between:
         """How target rows (k 0) or columns (k 1) lie between the field's voxels."""
@@ -107,9 +113,16 @@ class _Between:
 
     def across(self, values: Floats) -> Floats:
         """(2, n, voxels) -> (2, n, positions)."""
-        # a product with a matrix of two entries a column writes the result once
-        weights = np.zeros((values.shape[2], len(self.fraction)), dtype=np.float32)
-        positions = np.arange(len(self.fraction))
-        weights[self.before, positions] = 1 - self.fraction
-        weights[self.after, positions] += self.fraction
-        return np.asarray(values @ weights)
+        # a product with a matrix of two entries a column writes the result once; of a few columns it is a small one
+        count = len(self.fraction)
+        result = np.empty((*values.shape[:2], count), dtype=np.float32)
+        for start in range(0, count, COLUMNS_AT_ONCE):
+            some = slice(start, min(start + COLUMNS_AT_ONCE, count))
+            before, after, fraction = self.before[some], self.after[some], self.fraction[some]
+            first, last = int(before.min()), int(after.max())
+            weights = np.zeros((last - first + 1, len(fraction)), dtype=np.float32)
+            positions = np.arange(len(fraction))
+            weights[before - first, positions] = 1 - fraction
+            weights[after - first, positions] += fraction
+            np.matmul(values[:, :, first : last + 1], weights, out=result[:, :, some])
+        return result

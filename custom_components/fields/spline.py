@@ -87,14 +87,57 @@ def _difference(count: int, order: int, spacing: float) -> sparse.csr_array:
     )
 
 
-def solve_banded(matrix: sparse.csr_array, right: Floats) -> Floats:
-    """Solution of a symmetric positive definite system whose entries lie near the diagonal."""
+def upper_bands(matrix: sparse.csr_array, width: int | None = None) -> Floats:
+    """(width + 1, n) upper diagonals of a symmetric matrix, the main one last, as SciPy's banded solvers take them.
+
+    Args:
+        matrix: (n, n), entries near the diagonal alone.
+        width: number of diagonals beside the main one; None takes as many as there are.
+    """
     upper = sparse.triu(matrix, format="coo")
     rows, columns = upper.coords
-    width = int((columns - rows).max(initial=0))
+    width = int((columns - rows).max(initial=0)) if width is None else width
     bands = np.zeros((width + 1, matrix.shape[0]))
     bands[width + rows - columns, columns] = upper.data
+    return bands
+
+
+def solve_banded(bands: Floats, right: Floats) -> Floats:
+    """Solution of a symmetric positive definite system, from its ``upper_bands``, which are not kept."""
     return np.asarray(solveh_banded(bands, right, overwrite_ab=True, check_finite=False))
+
+
+def distinct(points: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """(M, D) the distinct rows of (N, D) points, and (N,) which of them each point is."""
+    code = np.zeros(len(points), dtype=np.intp)
+    for axis in range(points.shape[1]):
+        values, number = np.unique(points[:, axis], return_inverse=True)
+        code = np.unique(code * len(values) + number.ravel(), return_inverse=True)[1].ravel()
+    first = np.zeros(int(code.max(initial=-1)) + 1, dtype=np.intp)
+    first[code] = np.arange(len(points))
+    return points[first], code
+
+
+def weighted_gram(design: sparse.csr_array, entries: int, width: int) -> sparse.csc_array:
+    """The map from weights w (M,) to ``upper_bands`` of ``design.T @ (design * w)``, flattened.
+
+    That product is asked for again with each change of the weights; as a linear map of them it is computed once.
+
+    Args:
+        design: (M, n), ``entries`` in each row, their columns in order, as ``design_matrix`` gives it.
+        entries: of a row.
+        width: diagonals beside the main one.
+    """
+    rows, size = design.shape
+    columns = design.indices.reshape(rows, entries)
+    values = design.data.reshape(rows, entries)
+    first, second = np.triu_indices(entries)
+    low, high = columns[:, first], columns[:, second]
+    where = (width + low - high) * size + high
+    starts = np.arange(rows + 1) * len(first)
+    return sparse.csc_array(
+        ((values[:, first] * values[:, second]).ravel(), where.ravel(), starts), shape=((width + 1) * size, rows)
+    )
 
 
 def robust_spline(
@@ -146,22 +189,33 @@ def robust_spline(
         raise InputError("a point or displacement is not finite")
     prior = np.ones(len(where)) if weights is None else weights.detach().cpu().double().numpy()
     counts = [control_count(side, spacing) for side in spatial]
-    design = design_matrix(where, counts, spacing)
+    # votes of several methods lie on the same places, whose splines are then the same
+    places, number = distinct(where)
+    design = design_matrix(places, counts, spacing)
+    size = design.shape[1]
     bending = bending_energy(counts, spacing)
-    ridge = sparse.eye_array(design.shape[1], format="csr") * rest
+    width = int(np.abs(np.subtract(*bending.nonzero())).max(initial=0))
+    width = max(width, sum(3 * int(np.prod(counts[axis + 1 :])) for axis in range(dimensions)))
+    stiff, gram = upper_bands(bending, width), weighted_gram(design, 4**dimensions, width)
+
+    def summed(values: Floats) -> Floats:  # over the points of each place
+        return np.bincount(number, values, minlength=len(places)).astype(np.float64)
+
     kept = np.ones(len(where))
-    control = np.zeros((design.shape[1], dimensions))
+    control = np.zeros((size, dimensions))
     last = 0 if scale is None else steps - 1
     for turn in range(last + 1):
         progress = turn / last if last else 1.0
         stiffness = smoothness * 30 ** (1 - progress)
         weight = prior * kept
-        matrix = design.T @ (design * weight[:, None]) + stiffness * bending + ridge
-        control = solve_banded(sparse.csr_array(matrix), design.T @ (weight[:, None] * what))
+        bands = (gram @ summed(weight)).reshape(width + 1, size) + stiffness * stiff
+        bands[-1] += rest
+        right = design.T @ np.stack([summed(weight * column) for column in what.T], axis=1)
+        control = solve_banded(bands, right)
         if scale is not None:
-            width = scale * ((start_scale or scale) / scale) ** (1 - progress)
-            squared = ((design @ control - what) ** 2).sum(axis=1)
-            kept = 1 / (1 + squared / width**2) ** 2
+            width_now = scale * ((start_scale or scale) / scale) ** (1 - progress)
+            squared = (((design @ control)[number] - what) ** 2).sum(axis=1)
+            kept = 1 / (1 + squared / width_now**2) ** 2
     field = torch.from_numpy(_evaluate(control, spatial, spacing))[None].float()
     return field, torch.from_numpy(kept)
 

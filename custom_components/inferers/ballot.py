@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from torch import Tensor
 
 from custom_components.common.arrays import Array
-from custom_components.inferers.flow_refinement import Flow, Grey, Weight, blur, local_correlation, pull
+from custom_components.inferers.flow_refinement import Flow, Grey, Moments, Weight, blur, pull
 from custom_components.losses.mind import mind_ssc
 
 SCALES = (2, 4)  # voxels, dilations of the descriptors
+THINNED = 256  # voxels a side, at least, at which disagreement is looked at
 FINEST_WINDOW = 8.0  # voxels, sigma of the window of similarity
 
 
@@ -56,26 +56,40 @@ class Ballot:
         size, factor = flows[0].shape[:2], max(1, round(sigma / FINEST_WINDOW))
         small = (-(-size[0] // factor), -(-size[1] // factor))
         shrunk = np.array([small[1] / size[1], small[0] / size[0]], np.float32)
-        pairs = [(_resized(a, small), _resized(b, small)) for a, b in pairs]
+        ours = [(Moments.of(_resized(a, small), sigma / factor), _resized(b, small)) for a, b in pairs]
         scores = []
         for flow in flows:
             coarse = _resized(flow, small) * shrunk
-            found = [local_correlation(a, pull(b, coarse).astype(np.uint8), sigma / factor) for a, b in pairs]
-            scores.append(_resized(np.mean(found, axis=0), size))
+            warped = [Moments.of(pull(b, coarse).astype(np.uint8), sigma / factor) for _, b in ours]
+            found = [a.correlation(b) for (a, _), b in zip(ours, warped, strict=True)]
+            scores.append(np.mean(found, axis=0))
         score = np.stack(scores)
         fraction = np.exp(sharpness * (score - score.max(axis=0)))
-        return cls(flows, np.stack(sure), (fraction / fraction.sum(axis=0)).astype(np.float32), score.max(axis=0))
+        fraction /= fraction.sum(axis=0)
+        shares = np.stack([_resized(np.asarray(part, np.float32), size) for part in fraction])
+        return cls(flows, np.stack(sure), shares, _resized(score.max(axis=0), size))
 
     def disagreement(self, flow: Flow) -> Weight:
         """(H, W) voxels: root mean square distance of the proposals from ``flow``, weighed as they voted."""
-        weight = self.shares * self.sure + np.float32(1e-6)
-        squared = np.stack([((own - flow) ** 2).sum(axis=2) for own in self.flows])
-        return np.asarray(np.sqrt((weight * squared).sum(axis=0) / weight.sum(axis=0)), dtype=np.float32)
+        weight = _thinned(self.shares) * _thinned(self.sure) + np.float32(1e-6)
+        squared = (weight * self._squared_distances(flow)).sum(axis=0) / weight.sum(axis=0)
+        return np.asarray(_resized(np.sqrt(squared), flow.shape[:2]), dtype=np.float32)
 
     def spread(self, flow: Flow) -> Weight:
         """(H, W) voxels: the median distance of all proposals from ``flow``, whatever their similarity."""
-        distances = np.stack([np.sqrt(((own - flow) ** 2).sum(axis=2)) for own in self.flows])
-        return np.asarray(np.median(distances, axis=0), dtype=np.float32)
+        median = np.median(self._squared_distances(flow), axis=0)
+        return np.asarray(_resized(np.sqrt(median), flow.shape[:2]), dtype=np.float32)
+
+    def _squared_distances(self, flow: Flow) -> Weight:
+        """(K, h, w) of the proposals from ``flow``, on every so manieth voxel."""
+        apart = [_thinned(np.moveaxis(own, 2, 0)) - _thinned(np.moveaxis(flow, 2, 0)) for own in self.flows]
+        return np.stack([across**2 + down**2 for across, down in apart])
+
+
+def _thinned(values: Array) -> Array:
+    """(K, H, W) at every so manieth voxel of a large image: what differs between neighbours is blurred anyway."""
+    step = max(1, min(values.shape[1:]) // THINNED)
+    return values[:, step // 2 :: step, step // 2 :: step]
 
 
 def _resized(values: Array, size: tuple[int, int]) -> Array:
@@ -86,18 +100,35 @@ def _resized(values: Array, size: tuple[int, int]) -> Array:
     return np.asarray(cv2.resize(values, size[::-1], interpolation=how))
 
 
-def contrast_free_distance(warped: Tensor, fixed: Tensor, sigma: float) -> Weight:
-    """(H, W) how far two images are from showing the same structures, blind to the sign of their contrast.
+class ContrastFree:
+    """How far images are from showing the same structures as one of them, blind to the sign of their contrast.
 
-    Mean squared difference of their MIND-SSC descriptors at two scales, in a Gaussian window; 0 is best.
+    Args:
+        fixed: (1, 1, H, W) in [0, 1], the one.
+    """
+
+    def __init__(self, fixed: Tensor) -> None:
+        self._described = [_described(fixed, dilation) for dilation in SCALES]
+
+    def difference(self, warped: Tensor) -> Weight:
+        """(H, W) mean squared difference of the MIND-SSC descriptors at two scales; 0 is best."""
+        found = [
+            (_described(warped, dilation) - own).square().mean(1)[0]
+            for dilation, own in zip(SCALES, self._described, strict=True)
+        ]
+        return np.ascontiguousarray(torch.stack(found).mean(0).cpu().numpy(), np.float32)
+
+
+def _described(image: Tensor, dilation: int) -> Tensor:
+    return mind_ssc(image, 2, dilation, 1e-4)
+
+
+def contrast_free_distance(warped: Tensor, fixed: Tensor, sigma: float) -> Weight:
+    """(H, W) ``ContrastFree.difference`` in a Gaussian window.
 
     Args:
         warped: (1, 1, H, W) in [0, 1].
         fixed: the same size.
         sigma: of the window, voxels.
     """
-    total = torch.zeros_like(fixed[0, 0])
-    for dilation in SCALES:
-        first, second = (mind_ssc(image, 2, dilation, 1e-4) for image in (warped, fixed))
-        total += (first - second).square().mean(1)[0]
-    return blur(np.ascontiguousarray((total / len(SCALES)).cpu().numpy(), np.float32), sigma)
+    return blur(ContrastFree(fixed).difference(warped), sigma)

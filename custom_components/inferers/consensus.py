@@ -9,10 +9,13 @@ alone, by a measure that is blind to the sign of contrast, the affine is kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,15 +30,17 @@ from custom_components.fields import (
     repair_folds,
     warp,
 )
-from custom_components.inferers.ballot import Ballot, contrast_free_distance
+from custom_components.inferers.ballot import Ballot, ContrastFree
 from custom_components.inferers.error_model import ErrorModel
 from custom_components.inferers.evidence_maps import evidence_maps
 from custom_components.inferers.flow_refinement import (
     Flow,
+    Weight,
     blur,
     common_tissue,
     consistent_flow,
     ddf_to_flow,
+    invert_flow,
     local_similarity,
     votes,
 )
@@ -46,6 +51,8 @@ from custom_components.inferers.result import Estimate, PairImages, Stage, Step
 STAGE = "consensus"
 LEAST = 0.1  # voxels; a field that is nowhere larger says nothing that the affine does not
 WIDE = 0.03  # share of the diagonal: window of the comparison with the affine
+Todo = TypeVar("Todo")
+Done = TypeVar("Done")
 SAME = 0.002  # contrast-free distance of images a tenth of a voxel apart; neighbouring sections are 20 times as far
 
 
@@ -110,7 +117,7 @@ class Consensus:
         fields, refused = self._fields(images, estimate, base)
         ballot = self._ballot(aligned, fields, base)
         residual = self._fitted(aligned, ballot).to(base)
-        residual, kept = self._no_worse(aligned, residual)
+        residual, kept, unlike = self._no_worse(aligned, residual)
         ddf = compose_affine(estimate.affine, residual)
         details = {
             "fields": len(fields), "candidates_refused": refused, "proposals": len(ballot.flows),
@@ -120,7 +127,7 @@ class Consensus:
         error = None
         if self.error_model is not None:
             tissue = images.fixed_mask[0, 0].cpu().numpy() > 0.5
-            error = self.error_model(evidence_maps(aligned, ballot, residual), tissue, images.diagonal).to(base)
+            error = self.error_model(evidence_maps(aligned, ballot, residual, unlike), tissue, images.diagonal).to(base)
         done = Stage(STAGE, perf_counter() - start, details)
         return replace(estimate, ddf=ddf, error=error, stages=(*estimate.stages, done))
 
@@ -142,7 +149,10 @@ class Consensus:
     def _ballot(self, aligned: PairImages, fields: Sequence[Flow], base: Tensor) -> Ballot:
         rendered = [render_pair(name, aligned, base) for name in self.renderings]
         pairs = [pair for pair in rendered if pair is not None]
-        flows = [consistent_flow(*pair, seed, self.tolerance) for pair in pairs for seed in (None, *fields)]
+        seeds = [(None, None), *((field, invert_flow(field)) for field in fields)]
+        flows = side_by_side(
+            lambda todo: consistent_flow(*todo[0], todo[1][0], self.tolerance, todo[1][1]), product(pairs, seeds)
+        )
         flows += [(field, np.ones(field.shape[:2], np.float32)) for field in fields]
         # similarity by all renderings: by the grey values alone a wrong field wins where the contrast is inverted
         window = self.window * aligned.diagonal
@@ -151,27 +161,38 @@ class Consensus:
     def _fitted(self, aligned: PairImages, ballot: Ballot) -> Tensor:
         """(1, 2, H, W) the spline through all votes, without folds."""
         trust = common_tissue(aligned, torch.zeros_like(aligned.fixed.expand(-1, 2, -1, -1)))
-        sigma, cast = self.window * aligned.diagonal, []
+        sigma = self.window * aligned.diagonal
+        around_all = blur(trust + np.float32(1e-3), sigma)
+        cast = []
         for flow, sure, share in zip(ballot.flows, ballot.sure, ballot.shares, strict=True):
-            around = blur(sure * trust, sigma) / blur(trust + np.float32(1e-3), sigma)
+            around = blur(sure * trust, sigma) / around_all
             cast.append(votes(flow, self.weight * trust * sure * around**self.caution * share, self.stride))
         points, displacements, weights = (torch.cat(parts) for parts in zip(*cast, strict=True))
         residual = self.interpolation(points, displacements, aligned.shape, aligned.diagonal, weights)
         # of the residual, since a mirrored section's affine turns all tissue over, and rightly so
         return repair_folds(residual, self.minimum_jacobian)
 
-    def _no_worse(self, aligned: PairImages, residual: Tensor) -> tuple[Tensor, float]:
-        """The field, fading to the affine where it is worse than that, and the share of the tissue where it is."""
+    def _no_worse(self, aligned: PairImages, residual: Tensor) -> tuple[Tensor, float, Weight | None]:
+        """The field, fading to the affine where it is worse than that, and the share of the tissue where it is.
+
+        Last what ``ContrastFree.difference`` says of the field, where that was asked and nothing had to fade.
+        """
         if self.margin is None:
-            return residual, 0.0
-        sigma = WIDE * aligned.diagonal
-        before = contrast_free_distance(aligned.moving, aligned.fixed, sigma)
-        after = contrast_free_distance(warp(aligned.moving, residual), aligned.fixed, sigma)
+            return residual, 0.0, None
+        sigma, likeness = WIDE * aligned.diagonal, ContrastFree(aligned.fixed)
+        unlike = likeness.difference(warp(aligned.moving, residual))
+        before, after = blur(likeness.difference(aligned.moving), sigma), blur(unlike, sigma)
         tissue = aligned.fixed_mask[0, 0].cpu().numpy() > 0.5
         worse = (after > np.maximum((1 + self.margin) * before, SAME)) & tissue
         if not worse.any():
-            return residual, 0.0
+            return residual, 0.0, unlike
         # fading over twice the window keeps the field smooth, whatever the outline of the worse part
         keep = 1 - blur(worse.astype(np.float32), sigma)
         faded = residual * torch.from_numpy(keep).to(residual)
-        return repair_folds(faded, self.minimum_jacobian), float(worse.sum() / max(tissue.sum(), 1))
+        return repair_folds(faded, self.minimum_jacobian), float(worse.sum() / max(tissue.sum(), 1)), None
+
+
+def side_by_side(work: Callable[[Todo], Done], todo: Iterable[Todo]) -> list[Done]:
+    """The results in order, on as many threads as torch has: for what leaves Python to libraries that use one."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(work, todo))

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from custom_components.fields import warp
-from custom_components.inferers.ballot import Ballot, contrast_free_distance
+from custom_components.inferers.ballot import Ballot, ContrastFree
 from custom_components.inferers.flow_refinement import Weight, blur, ddf_to_flow, local_correlation, to_bytes
 from custom_components.inferers.renderings import local_deviation
 from custom_components.inferers.result import PairImages
@@ -16,23 +16,27 @@ WINDOW = 0.014  # share of the diagonal
 EVIDENCE = ("disagreement", "spread", "unsure", "unlike", "distance", "texture", "motion", "bend", "rim")
 
 
-def evidence_maps(aligned: PairImages, ballot: Ballot, residual: Tensor) -> dict[str, Weight]:
+def evidence_maps(
+    aligned: PairImages, ballot: Ballot, residual: Tensor, unlike: Weight | None = None
+) -> dict[str, Weight]:
     """Maps (H, W) on the fixed grid; lengths are shares of the tissue's diagonal.
 
     Args:
         aligned: the pair after its affine.
         ballot: what was proposed for it.
         residual: (1, 2, H, W) voxels, the field after the affine.
+        unlike: (H, W) ``ContrastFree.difference`` of the image that it warps, if known.
 
     Returns:
         disagreement: of the proposals as they voted; spread: of all of them; unsure: 1 - agreement of the flows there
-        and back; unlike: 1 - local correlation; distance: see ``contrast_free_distance``; texture: of both images, the
+        and back; unlike: 1 - local correlation; distance: see ``ContrastFree``; texture: of both images, the
         lesser; motion: what the field adds to the affine; bend: how unevenly it does; rim: 1 at the tissue's outline,
         0 well inside.
     """
     size, flow = aligned.diagonal, ddf_to_flow(residual)
     sigma = WINDOW * size
     warped = warp(aligned.moving, residual)
+    unlike = ContrastFree(aligned.fixed).difference(warped) if unlike is None else unlike
     votes = ballot.shares * ballot.sure
     gradients = [np.gradient(flow[..., axis]) for axis in (0, 1)]
     textures = [blur(local_deviation(image[0, 0].cpu().numpy()), sigma) for image in (aligned.fixed, warped)]
@@ -43,7 +47,7 @@ def evidence_maps(aligned: PairImages, ballot: Ballot, residual: Tensor) -> dict
         "spread": blur(ballot.spread(flow), sigma) / size,
         "unsure": 1 - blur(votes.sum(axis=0), sigma),
         "unlike": 1 - local_correlation(to_bytes(aligned.fixed), to_bytes(warped), sigma),
-        "distance": contrast_free_distance(warped, aligned.fixed, sigma),
+        "distance": blur(unlike, sigma),
         "texture": np.minimum(*textures),
         "motion": blur(np.linalg.norm(flow, axis=2), sigma) / size,
         "bend": blur(np.sqrt(sum(part**2 for pair in gradients for part in pair)), sigma),

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from time import perf_counter
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -35,6 +37,7 @@ from custom_components.matching.affine import apply_affine
 Grey = npt.NDArray[np.uint8]
 Weight = npt.NDArray[np.float32]
 Flow = npt.NDArray[np.float32]  # (H, W, 2), x then y, as OpenCV has it; on the grid of the first image
+SMOOTH = 6.0  # voxels; a Gaussian this wide is as good as linear between its voxels
 
 
 def to_bytes(image: Tensor) -> Grey:
@@ -52,34 +55,46 @@ def ddf_to_flow(ddf: Tensor) -> Flow:
     return np.ascontiguousarray(ddf[0].cpu().numpy()[::-1].transpose(1, 2, 0), dtype=np.float32)
 
 
+@lru_cache(maxsize=2)  # 8 bytes a voxel, asked for with every flow
+def _places(height: int, width: int) -> Flow:
+    """(height, width, 2) x, y of the voxels; not to be written to."""
+    places = np.ascontiguousarray(np.mgrid[:height, :width][::-1].transpose(1, 2, 0), dtype=np.float32)
+    places.flags.writeable = False
+    return places
+
+
 def pull(values: npt.NDArray[np.generic], flow: Flow) -> npt.NDArray[np.generic]:
     """``values`` (H, W[, C]) read at ``x + flow(x)``, border continued."""
-    rows, columns = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
-    return np.asarray(
-        cv2.remap(
-            values,
-            columns + flow[..., 0],
-            rows + flow[..., 1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-    )
+    places = _places(*flow.shape[:2]) + flow
+    return np.asarray(cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def invert_flow(flow: Flow, iterations: int = 6) -> Flow:
     """Fixed-point inverse of a small flow on a dense grid; the general inversion is ``fields.invert``."""
-    inverse = -flow
+    grid, back = _places(*flow.shape[:2]), -flow
+    inverse = back
     for _ in range(iterations):
-        inverse = -pull(flow, inverse).astype(np.float32)
-    return inverse
+        inverse = cv2.remap(back, grid + inverse, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(inverse, dtype=np.float32)
 
 
 def blur(values: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
-    """Gaussian blur of (H, W[, C])."""
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), dtype=np.float32)
+    """Gaussian blur of (H, W[, C]); a wide one on a coarser grid, which shows the same to about a thousandth."""
+    size = values.shape[:2]
+    factor = min(int(sigma / SMOOTH), min(size) // 4)
+    if factor < 2:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), dtype=np.float32)
+    small = [-(-side // factor) for side in size]
+    # a mean over a coarse voxel, and linear interpolation between such, are blurs too: variances of 1/12 and 1/6
+    sigmas = [float(np.sqrt((sigma * new / old) ** 2 - 0.25)) for new, old in zip(small, size, strict=True)]
+    coarse = cv2.resize(values, small[::-1], interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), sigmaX=sigmas[1], sigmaY=sigmas[0])
+    return np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
-def consistent_flow(fixed: Grey, moving: Grey, seed: Flow | None, tolerance: float) -> tuple[Flow, Weight]:
+def consistent_flow(
+    fixed: Grey, moving: Grey, seed: Flow | None, tolerance: float, back: Flow | None = None
+) -> tuple[Flow, Weight]:
     """Mean of the forward flow and the inverse of the backward flow, and how well the two agree.
 
     Args:
@@ -87,25 +102,54 @@ def consistent_flow(fixed: Grey, moving: Grey, seed: Flow | None, tolerance: flo
         moving: (H, W).
         seed: start of the search, or None for zero.
         tolerance: voxels of disagreement at which the weight has fallen to 1/e.
+        back: ``invert_flow(seed)``, if it is known.
 
     Returns:
         The flow and its weight (H, W) in 0..1.
     """
     # not kept for the next image: an instance that meets another image size may wait for itself for ever
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    if seed is not None and back is None:
+        back = invert_flow(seed)
     forward = dis.calc(fixed, moving, None if seed is None else seed.copy())
-    backward = invert_flow(dis.calc(moving, fixed, None if seed is None else invert_flow(seed)))
-    disagreement = np.linalg.norm(forward - backward, axis=2)
-    return (forward + backward) / 2, np.exp(-((disagreement / tolerance) ** 2)).astype(np.float32)
+    backward = invert_flow(dis.calc(moving, fixed, None if back is None else back.copy()))
+    apart = forward - backward
+    squared = apart[..., 0] ** 2 + apart[..., 1] ** 2
+    return (forward + backward) / 2, np.exp(squared * np.float32(-1 / tolerance**2)).astype(np.float32)
+
+
+class Moments(NamedTuple):
+    """What the local correlation of one image with others is made of.
+
+    Attributes:
+        values: (H, W) float32.
+        mean: in the window about each voxel.
+        variance: likewise, and a little more, so that there is no correlation without texture.
+        sigma: of the window, voxels.
+    """
+
+    values: Weight
+    mean: Weight
+    variance: Weight
+    sigma: float
+
+    @classmethod
+    def of(cls, image: Grey, sigma: float) -> Moments:
+        """Those of (H, W)."""
+        values = image.astype(np.float32)
+        mean = blur(values, sigma)
+        return cls(values, mean, blur(values * values, sigma) - mean**2 + 20, sigma)
+
+    def correlation(self, other: Moments) -> Weight:
+        """(H, W) windowed normalised cross-correlation with another image of the same size and window."""
+        covariance = blur(self.values * other.values, self.sigma) - self.mean * other.mean
+        variances = np.maximum(self.variance * other.variance, 1e-6)
+        return np.asarray(covariance / np.sqrt(variances), dtype=np.float32)
 
 
 def local_correlation(first: Grey, second: Grey, sigma: float) -> npt.NDArray[np.float32]:
     """Gaussian-windowed normalised cross-correlation per voxel; near 0 where there is no texture."""
-    a, b = first.astype(np.float32), second.astype(np.float32)
-    mean_a, mean_b = blur(a, sigma), blur(b, sigma)
-    covariance = blur(a * b, sigma) - mean_a * mean_b
-    variances = (blur(a * a, sigma) - mean_a**2 + 20) * (blur(b * b, sigma) - mean_b**2 + 20)
-    return np.asarray(covariance / np.sqrt(np.maximum(variances, 1e-6)), dtype=np.float32)
+    return Moments.of(first, sigma).correlation(Moments.of(second, sigma))
 
 
 def similarity_shares(fixed: Grey, moving: Grey, flows: Sequence[Flow], sigma: float, sharpness: float) -> Weight:

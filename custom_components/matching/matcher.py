@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from custom_components.common.errors import InputError
@@ -66,14 +68,47 @@ def mutual_nearest(
     """
     if len(moving.points) == 0 or len(fixed.points) == 0:
         return PointPairs.empty()
-    similarity = moving.descriptors @ fixed.descriptors.T
     if max_displacement is not None:
-        similarity.masked_fill_(torch.cdist(moving.points, fixed.points) > max_displacement, -torch.inf)
+        return _nearest_within(moving, fixed, min_similarity, max_displacement, ratio)
+    similarity = moving.descriptors @ fixed.descriptors.T
     best, forward = similarity.max(dim=1)
-    backward = similarity.argmax(dim=0)
-    index = torch.arange(len(forward), device=forward.device)
-    keep = (backward[forward] == index) & (best > min_similarity)
+    # of a column the largest value alone: where it lies takes ten times as long, and a row knows where its own lies
+    keep = (best >= similarity.amax(dim=0)[forward]) & (best > min_similarity)
     if ratio is not None and len(fixed.points) > 1:  # a single candidate has no rival
         second = similarity.topk(2, dim=1).values[:, 1]
         keep &= 1 - best < ratio**2 * (1 - second)  # the square of unit vectors' distance is 2 - 2 cosine
-    return PointPairs(moving.points[keep], fixed.points[forward[keep]], best[keep])
+    chosen = _first_of_each(keep.nonzero()[:, 0], forward)
+    return PointPairs(moving.points[chosen], fixed.points[forward[chosen]], best[chosen])
+
+
+def _nearest_within(
+    moving: Keypoints, fixed: Keypoints, min_similarity: float, max_displacement: float, ratio: float | None
+) -> PointPairs:
+    """``mutual_nearest`` of the few candidates that are near each other, which alone are compared."""
+    trees = [cKDTree(points.points.detach().cpu().double().numpy()) for points in (moving, fixed)]
+    near = trees[0].sparse_distance_matrix(trees[1], max_displacement, output_type="coo_matrix")
+    device = moving.points.device
+    row, column = (torch.from_numpy(part.astype(np.int64)).to(device) for part in (near.row, near.col))
+    if len(row) == 0:
+        return PointPairs.empty()
+    similarity = (moving.descriptors[row] * fixed.descriptors[column]).sum(dim=1)
+    order = similarity.argsort(descending=True, stable=True)
+    order = order[row[order].argsort(stable=True)]  # by rows, in each the best candidate first
+    row, column, similarity = row[order], column[order], similarity[order]
+    starts = torch.ones_like(row, dtype=torch.bool)
+    starts[1:] = row[1:] != row[:-1]
+    most = torch.full((len(fixed.points),), -torch.inf, dtype=similarity.dtype, device=device)
+    most = most.scatter_reduce(0, column, similarity, "amax")
+    keep = starts & (similarity >= most[column]) & (similarity > min_similarity)
+    if ratio is not None:
+        second = torch.full_like(similarity, -torch.inf)  # a single candidate has no rival
+        second[:-1] = torch.where(starts[1:], -torch.inf, similarity[1:])
+        keep &= 1 - similarity < ratio**2 * (1 - second)
+    chosen = _first_of_each(keep.nonzero()[:, 0], column)
+    return PointPairs(moving.points[row[chosen]], fixed.points[column[chosen]], similarity[chosen])
+
+
+def _first_of_each(chosen: Tensor, number: Tensor) -> Tensor:
+    """Those of the indices whose ``number`` none before them has: several are as near only where they are equal."""
+    _, first = np.unique(number[chosen].cpu().numpy(), return_index=True)
+    return chosen[torch.from_numpy(np.sort(first)).to(chosen.device)]

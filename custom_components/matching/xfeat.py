@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,9 @@ class XFeatMatcher:
         network: (B, 1, H, W) -> (B, 130, H / 8, W / 8), with the names of the weights; default ``networks.XFeatMaps``.
     """
 
+    # of the last fixed image, by scale and settings: the matchers of a chain ask for the same
+    _seen: ClassVar[dict[Hashable, tuple[weakref.ref[Tensor], int, Keypoints]]] = {}
+
     def __init__(
         self,
         max_keypoints: int = 4096,
@@ -56,7 +60,6 @@ class XFeatMatcher:
         self._maps = network  # whose weights are loaded later: a cache must not tell matchers apart by those before
         self.architecture = "" if network is None else type(network).__qualname__
         self._network: XFeat | None = None
-        self._seen: dict[float, tuple[weakref.ref[Tensor], int, Keypoints]] = {}  # the last fixed image's, by scale
 
     @property
     def network(self) -> XFeat:
@@ -92,10 +95,12 @@ class XFeatMatcher:
 
     def _match_at(self, moving: Tensor, fixed: Tensor, scale: float, limit: float | None) -> PointPairs:
         # a search matches one fixed image with the moving one in many turns
-        seen = self._seen.get(scale)
+        own = None if self._maps is None else id(self._maps)
+        key = (scale, self.max_keypoints, self.detection_threshold, str(self.weights), str(self.device), own)
+        seen = self._seen.get(key)
         version = -1 if fixed.is_inference() else fixed._version  # inference tensors count no changes
         if seen is None or seen[0]() is not fixed or seen[1] != version or version < 0:
-            self._seen[scale] = seen = (weakref.ref(fixed), version, self._detect_at(fixed, scale))
+            self._seen[key] = seen = (weakref.ref(fixed), version, self._detect_at(fixed, scale))
         found = self._detect_at(moving, scale)
         return mutual_nearest(found, seen[2], min_similarity=self.min_similarity, max_displacement=limit)
 

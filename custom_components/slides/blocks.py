@@ -86,7 +86,7 @@ class BlockWriter(ABC):
 
     def mark(self, row: int, column: int) -> Path:
         """The file that is there when the block is done."""
-        return self.work / f"{row // BLOCK}_{column // BLOCK}.npz"
+        return self.work / f"{row // BLOCK}_{column // BLOCK}.parts"
 
     def half(self, part: Array) -> Array:
         """(H, W, channels) at half the size, as the next level has it."""

@@ -18,7 +18,6 @@ import numpy as np
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
-from custom_components.pairs import atomic_path
 from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.tiff_file import level_shapes, write_levels
@@ -35,6 +34,7 @@ from custom_components.pairs.tiff_form import (
     whole_tile,
 )
 from custom_components.slides.blocks import BLOCK, DEPTH, BlockWriter
+from custom_components.slides.parts import Part, PartsReader, write_parts
 
 __all__ = ["BLOCK", "COMPRESSIONS", "TILE", "PyramidWriter", "level_shapes"]
 COMPRESSIONS = tuple(CODES)
@@ -91,7 +91,7 @@ class PyramidWriter(BlockWriter):
 
         Safe in threads.
         """
-        members: dict[str, Array] = {}
+        members: dict[str, Part] = {}
         part = block
         for level in range(min(DEPTH + 1, len(self.levels))):
             if level:
@@ -101,12 +101,9 @@ class PyramidWriter(BlockWriter):
                     tile = part[i : i + TILE, j : j + TILE]
                     for plane in range(self.form.planes):
                         name = f"{level}_{i // TILE}_{j // TILE}_{plane}"
-                        members[name] = np.frombuffer(self._encoded(tile, plane), dtype=np.uint8)
+                        members[name] = self._encoded(tile, plane)
         members["last"] = part
-        file = self.mark(row, column)
-        with atomic_path(file) as partial, partial.open("wb") as stream:
-            np.savez(stream, **members)  # type: ignore[arg-type]
-        return sum(part.nbytes for part in members.values())
+        return write_parts(self.mark(row, column), members)
 
     def finish(self) -> None:
         """Write the file and remove the blocks.
@@ -147,24 +144,21 @@ class PyramidWriter(BlockWriter):
                     if self._inside(level - 1, row, 2 * j)
                 ]
                 tile = self.half(np.concatenate([np.concatenate(row, axis=1) for row in parts], axis=0))
-                planes = {str(p): np.frombuffer(self._encoded(tile, p), np.uint8) for p in range(self.form.planes)}
-                with atomic_path(self._tile(level, i, j)) as partial, partial.open("wb") as stream:
-                    np.savez(stream, shown=tile, **planes)  # type: ignore[arg-type]
+                planes = {str(p): self._encoded(tile, p) for p in range(self.form.planes)}
+                write_parts(self._tile(level, i, j), {"shown": tile, **planes})
 
     def _inside(self, level: int, i: int, j: int) -> bool:
         return i * TILE < self.levels[level][0] and j * TILE < self.levels[level][1]
 
     def _tile(self, level: int, i: int, j: int) -> Path:
-        return self.work / f"level{level}_{i}_{j}.npz"
+        return self.work / f"level{level}_{i}_{j}.parts"
 
     def _shown(self, level: int, i: int, j: int) -> Array:
-        with np.load(self._tile(level, i, j)) as found:
-            return np.asarray(found["shown"])
+        return PartsReader(self._tile(level, i, j)).array("shown")
 
     def _last(self, level: int, i: int, j: int) -> Array:
         """The coarsest level of a block, which is one tile."""
-        with np.load(self.mark(i * BLOCK, j * BLOCK)) as found:
-            return np.asarray(found["last"])
+        return PartsReader(self.mark(i * BLOCK, j * BLOCK)).array("last")
 
     def _tiles(self, level: int) -> Iterator[bytes]:
         """Compressed tiles of a level in the order of the file: by planes, rows, columns."""
@@ -172,15 +166,13 @@ class PyramidWriter(BlockWriter):
         side = 1 << max(DEPTH - level, 0)  # tiles of a block
 
         @lru_cache(maxsize=-(-width // (TILE * side)) + 1)
-        def block(i: int, j: int) -> Any:
-            return np.load(self.mark(i * BLOCK, j * BLOCK))
+        def block(i: int, j: int) -> PartsReader:
+            return PartsReader(self.mark(i * BLOCK, j * BLOCK))
 
         for plane in range(self.form.planes):
             for i in range(-(-height // TILE)):
                 for j in range(-(-width // TILE)):
                     if level <= DEPTH:
-                        found = block(i // side, j // side)
-                        yield found[f"{level}_{i % side}_{j % side}_{plane}"].tobytes()
+                        yield block(i // side, j // side).content(f"{level}_{i % side}_{j % side}_{plane}")
                     else:
-                        with np.load(self._tile(level, i, j)) as tile:
-                            yield tile[str(plane)].tobytes()
+                        yield PartsReader(self._tile(level, i, j)).content(str(plane))

@@ -22,6 +22,7 @@ from custom_components.slides.blocks import BLOCK, BlockWriter
 
 REMAPPED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV interpolates
 CHANNELS_AT_ONCE = 4  # of OpenCV's border value
+STRIP = 4  # blocks; of those in a strip of so many rows, column by column, one in eight tiles is decoded twice
 SPREAD = 2.0  # a block's source may have so many times its pixels, as under a rotation by 45 degrees
 
 
@@ -92,27 +93,28 @@ class SlideWarp:
         whole = self.slide.levels[self.level]
         start = [max(sources.origin[k] - 1, 0) for k in range(2)]
         stop = [min(sources.origin[k] + sources.size[k] + 1, whole[k]) for k in range(2)]
-        result = np.empty((height, width, self.slide.channels), dtype=self.slide.dtype)
+        size = (height, width, self.slide.channels)
         if stop[0] <= start[0] or stop[1] <= start[1]:
-            result[...] = self._cast(self.background)
-            return result
+            return np.broadcast_to(self._cast(self.background), size).copy()
         if (stop[0] - start[0]) * (stop[1] - start[1]) > 64 * BLOCK**2:
             raise InputError(
                 f"{self.slide.path}: the field shrinks the slide more than eightfold; register the pair again"
             )
         source = self.slide.read(self.level, start[0], start[1], stop[0] - start[0], stop[1] - start[1])
-        rows = sources.rows + np.float32(sources.origin[0] - start[0])
-        columns = sources.columns + np.float32(sources.origin[1] - start[1])
+        rows, columns = sources.rows, sources.columns  # arrays of this block alone
+        rows += np.float32(sources.origin[0] - start[0])
+        columns += np.float32(sources.origin[1] - start[1])
         if self.order == 0:
             return self._nearest(source, rows, columns)
+        parts = []
         for first in range(0, self.slide.channels, CHANNELS_AT_ONCE):
             some = slice(first, first + CHANNELS_AT_ONCE)
             warped = cv2.remap(
                 np.ascontiguousarray(source[..., some]), columns, rows, cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_CONSTANT, borderValue=[float(v) for v in self.background[some]],
             )  # fmt: skip
-            result[..., some] = warped if warped.ndim == 3 else warped[..., None]
-        return result
+            parts.append(np.asarray(warped).reshape(height, width, -1))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def _nearest(self, source: Array, rows: Array, columns: Array) -> Array:
         near = [np.floor(places + 0.5).astype(np.int64) for places in (rows, columns)]
@@ -165,6 +167,15 @@ def check_room(needed: MemoryEstimate, folder: Path) -> None:
         )
 
 
+def in_strips(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """First rows and columns of blocks, so ordered that those done one after the other lie about a common place.
+
+    A block needs tiles of the source that its neighbours need as well, and row by row those of the row above it have
+    been forgotten on a wide slide, and are decoded once more.
+    """
+    return sorted(places, key=lambda place: (place[0] // (STRIP * BLOCK), place[1], place[0]))
+
+
 def warp_blocks(warp: SlideWarp, writer: BlockWriter, threads: int) -> Iterator[tuple[int, int]]:
     """Do all blocks that are missing, ``threads`` at a time; yields each place when it is on disk."""
     with ThreadPoolExecutor(threads) as pool:
@@ -175,7 +186,7 @@ def warp_blocks(warp: SlideWarp, writer: BlockWriter, threads: int) -> Iterator[
             return place
 
         try:
-            for place in writer.missing():
+            for place in in_strips(writer.missing()):
                 waiting.add(pool.submit(one, place))
                 if len(waiting) >= threads:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

@@ -68,9 +68,9 @@ def weights_path(module: nn.Module) -> Tensor:
 
 
 def test_a_known_warp_is_learned():
-    data, truth = known_pair((96, 96))
+    data, truth = known_pair((64, 64))
     pyramid = pyramid_of(batch_size=2)
-    trainer_of([data], pyramid, rate=3e-3, max_epochs=25).run()
+    trainer_of([data], pyramid, rate=3e-3, max_epochs=16).run()
     images = PairImages(*(data[key][None] for key in data))
     found = pyramid(images, Estimate.identity(images.shape)).ddf
     inner = (..., slice(8, -8), slice(8, -8))

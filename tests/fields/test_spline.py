@@ -10,7 +10,16 @@ from scipy.interpolate import BSpline
 
 from custom_components.common.errors import InputError
 from custom_components.fields import robust_spline
-from custom_components.fields.spline import basis, bending_energy, design_matrix, solve_banded, spline_matrix
+from custom_components.fields.spline import (
+    basis,
+    bending_energy,
+    design_matrix,
+    distinct,
+    solve_banded,
+    spline_matrix,
+    upper_bands,
+    weighted_gram,
+)
 
 SETTINGS = {"spacing": 8.0, "smoothness": 1e-3}
 
@@ -112,8 +121,32 @@ def test_the_banded_solution_is_the_dense_one() -> None:
     design = design_matrix(points, (9, 8), 5.0)
     matrix = design.T @ design + 0.1 * bending_energy((9, 8), 5.0) + 1e-6 * np.eye(72)
     right = np.random.default_rng(0).normal(size=(72, 2))
-    found = solve_banded(sparse.csr_array(matrix), right)
+    found = solve_banded(upper_bands(sparse.csr_array(matrix)), right)
     np.testing.assert_allclose(found, np.linalg.solve(np.asarray(matrix), right), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("counts", [(9, 8), (6, 7, 8)])
+def test_the_normal_equations_are_linear_in_the_weights(counts) -> None:
+    points = scattered([5 * (count - 3) for count in counts], 40).numpy()
+    design, weights = design_matrix(points, counts, 5.0), np.random.default_rng(0).uniform(size=40)
+    wanted = upper_bands(sparse.csr_array(design.T @ (design * weights[:, None])), width := 250)
+    found = weighted_gram(design, 4 ** len(counts), width) @ weights
+    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=1e-14)
+
+
+def test_distinct_points_are_found_with_their_repetitions() -> None:
+    points = np.array([[1.0, 2], [0.5, 2], [1, 2], [1, 3], [0.5, 2]])
+    found, number = distinct(points)
+    assert len(found) == 3
+    np.testing.assert_array_equal(found[number], points)
+    assert distinct(np.zeros((0, 2)))[0].shape == (0, 2)
+
+
+def test_two_points_at_one_place_are_one_of_both_weights() -> None:
+    points = scattered((40, 40), 100)
+    twice, _ = robust_spline(torch.cat([points, points]), torch.cat([wave(points)] * 2), (40, 40), **SETTINGS)
+    heavy, _ = robust_spline(points, wave(points), (40, 40), weights=torch.full((100,), 2.0), **SETTINGS)
+    torch.testing.assert_close(twice, heavy, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
