@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import fire
 
@@ -57,7 +58,7 @@ def demo(output_dir: str = "out", moving: str | None = None, fixed: str | None =
 def register(root: Path, pair: Pair, note: str = "") -> None:
     """Register one pair into a folder of its name under ``root``, and print the error at its landmarks."""
     files = ("moving", "fixed", "moving_landmarks", "fixed_landmarks", "moving_annotations")
-    given = {name: str(file) for name in files if (file := getattr(pair, name)) is not None}
+    given: dict[str, Any] = {name: str(file) for name in files if (file := getattr(pair, name)) is not None}
     name = free_id(root, pair)
     open_bundle(DEFAULT, id=name, output_dir=str(root), resume=False, note=note, **given).run()
     metrics = read_metrics(root / name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
 from custom_components.common.arrays import Array
@@ -25,17 +26,21 @@ class Ballot:
     Attributes:
         flows: K of (H, W, 2) x, y, voxels.
         sure: (K, H, W) 0..1, how well each agrees with itself there and back; 1 for fields of candidates.
-        shares: (K, H, W), summing to one per voxel: how they divide a vote by the similarity that each reaches.
-        correlation: (H, W) that of the best of them.
+        shares: (K, H, W), summing to one per voxel: how they divide a vote.
     """
 
     flows: Sequence[Flow]
     sure: Weight
     shares: Weight
-    correlation: Weight
 
     @classmethod
-    def of(
+    def weighed(cls, flows: Sequence[Flow], sure: Sequence[Weight], shares: Weight) -> Ballot:
+        """With shares (K, h, w) that were found on a coarser grid."""
+        size = flows[0].shape[:2]
+        return cls(flows, np.stack(sure), np.stack([resized(part, size) for part in shares]))
+
+    @classmethod
+    def by_similarity(
         cls,
         flows: Sequence[Flow],
         sure: Sequence[Weight],
@@ -43,7 +48,7 @@ class Ballot:
         sigma: float,
         sharpness: float,
     ) -> Ballot:
-        """The proposals and their shares.
+        """With shares by the local correlation that each proposal reaches.
 
         Args:
             flows: K of (H, W, 2).
@@ -56,29 +61,27 @@ class Ballot:
         size, factor = flows[0].shape[:2], max(1, round(sigma / FINEST_WINDOW))
         small = (-(-size[0] // factor), -(-size[1] // factor))
         shrunk = np.array([small[1] / size[1], small[0] / size[0]], np.float32)
-        ours = [(Moments.of(_resized(a, small), sigma / factor), _resized(b, small)) for a, b in pairs]
+        ours = [(Moments.of(resized(a, small), sigma / factor), resized(b, small)) for a, b in pairs]
         scores = []
         for flow in flows:
-            coarse = _resized(flow, small) * shrunk
+            coarse = resized(flow, small) * shrunk
             warped = [Moments.of(pull(b, coarse).astype(np.uint8), sigma / factor) for _, b in ours]
             found = [a.correlation(b) for (a, _), b in zip(ours, warped, strict=True)]
             scores.append(np.mean(found, axis=0))
         score = np.stack(scores)
         fraction = np.exp(sharpness * (score - score.max(axis=0)))
-        fraction /= fraction.sum(axis=0)
-        shares = np.stack([_resized(np.asarray(part, np.float32), size) for part in fraction])
-        return cls(flows, np.stack(sure), shares, _resized(score.max(axis=0), size))
+        return cls.weighed(flows, sure, np.asarray(fraction / fraction.sum(axis=0), np.float32))
 
     def disagreement(self, flow: Flow) -> Weight:
         """(H, W) voxels: root mean square distance of the proposals from ``flow``, weighed as they voted."""
         weight = _thinned(self.shares) * _thinned(self.sure) + np.float32(1e-6)
         squared = (weight * self._squared_distances(flow)).sum(axis=0) / weight.sum(axis=0)
-        return np.asarray(_resized(np.sqrt(squared), flow.shape[:2]), dtype=np.float32)
+        return np.asarray(resized(np.sqrt(squared), flow.shape[:2]), dtype=np.float32)
 
     def spread(self, flow: Flow) -> Weight:
         """(H, W) voxels: the median distance of all proposals from ``flow``, whatever their similarity."""
         median = np.median(self._squared_distances(flow), axis=0)
-        return np.asarray(_resized(np.sqrt(median), flow.shape[:2]), dtype=np.float32)
+        return np.asarray(resized(np.sqrt(median), flow.shape[:2]), dtype=np.float32)
 
     def _squared_distances(self, flow: Flow) -> Weight:
         """(K, h, w) of the proposals from ``flow``, on every so manieth voxel."""
@@ -92,7 +95,7 @@ def _thinned(values: Array) -> Array:
     return values[:, step // 2 :: step, step // 2 :: step]
 
 
-def _resized(values: Array, size: tuple[int, int]) -> Array:
+def resized(values: Array, size: tuple[int, int]) -> Array:
     """(H, W[, C]) on another grid of the same field of view, averaged where that is coarser."""
     if values.shape[:2] == size:
         return values
@@ -108,18 +111,19 @@ class ContrastFree:
     """
 
     def __init__(self, fixed: Tensor) -> None:
-        self._described = [_described(fixed, dilation) for dilation in SCALES]
+        self._described = [described(fixed, dilation) for dilation in SCALES]
 
     def difference(self, warped: Tensor) -> Weight:
         """(H, W) mean squared difference of the MIND-SSC descriptors at two scales; 0 is best."""
         found = [
-            (_described(warped, dilation) - own).square().mean(1)[0]
+            (described(warped, dilation) - own).square().mean(1)[0]
             for dilation, own in zip(SCALES, self._described, strict=True)
         ]
         return np.ascontiguousarray(torch.stack(found).mean(0).cpu().numpy(), np.float32)
 
 
-def _described(image: Tensor, dilation: int) -> Tensor:
+def described(image: Tensor, dilation: int) -> Tensor:
+    """(1, 4, H, W) MIND-SSC of (1, 1, H, W) in [0, 1]."""
     return mind_ssc(image, 2, dilation, 1e-4)
 
 

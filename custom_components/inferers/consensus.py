@@ -2,9 +2,10 @@
 
 Every method has stains that it fails on, and mostly other ones than its neighbour. Each candidate gives a field; dense
 flow (DIS, see ``flow_refinement``) is started from each of them and from the affine alone, on each rendering, there and
-back. A flow has no say where its two directions disagree; of those that agree with themselves the one that aligns the
-local texture best has most. A robust spline is fitted to all votes. Where that aligns the tissue worse than the affine
-alone, by a measure that is blind to the sign of contrast, the affine is kept.
+back. A flow has no say where its two directions disagree. How the rest divide the vote is decided place by place by a
+small network that learned from landmarks, see ``networks.vote_weights``. A robust spline is fitted to all votes. Where
+that aligns the tissue worse than the affine alone, by a measure that is blind to the sign of contrast, the affine is
+kept.
 """
 
 from __future__ import annotations
@@ -45,8 +46,10 @@ from custom_components.inferers.flow_refinement import (
     votes,
 )
 from custom_components.inferers.interpolation import Interpolation, SplineInterpolation
+from custom_components.inferers.proposal_features import proposal_features
 from custom_components.inferers.renderings import DEFAULT, render_pair
 from custom_components.inferers.result import Estimate, PairImages, Stage, Step
+from custom_components.networks.vote_weights import VoteWeights
 
 STAGE = "consensus"
 LEAST = 0.1  # voxels; a field that is nowhere larger says nothing that the affine does not
@@ -66,8 +69,9 @@ class Consensus:
         renderings: see ``renderings.render_pair``.
         interpolation: of all votes.
         weight: of a vote against the stiffness of the spline.
-        window: of the local similarity, share of the tissue's diagonal.
-        sharpness: of the choice between proposals by similarity.
+        vote_weights: divides the vote among the proposals: a network or its file; None goes by local correlation.
+        window: of the local correlation, share of the tissue's diagonal.
+        sharpness: of the choice between proposals by it.
         tolerance: voxels of disagreement there and back at which a flow's weight has fallen to 1/e.
         caution: power of the neighbourhood's agreement that weighs a flow further; where most of a neighbourhood
             disagrees the stains differ too much, and the places that agree do so by chance.
@@ -84,6 +88,7 @@ class Consensus:
         renderings: Sequence[str] = DEFAULT,
         interpolation: Interpolation | None = None,
         weight: float = 3.0,
+        vote_weights: VoteWeights | str | Path | None = None,
         window: float = 0.014,
         sharpness: float = 20.0,
         tolerance: float = 2.0,
@@ -97,6 +102,7 @@ class Consensus:
         self.renderings = list(renderings)
         self.interpolation = interpolation or SplineInterpolation(spacing=0.012, smoothness=3e-6, scale=0.006)
         self.weight = weight
+        self.vote_weights = VoteWeights.read(vote_weights) if isinstance(vote_weights, str | Path) else vote_weights
         self.window = window
         self.sharpness = sharpness
         self.tolerance = tolerance
@@ -154,13 +160,18 @@ class Consensus:
             lambda todo: consistent_flow(*todo[0], todo[1][0], self.tolerance, todo[1][1]), product(pairs, seeds)
         )
         flows += [(field, np.ones(field.shape[:2], np.float32)) for field in fields]
-        # similarity by all renderings: by the grey values alone a wrong field wins where the contrast is inverted
-        window = self.window * aligned.diagonal
-        return Ballot.of([flow for flow, _ in flows], [sure for _, sure in flows], pairs, window, self.sharpness)
+        found, sure = [flow for flow, _ in flows], [agreed for _, agreed in flows]
+        if self.vote_weights is None:
+            # by all renderings: by the grey values alone a wrong field wins where the contrast is inverted
+            return Ballot.by_similarity(found, sure, pairs, self.window * aligned.diagonal, self.sharpness)
+        features = proposal_features(aligned, found, sure, pairs, within_both(aligned))
+        with torch.no_grad():
+            shares = self.vote_weights.of_maps(torch.from_numpy(features))
+        return Ballot.weighed(found, sure, shares.numpy())
 
     def _fitted(self, aligned: PairImages, ballot: Ballot) -> Tensor:
         """(1, 2, H, W) the spline through all votes, without folds."""
-        trust = common_tissue(aligned, torch.zeros_like(aligned.fixed.expand(-1, 2, -1, -1)))
+        trust = within_both(aligned)
         sigma = self.window * aligned.diagonal
         around_all = blur(trust + np.float32(1e-3), sigma)
         cast = []
@@ -190,6 +201,11 @@ class Consensus:
         keep = 1 - blur(worse.astype(np.float32), sigma)
         faded = residual * torch.from_numpy(keep).to(residual)
         return repair_folds(faded, self.minimum_jacobian), float(worse.sum() / max(tissue.sum(), 1)), None
+
+
+def within_both(aligned: PairImages) -> Weight:
+    """``common_tissue`` of a pair whose moving image is warped."""
+    return common_tissue(aligned, torch.zeros_like(aligned.fixed.expand(-1, 2, -1, -1)))
 
 
 def side_by_side(work: Callable[[Todo], Done], todo: Iterable[Todo]) -> list[Done]:

@@ -34,8 +34,10 @@ annotation is a circle carried over the same way. pairs.csv names all of them.
 def kidney_pair() -> Pair:
     """Two real stains that come with the package: see ``kidney/README.txt`` on their origin and licence."""
     root = Path(__file__).parent / "kidney"
-    images = root / "PanCytokeratin.jpg", root / "HE.jpg"
-    return Pair("kidney", *images, *(image.with_suffix(".csv") for image in images))
+    moving, fixed = root / "PanCytokeratin.jpg", root / "HE.jpg"
+    return Pair(
+        "kidney", moving, fixed, moving_landmarks=moving.with_suffix(".csv"), fixed_landmarks=fixed.with_suffix(".csv")
+    )
 
 
 def haematoxylin_only(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -25,7 +25,7 @@ def test_shares_sum_to_one_and_the_proposal_that_aligns_has_most(tissue) -> None
     grey = to_bytes(tissue(200))
     size = grey.shape
     flows = [constant(0, 0, size), constant(5, 0, size), constant(0, -7, size)]
-    ballot = Ballot.of(flows, [np.ones(size, np.float32)] * 3, [(grey, grey)], 6.0, 20.0)
+    ballot = Ballot.by_similarity(flows, [np.ones(size, np.float32)] * 3, [(grey, grey)], 6.0, 20.0)
     np.testing.assert_allclose(ballot.shares.sum(axis=0), 1, atol=1e-5)
     assert ballot.shares.min() >= 0
     inside = np.s_[60:-60, 70:-70]
@@ -36,7 +36,7 @@ def test_shares_sum_to_one_and_the_proposal_that_aligns_has_most(tissue) -> None
 def test_without_sharpness_all_proposals_have_the_same_share(tissue) -> None:
     grey = to_bytes(tissue(96))
     flows = [constant(0, 0, grey.shape), constant(5, 0, grey.shape)]
-    ballot = Ballot.of(flows, [np.ones(grey.shape, np.float32)] * 2, [(grey, grey)], 6.0, 0.0)
+    ballot = Ballot.by_similarity(flows, [np.ones(grey.shape, np.float32)] * 2, [(grey, grey)], 6.0, 0.0)
     np.testing.assert_allclose(ballot.shares, 0.5, atol=1e-6)
 
 
@@ -47,7 +47,7 @@ def test_several_renderings_count_alike(tissue) -> None:
     flows = [constant(0, 0, grey.shape), constant(6, 0, grey.shape)]
     sure = [np.ones(grey.shape, np.float32)] * 2
     pairs = [(grey, grey), (grey, moved)]
-    ballot = Ballot.of(flows, sure, pairs, 8.0, 20.0)
+    ballot = Ballot.by_similarity(flows, sure, pairs, 8.0, 20.0)
     inside = np.s_[70:-70, 80:-80]
     assert np.median(ballot.shares[0][inside]) == pytest.approx(0.5, abs=0.2)
 

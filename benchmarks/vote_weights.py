@@ -1,0 +1,209 @@
+"""Learn from landmarks how much each proposed field counts in histology_registration, and check it on other cases.
+
+    python -m benchmarks.vote_weights collect --pairs split.csv --status training --to votes.pt
+    python -m benchmarks.vote_weights check --votes votes.pt
+    python -m benchmarks.vote_weights fit --votes votes.pt --to bundles/histology_registration/models/vote_weights.pt
+
+``split.csv`` is by ``benchmarks.split``. ``check`` fits on four fifths of the tissue cases at a time and prints the
+error of the common vote at the landmarks of the rest, beside that of the median of all proposals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fire
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.compare import pair_landmarks
+from custom_components.bundles import open_bundle
+from custom_components.engines.pair_evaluator import to_pair_images
+from custom_components.fields import sample, sample_at
+from custom_components.inferers.ballot import Ballot
+from custom_components.inferers.consensus import Consensus
+from custom_components.inferers.flow_refinement import flow_to_ddf
+from custom_components.inferers.result import Estimate, PairImages
+from custom_components.matching.affine import apply_affine
+from custom_components.networks.vote_weights import VoteWeights
+
+BUNDLE = "histology_registration"
+NEAR = 1e-3  # share of the diagonal: below it an error is as good as none
+FOLDS = 5
+EPOCHS = 40
+BATCH = 1024
+RATE = 3e-3
+DECAY = 1e-3
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What was proposed at the landmarks of one pair; lengths are shares of the tissue's diagonal.
+
+    Attributes:
+        id: of the pair.
+        case: tissue and block.
+        features: (N, K, F), see ``proposal_features``.
+        proposed: (N, K, 2) row, col, displacements after the affine.
+        wanted: (N, 2), the true ones.
+    """
+
+    id: str
+    case: str
+    features: Tensor
+    proposed: Tensor
+    wanted: Tensor
+
+    def error(self, shares: Tensor) -> Tensor:
+        """(N,) of the common vote with ``shares`` (N, K)."""
+        found: Tensor = ((shares[..., None] * self.proposed).sum(1) - self.wanted).norm(dim=1)
+        return found
+
+
+class Recorder(VoteWeights):
+    """Keeps the features that it is asked by, and lets all proposals count the same."""
+
+    def of_maps(self, features: Tensor) -> Tensor:
+        """(K, F, h, w) -> (K, h, w)."""
+        self.seen = features
+        return torch.full_like(features[:, 0], 1 / len(features))
+
+
+class Recording(Consensus):
+    """The step of the bundle, keeping what it was given and what was proposed."""
+
+    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
+        """See ``Consensus``."""
+        self.estimate = estimate
+        return super().__call__(images, estimate)
+
+    def _fitted(self, aligned: PairImages, ballot: Ballot) -> Tensor:
+        self.ballot = ballot
+        return super()._fitted(aligned, ballot)
+
+
+def collect(pairs: str, to: str, status: str | None = None, limit: int | None = None, **options: Any) -> str:
+    """Register the pairs and keep what is proposed at each landmark.
+
+    Args:
+        pairs: pair table with ``tissue`` and ``block``; both landmark files of each pair.
+        to: file of the ``Votes``.
+        status: of the rows taken.
+        limit: only the first pairs.
+        options: keys of the bundle.
+
+    Returns:
+        How many pairs and landmarks there are. Pairs in several pieces are left out.
+    """
+    config = open_bundle(BUNDLE, **{"pairs": pairs, "status": status, "resume": False} | options).parser()
+    last = config["inferer"]["steps"][-1]
+    name = f"{Recording.__module__}.{Recording.__name__}"
+    last |= {"_target_": name, "error_model": None, "vote_weights": Recorder()}
+    dataset, prepare, inferer = (config.get_parsed_content(key) for key in ("dataset", "preprocessing", "inferer"))
+    step = inferer.steps[-1]
+    named = pd.read_csv(pairs, dtype=str).fillna("").set_index("id")
+    found: list[Votes] = []
+    for item in dataset.data[:limit]:
+        pair = item["pair"]
+        images = to_pair_images(prepare(item), torch.device("cpu"))
+        assert images.origin is not None
+        if any(stage.name == "pieces" for stage in inferer(images).stages):
+            continue
+        marks = pair_landmarks(pair, images.origin.fixed.shape[1:])
+        moving, fixed = (
+            torch.from_numpy(np.asarray(grid.index(points[index][:, ::-1]), np.float64))
+            for grid, points, index in (
+                (images.origin.moving_grid, marks.moving, marks.match.moving),
+                (images.origin.fixed_grid, marks.fixed, marks.match.fixed),
+            )
+        )
+        wanted = apply_affine(np.asarray(np.linalg.inv(step.estimate.affine)), moving) - fixed
+        proposed = torch.stack([sample_at(flow_to_ddf(flow).double(), fixed) for flow in step.ballot.flows], dim=1)
+        case = f"{named.loc[pair.id, 'tissue']} {named.loc[pair.id, 'block']}"
+        features = at_points(step.vote_weights.seen, fixed, images.shape)
+        found.append(
+            Votes(pair.id, case, features, *((x / images.diagonal).float() for x in (proposed, wanted)))
+        )
+        print(f"{pair.id} {case}: median of the proposals {median_error(found[-1]).mean():.5f}", flush=True)
+        torch.save([vars(votes) for votes in found], to)  # a stopped run keeps what it has
+    return f"{len(found)} pairs, {sum(len(votes.wanted) for votes in found)} landmarks in {to}"
+
+
+def at_points(maps: Tensor, points: Tensor, shape: Sequence[int]) -> Tensor:
+    """(N, K, F) of maps (K, F, h, w) that cover a grid of ``shape``, at points (N, 2) in its voxels."""
+    coarse = (points + 0.5) * torch.tensor(maps.shape[2:]) / torch.tensor(tuple(shape)) - 0.5
+    values = sample(maps.flatten(0, 1)[None].double(), coarse.T.reshape(1, 2, -1, 1))
+    return values.reshape(-1, len(points)).T.reshape(len(points), *maps.shape[:2]).float()
+
+
+def median_error(votes: Votes) -> Tensor:
+    """(N,) of the median of all proposals, an axis at a time."""
+    return (votes.proposed.median(1).values - votes.wanted).norm(dim=1)
+
+
+def train(votes: Sequence[Votes], seed: int = 0, epochs: int = EPOCHS) -> VoteWeights:
+    """A network whose common vote has the smallest mean logarithm of the error; every pair counts the same."""
+    torch.manual_seed(seed)
+    features, proposed, wanted = (
+        torch.cat(parts) for parts in zip(*((one.features, one.proposed, one.wanted) for one in votes), strict=True)
+    )
+    weight = torch.cat([torch.full((len(one.wanted),), 1 / len(one.wanted)) for one in votes])
+    weight /= weight.mean()
+    network = VoteWeights(features.shape[2])
+    network.standardise_by(features)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    batches = -(-len(wanted) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=epochs * batches)
+    for _ in range(epochs):
+        for index in torch.randperm(len(wanted)).split(BATCH):
+            common = (network(features[index])[..., None] * proposed[index]).sum(1)
+            error = (common - wanted[index]).norm(dim=1)
+            loss = (weight[index] * torch.log(error + NEAR)).mean()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's
+            optimizer.step()
+            schedule.step()
+    return network.eval().requires_grad_(False)
+
+
+def read(file: str) -> list[Votes]:
+    """What ``collect`` wrote."""
+    return [Votes(**one) for one in torch.load(file, weights_only=True)]
+
+
+def check(votes: str) -> str:
+    """Markdown: means over pairs of the mean and the median error, on cases left out of the fit."""
+    found = read(votes)
+    cases = np.array(sorted({one.case for one in found}))
+    rows: list[NDArray[np.float64]] = []
+    for turn in range(FOLDS):
+        out = set(cases[turn::FOLDS])
+        network = train([one for one in found if one.case not in out])
+        for one in (one for one in found if one.case in out):
+            errors = median_error(one), one.error(network(one.features))
+            rows.append(np.array([[float(error.mean()), float(error.median())] for error in errors]).ravel())
+    mean = np.mean(rows, axis=0)
+    return "\n".join(
+        (
+            f"| {len(found)} pairs | mean error | median error |",
+            "| --- | --- | --- |",
+            f"| median of the proposals | {mean[0]:.5f} | {mean[1]:.5f} |",
+            f"| learned weights, other cases | {mean[2]:.5f} | {mean[3]:.5f} |",
+        )
+    )
+
+
+def fit(votes: str, to: str) -> str:
+    """Train on all pairs of ``collect`` and write the state dict."""
+    found = read(votes)
+    torch.save(train(found).state_dict(), to)
+    return f"{to}: {len(found)} pairs of {len({one.case for one in found})} tissue cases"
+
+
+if __name__ == "__main__":
+    fire.Fire({"collect": collect, "check": check, "fit": fit})
