@@ -80,8 +80,8 @@ class Ballot:
 
     def spread(self, flow: Flow) -> Weight:
         """(H, W) voxels: the median distance of all proposals from ``flow``, whatever their similarity."""
-        median = np.median(self._squared_distances(flow), axis=0)
-        return np.asarray(resized(np.sqrt(median), flow.shape[:2]), dtype=np.float32)
+        median = np.median(np.sqrt(self._squared_distances(flow)), axis=0)  # of an even number a mean of two
+        return np.asarray(resized(median, flow.shape[:2]), dtype=np.float32)
 
     def _squared_distances(self, flow: Flow) -> Weight:
         """(K, h, w) of the proposals from ``flow``, on every so manieth voxel."""
