@@ -43,8 +43,12 @@ NOISES = (0.0, 0.004, 0.02)  # root mean square of the errors added to sections'
 SIZES = (0.0, 0.003, 0.01, 0.03)  # of those added to true fields of volumes
 WARP = 0.02  # root mean square of the known warps
 LONGEST = 96  # voxels of a volume's side; the estimate works on less
-PLACE = ("offset", "ambiguity", "far_offset", "likeness", "bend")
-PAIR = ("offset", "likeness", "bend")
+# by the number of dimensions: at the place, and medians over the tissue; volumes are too few for more
+EVIDENCE = {
+    2: (("offset", "ambiguity", "far_offset", "likeness", "bend"), ("offset", "likeness", "bend")),
+    3: (("offset", "far_offset"), ("offset",)),
+}
+FITTED = 40  # places of a field that are fitted to, at most
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], size: float, wave: float) -> Tensor:
@@ -167,7 +171,8 @@ def fit(sections: str, volumes: str, to: str) -> str:
     """
     parts, said = {}, []
     for count, file in ((2, sections), (3, volumes)):
-        parts[str(count)], widening = quantile_functions(pd.read_csv(file), PLACE, PAIR)
+        table = pd.read_csv(file).sample(frac=1, random_state=0).groupby("id").head(FITTED).reset_index(drop=True)
+        parts[str(count)], widening = quantile_functions(table, *EVIDENCE[count])
         said.append(f"{count} dimensions: bound widened by {widening:.3f}")
     Path(to).write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
     return f"{to}: {'; '.join(said)}"

@@ -25,6 +25,7 @@ from custom_components.losses.mind import mind_ssc
 
 FLAT = 1e-4  # squared grey values; see ``mind_ssc``
 SHARPNESS = 30.0  # of the choice between displacements, by the difference of descriptors over its mean
+FINEST = 0.25  # voxels of the compared grid below which its search can't tell
 LEAST_COVER = 0.3  # share of a window that must show both tissues for it to be compared
 STRIDE = 2  # voxels between the places that are compared
 MARGIN = 0.05  # share of the tissue's diagonal that is looked at around its bounding box
@@ -82,7 +83,8 @@ class Costs:
     def offset(self) -> tuple[Tensor, Tensor]:
         """(*places) how far off the likeliest place is, and how far about it the likely ones are, voxels of the images.
 
-        Displacements are weighed by their likeness; zero where nothing can be compared.
+        Displacements are weighed by their likeness. Both are at least what the grid can tell, and that where nothing
+        can be compared.
         """
         known = torch.isfinite(self.values)
         values = torch.where(known, self.values, torch.zeros(()))
@@ -94,7 +96,8 @@ class Costs:
         steps = torch.from_numpy(self.offsets * self.scale).to(weight)
         middle = torch.einsum("k...,kd->d...", weight, steps)
         squared = torch.einsum("k...,k->...", weight, steps.square().sum(1)) - middle.square().sum(0)
-        return middle.norm(dim=0), squared.clamp(min=0).sqrt()
+        finest = float(FINEST * self.scale.max()) ** 2
+        return (middle.square().sum(0) + finest).sqrt(), (squared.clamp(min=0) + finest).sqrt()
 
 
 @dataclass(frozen=True)
