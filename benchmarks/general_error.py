@@ -198,8 +198,8 @@ def check(evidence: str, model: str) -> str:
             "| fields | places | rank correlation, fields | places | below the expected error | beyond the bound |",
             "| --- | --- | --- | --- | --- | --- |",
             f"| {len(mean)} | {len(table)} | {spearmanr(mean['expected'], mean['error'])[0]:.3f} "
-            f"| {spearmanr(table['expected'], table['error'])[0]:.3f} | {(table['error'] < table['expected']).mean():.1%} "
-            f"| {beyond.mean():.1%} |",
+            f"| {spearmanr(table['expected'], table['error'])[0]:.3f} "
+            f"| {(table['error'] < table['expected']).mean():.1%} | {beyond.mean():.1%} |",
         )
     )
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from custom_components.annotations.coordinates import Coordinates, coordinates
 from custom_components.annotations.point_map import PointMap
 from custom_components.annotations.transform import ERROR_NAME, warp_geojson, warp_points_reported
+from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 from custom_components.pairs import (
     PointTable,

@@ -60,7 +60,7 @@ def error_picture(backgrounds: Sequence[RGB], errors: Sequence[Array], label: st
 
 
 def overlay(background: RGB, error: Array, top: float) -> RGB:
-    """A picture in grey, coloured by (H, W) errors from 0 to ``top``; where they are unknown it stays grey, outlined."""
+    """A picture in grey, coloured by (H, W) errors from 0 to ``top``; unknown ones stay grey, outlined."""
     grey = (background.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))[..., None] / 255
     colour = np.asarray(colormaps[COLOURS](np.clip(np.nan_to_num(error) / top, 0, 1)))[..., :3]
     mixed = np.where(np.isfinite(error)[..., None], colour * (0.35 + 0.65 * grey), grey)

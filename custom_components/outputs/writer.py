@@ -59,7 +59,7 @@ POOR_INVERSE = 1.0
 POOR_SIMILARITY = 0.1
 POOR_MATCHES = 10
 POOR_ERROR = {2: 0.01, 3: 0.03}  # expected, as a share of the tissue's diagonal, of sections and of volumes
-POOR_SUPPORT = 0.4  # of ``displaced.compare``; unrelated images stay below
+POOR_SUPPORT = 0.35  # of ``displaced.compare``; unrelated images stay below
 POOR_UNKNOWN = 0.5  # share of the fixed tissue without a counterpart
 
 

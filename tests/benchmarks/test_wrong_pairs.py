@@ -10,7 +10,8 @@ from benchmarks.wrong_pairs import KINDS, draw_pairs, verdicts
 
 TABLE = pd.DataFrame(
     [
-        {"id": f"{number:02d}", "tissue": tissue, "block": block, "moving": f"{tissue} {block} m", "fixed": f"{tissue} {block} f"}
+        {"id": f"{number:02d}", "tissue": tissue, "block": block, "moving": f"{tissue} {block} m",
+         "fixed": f"{tissue} {block} f"}
         for number, (tissue, block) in enumerate([("lung", "1"), ("lung", "2"), ("kidney", "1"), ("kidney", "1")])
     ]
 )  # fmt: skip
