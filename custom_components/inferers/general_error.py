@@ -62,10 +62,8 @@ def without_counterpart(images: PairImages, ddf: Tensor) -> Tensor:
     small = tuple(max(1, round(side * factor)) for side in shape)
     gaps = F.interpolate(missing.float(), small, mode="area")[0, 0].cpu().numpy() > 0.5
     radius = LEAST_GAP * diagonal * factor
-    # an opening: what is narrower than twice the radius goes; beyond the border the gap may go on
-    padded = np.pad(gaps, round(radius) + 1, mode="edge")
-    core = ndimage.distance_transform_edt(padded) > radius
-    opened = ndimage.distance_transform_edt(~core) <= radius if core.any() else core
-    inner = opened[tuple(slice(round(radius) + 1, round(radius) + 1 + side) for side in small)]
+    # an opening: what is narrower than twice the radius goes, also along the border
+    core = ndimage.distance_transform_edt(np.pad(gaps, 1))[(slice(1, -1),) * gaps.ndim] > radius
+    inner = ndimage.distance_transform_edt(~core) <= radius if core.any() else core
     wide = F.interpolate(torch.from_numpy(inner).float()[None, None], shape, mode="nearest") > 0.5
     return wide.to(missing.device) & missing
