@@ -40,7 +40,7 @@ from custom_components.inferers.flow_refinement import consistent_flow, flow_to_
 
 PLACES = 60  # at most, of a field
 NOISES = (0.0, 0.004, 0.02)  # root mean square of the errors added to sections' fields, share of the diagonal
-SIZES = (0.0, 0.003, 0.01, 0.03)  # of those added to true fields of volumes
+SIZES = (0.003, 0.01, 0.03)  # of those added to true fields of volumes
 WARP = 0.02  # root mean square of the known warps
 LONGEST = 96  # voxels of a volume's side; the estimate works on less
 # by the number of dimensions: at the place, and medians over the tissue; volumes are too few for more
