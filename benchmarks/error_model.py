@@ -12,7 +12,7 @@ of stated and true error, and the share of landmarks beyond their bound.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,15 +99,11 @@ def collect(pairs: str, to: str, status: str | None = None, limit: int | None = 
     return f"{len({row['id'] for row in rows})} pairs, {len(rows)} landmarks in {to}"
 
 
-def _features(table: pd.DataFrame) -> NDArray[np.float64]:
-    return np.column_stack([log_evidence(table[name]) for name in (*PLACE, *(f"pair_{name}" for name in PAIR))])
-
-
-def _quantile(table: pd.DataFrame, level: float) -> tuple[float, NDArray[np.float64]]:
+def _quantile(table: pd.DataFrame, names: Sequence[str], level: float) -> tuple[float, NDArray[np.float64]]:
     """Intercept and coefficients of a quantile of the error's logarithm; every pair counts the same."""
     from sklearn.linear_model import QuantileRegressor
 
-    values = _features(table)
+    values = _features(table, names)
     mean, scale = values.mean(axis=0), values.std(axis=0)
     counts = table.groupby("id")["error"].transform("size").to_numpy(float)
     model = QuantileRegressor(quantile=level, alpha=PENALTY, solver="highs")
@@ -116,11 +112,46 @@ def _quantile(table: pd.DataFrame, level: float) -> tuple[float, NDArray[np.floa
     return float(model.intercept_ - slopes @ mean), slopes
 
 
+def _features(table: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
+    return np.column_stack([log_evidence(table[name]) for name in names])
+
+
 def _folds(cases: pd.Series) -> Iterator[NDArray[np.bool_]]:
     """Masks of the rows that are left out, whole cases at a time."""
     names = np.array(sorted(set(cases)))
     for turn in range(FOLDS):
         yield cases.isin(names[turn::FOLDS]).to_numpy()
+
+
+def quantile_functions(
+    table: pd.DataFrame, place: Sequence[str], pair: Sequence[str]
+) -> tuple[dict[str, Any], float]:
+    """Both functions of ``ErrorModel`` as its file holds them, and the factor by which the bound was widened.
+
+    Args:
+        table: with ``error``, ``id``, ``case``, the evidence at each place and its medians ``pair_...``.
+        place: names of the evidence at the place that is used.
+        pair: and of its medians.
+    """
+    names = [*place, *(f"pair_{name}" for name in pair)]
+    excess, weight = [], []
+    for out in _folds(table["case"]):
+        intercept, slopes = _quantile(table[~out], names, COVERAGE)
+        excess.append(log_evidence(table["error"][out]) - intercept - _features(table[out], names) @ slopes)
+        weight.append(1 / table[out].groupby("id")["error"].transform("size").to_numpy(float))
+    over, share = np.concatenate(excess), np.concatenate(weight)
+    order = np.argsort(over)
+    widening = max(float(over[order][np.searchsorted(np.cumsum(share[order]) / share.sum(), COVERAGE)]), 0.0)
+    parts: dict[str, Any] = {}
+    for name, level, more in (("expected", 0.5, 0.0), ("bound", COVERAGE, widening)):
+        intercept, slopes = _quantile(table, names, level)
+        first, second = slopes[: len(place)], slopes[len(place) :]
+        parts[name] = {
+            "intercept": round(intercept + more, 6),
+            "place": {key: round(float(value), 6) for key, value in zip(place, first, strict=True) if value},
+            "pair": {key: round(float(value), 6) for key, value in zip(pair, second, strict=True) if value},
+        }
+    return parts, float(np.exp(widening))
 
 
 def fit(training: str, to: str) -> str:
@@ -137,25 +168,9 @@ def fit(training: str, to: str) -> str:
         The factor.
     """
     table = pd.read_csv(training)
-    excess, weight = [], []
-    for out in _folds(table["case"]):
-        intercept, slopes = _quantile(table[~out], COVERAGE)
-        excess.append(log_evidence(table["error"][out]) - intercept - _features(table[out]) @ slopes)
-        weight.append(1 / table[out].groupby("id")["error"].transform("size").to_numpy(float))
-    over, share = np.concatenate(excess), np.concatenate(weight)
-    order = np.argsort(over)
-    widening = float(over[order][np.searchsorted(np.cumsum(share[order]) / share.sum(), COVERAGE)])
-    parts = {}
-    for name, level, more in (("expected", 0.5, 0.0), ("bound", COVERAGE, max(widening, 0.0))):
-        intercept, slopes = _quantile(table, level)
-        place, pair = slopes[: len(PLACE)], slopes[len(PLACE) :]
-        parts[name] = {
-            "intercept": round(intercept + more, 6),
-            "place": {key: round(float(value), 6) for key, value in zip(PLACE, place, strict=True) if value},
-            "pair": {key: round(float(value), 6) for key, value in zip(PAIR, pair, strict=True) if value},
-        }
+    parts, widening = quantile_functions(table, PLACE, PAIR)
     Path(to).write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
-    return f"{to}: {table['id'].nunique()} pairs, bound widened by {np.exp(max(widening, 0.0)):.3f}"
+    return f"{to}: {table['id'].nunique()} pairs, bound widened by {widening:.3f}"
 
 
 def stated(table: pd.DataFrame, model: ErrorModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from custom_components.annotations.coordinates import Coordinates, coordinates
 from custom_components.annotations.point_map import PointMap
 from custom_components.annotations.transform import ERROR_NAME, warp_geojson, warp_points_reported
+from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
 from custom_components.pairs import (
     PointTable,
@@ -107,6 +110,7 @@ def warp_volume_points_file(given: Path, path: Path, way: PointMap, convention: 
             notes.append(f"{given.name} has no place for the points' expected errors; a table with X, Y, Z has")
         else:
             columns = {ERROR_NAME: way.errors(start, moved)[:, 0]}
+            notes += _unknown_notes(columns[ERROR_NAME], start)
     write_volume_points(path, table, places, columns)
     grids = {way.source: way.source_grid, way.target: way.target_grid}
     return [*notes, *place_notes(table.space, grids), *found.notes(way, "points")]
@@ -144,11 +148,21 @@ def warp_points_file(given: Path, path: Path, way: PointMap, convention: Convent
     carried = table.with_points(target.from_pixels(moved))
     if way.error_map is not None:
         if table.columns.headed:
-            carried = carried.with_named_column(ERROR_NAME, way.errors(start, moved)[:, 0])
+            errors = way.errors(start, moved)[:, 0]
+            carried = carried.with_named_column(ERROR_NAME, errors)
+            notes += _unknown_notes(errors, start)
         else:
             notes.append(f"{given.name} has no header, so that the points' expected errors are not written")
     write_point_table(path, carried)
     return [*notes, *found.notes(way, "points")]
+
+
+def _unknown_notes(errors: Points, points: Points) -> list[str]:
+    """What the cells without an expected error mean."""
+    unknown = int((np.isnan(errors) & np.isfinite(points).all(axis=1)).sum())
+    if unknown == 0:
+        return []
+    return [f"{unknown} of {len(points)} points lie on fixed tissue without a counterpart: their {ERROR_NAME} is empty"]
 
 
 def _unit_notes(table: PointTable, convention: Convention, way: PointMap) -> list[str]:

@@ -20,6 +20,7 @@ from custom_components.pairs.geojson import without_collection
 TOLERANCE = 0.1  # pixels of the target's full resolution between a side and the curve that it stands for
 DECIMALS = 3
 ERROR_NAME = "expected_error"
+COUNTERPART_NAME = "counterpart"  # whether fixed tissue has one; asked where some has none
 SAID = 5  # ids in a message
 
 
@@ -81,6 +82,8 @@ def warp_geojson(
 
     Where the way knows how far it may be off, objects get the properties ``expected_error`` and
     ``largest_expected_error``: the median and the largest expected error of the positions given, pixels of the target.
+    Where part of the fixed tissue has no counterpart, objects also get ``counterpart``: false for those that lie there
+    by more than half of their positions.
 
     Ids, properties, holes, nesting, planes, Z values and unknown members are kept; ``bbox`` and ``isEllipse``, which
     would no longer be true, are left out. Rings stay closed.
@@ -104,7 +107,10 @@ def warp_geojson(
         carried = _compared(chains, parts.names, pixels, moved.points, places, moved.starts, way)
         if way.error_map is not None:
             given = moved.points[moved.origin % 1 == 0]
-            parts.add_properties(_error_properties(way.errors(pixels, given)[:, 0], chains, len(parts.names)))
+            errors = way.errors(pixels, given)[:, 0]
+            parts.add_properties(_error_properties(errors, chains, len(parts.names)))
+            if way.error_map.has_unknown:
+                parts.add_properties({COUNTERPART_NAME: _have_counterparts(errors, pixels, chains, len(parts.names))})
         copy = parts.with_points(places, moved.starts, moved.origin, DECIMALS)
     return copy, TransformReport(
         **carried, objects=len(parts.names), added=len(moved.points) - len(pixels), measured=parts.measured
@@ -132,6 +138,14 @@ def _error_properties(errors: Points, chains: RaggedCoordinates, objects: int) -
         name: [round(float(kind(part)), DECIMALS) if len(part) else None for part in parts]
         for name, kind in kinds.items()
     }
+
+
+def _have_counterparts(errors: Points, pixels: Points, chains: RaggedCoordinates, objects: int) -> list[bool]:
+    """Whether at least half of each object's positions have a known error."""
+    owner = np.repeat(chains.owner, np.diff(chains.starts))
+    asked = np.isfinite(pixels).all(axis=1)
+    total, unknown = (np.bincount(owner[part], minlength=objects) for part in (asked, asked & np.isnan(errors)))
+    return [bool(2 * without <= count) for without, count in zip(unknown, total, strict=True)]
 
 
 def _compared(

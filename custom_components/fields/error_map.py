@@ -33,7 +33,7 @@ class ErrorMap:
 
     Attributes:
         image: SimpleITK's image of two floats a voxel, physical units: the expected error (half of the places are
-            nearer) and the bound that 95 % of places stay below.
+            nearer) and the bound that 95 % of places stay below; both NaN where fixed tissue has no counterpart.
     """
 
     image: Any
@@ -70,6 +70,11 @@ class ErrorMap:
         """(2, *spatial) physical lengths on any grid in the space of the fixed image."""
         index = np.stack([axis.ravel() for axis in np.indices(grid.shape)], axis=1).astype(np.float64)
         return self.at(grid.physical(index)).T.reshape(COMPONENTS, *grid.shape)
+
+    @cached_property
+    def has_unknown(self) -> bool:
+        """Whether the error is unknown, NaN, somewhere: where fixed tissue has no counterpart."""
+        return bool(np.isnan(self._values).any())
 
     @cached_property
     def _values(self) -> Array:

@@ -63,8 +63,9 @@ class Chain:
             {"median_residual_voxels": float(tissue.median()) if len(tissue) else 0.0},
         )
         return Registration(
-            estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, last), estimate.error
-        )
+            estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, last), estimate.error,
+            None if base is None else base.lone,
+        )  # fmt: skip
 
 
 def on_base(images: PairImages, estimate: Estimate, base: Base) -> tuple[PairImages, Estimate]:

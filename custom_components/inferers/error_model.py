@@ -9,7 +9,7 @@ Inductive Confidence Machines for Regression, ECML 2002). ``benchmarks/error_mod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,14 @@ class LogLinear:
     pair: Mapping[str, float]
 
     @classmethod
-    def of(cls, intercept: Any, place: Any, pair: Any) -> LogLinear:
-        """From what a file holds.
+    def of(cls, intercept: Any, place: Any, pair: Any, known: Collection[str] = EVIDENCE) -> LogLinear:
+        """From what a file holds, of evidence with ``known`` names.
 
         Raises:
             TypeError: the parts are of another form.
             ValueError: a coefficient is no number, or that of unknown evidence.
         """
-        for name in {*place, *pair} - set(EVIDENCE):
+        for name in {*place, *pair} - set(known):
             raise ValueError(f"unknown evidence '{name}'")
         numbers = ({str(name): float(value) for name, value in dict(part).items()} for part in (place, pair))
         return cls(float(intercept), *numbers)

@@ -1,4 +1,4 @@
-"""How alike the images are after a registration, for methods that do not measure that themselves."""
+"""What is measured of every registration, whatever the method: likeness, support, expected error, missing tissue."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import ndimage
 from torch import Tensor
 
 from custom_components.fields import warp
+from custom_components.inferers.displaced import compare
 from custom_components.inferers.flow_refinement import local_correlation, local_similarity, to_bytes
+from custom_components.inferers.general_error import general_error, without_counterpart
 from custom_components.inferers.result import PairImages, Registration, Stage
 
 LEAST_PIECE = 0.1  # share of the tissue; smaller ones are not judged by themselves
@@ -64,10 +67,19 @@ def piece_figures(images: PairImages, result: Registration) -> dict[str, Any]:
     return {"pieces": count, **lone, **alike}
 
 
-def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImages], Registration]:
-    """The inferer, its result with a stage for what it does not measure itself: local similarity, and that of pieces.
+def _share(part: Tensor, mask: Tensor) -> float:
+    """Share of a mask that lies in a part of the grid; 0 of an empty one."""
+    tissue = mask > 0.5
+    return float((part & tissue).sum() / tissue.sum()) if bool(tissue.any()) else 0.0
 
-    A network gives a field for any two images; without this, noise on tissue would be as good a result as any.
+
+def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImages], Registration]:
+    """The inferer, its result with what it does not measure itself.
+
+    A network gives a field for any two images; without this, noise on tissue would be as good a result as any. Measured
+    are local similarity, also that of pieces, and ``support``: whether the images look more alike as aligned than
+    displaced (see ``displaced.compare``). A method that states no error of its own has the general one; where fixed
+    tissue has no counterpart the error is unknown, NaN.
     """
 
     def register(images: PairImages) -> Registration:
@@ -76,8 +88,14 @@ def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImage
         figures = piece_figures(images, result)
         if not any("similarity" in stage.details for stage in result.stages):
             figures["similarity"] = local_similarity(images, result.ddf)
-        if not figures:
-            return result
-        return replace(result, stages=(*result.stages, Stage("similarity", perf_counter() - start, figures)))
+        found = compare(images, result.ddf, maps=result.error is None)
+        figures["support"] = found.support
+        error = general_error(found, images).to(result.ddf) if result.error is None else result.error
+        lone = without_counterpart(images, result.ddf)
+        if result.lone is not None:
+            lone = lone | (result.lone > 0.5)
+        figures["unmatched_share"] = _share(lone, images.fixed_mask)
+        done = Stage("similarity", perf_counter() - start, figures)
+        return replace(result, error=error.masked_fill(lone, torch.nan), stages=(*result.stages, done))
 
     return register

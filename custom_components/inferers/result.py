@@ -165,7 +165,10 @@ class Registration:
         dropped: the pairs that the outlier filters rejected.
         stages: what was done, in order.
         error: (1, 2, *spatial), voxels, on the fixed grid: the expected (median) error of ``ddf`` at each place and the
-            bound that 95 % of places stay below; None where it was not estimated.
+            bound that 95 % of places stay below; None where it was not estimated, NaN where fixed tissue has no
+            counterpart.
+        lone: (1, 1, *spatial), 1 on the fixed tissue whose counterpart was looked for and not found, and around it;
+            None where none is missing.
     """
 
     ddf: Tensor
@@ -174,6 +177,7 @@ class Registration:
     dropped: PointPairs
     stages: tuple[Stage, ...]
     error: Tensor | None = None
+    lone: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_error(self.error, self.ddf)
@@ -183,4 +187,5 @@ class Registration:
         return replace(
             self, ddf=self.ddf.cpu(), inverse=self.inverse.cpu(), matches=self.matches.cpu(),
             dropped=self.dropped.cpu(), error=None if self.error is None else self.error.cpu(),
+            lone=None if self.lone is None else self.lone.cpu(),
         )  # fmt: skip

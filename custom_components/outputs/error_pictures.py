@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from scipy.ndimage import binary_erosion
 
 from custom_components.common.arrays import Array
 from custom_components.fields import ErrorMap, Grid, pixels_per_length
@@ -18,6 +19,7 @@ from custom_components.outputs.sections import sections, side_by_side
 from custom_components.outputs.units import UNITS
 
 COLOURS = "YlOrRd"  # pale where the field is sure, over grey, so that no stain is taken for it
+OUTLINE = (0.1, 0.35, 0.9)  # of where the error is unknown, since fixed tissue has no counterpart
 SHOWN = 99  # percentile at the end of the bar; what is larger has its colour
 
 
@@ -58,10 +60,12 @@ def error_picture(backgrounds: Sequence[RGB], errors: Sequence[Array], label: st
 
 
 def overlay(background: RGB, error: Array, top: float) -> RGB:
-    """A picture in grey, coloured by (H, W) errors from 0 to ``top``; where they are not finite it stays grey."""
+    """A picture in grey, coloured by (H, W) errors from 0 to ``top``; unknown ones stay grey, outlined."""
     grey = (background.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))[..., None] / 255
     colour = np.asarray(colormaps[COLOURS](np.clip(np.nan_to_num(error) / top, 0, 1)))[..., :3]
     mixed = np.where(np.isfinite(error)[..., None], colour * (0.35 + 0.65 * grey), grey)
+    unknown = ~np.isfinite(error)
+    mixed[unknown & ~binary_erosion(unknown, iterations=2, border_value=1)] = OUTLINE
     return np.ascontiguousarray((mixed * 255).round().astype(np.uint8))
 
 

@@ -33,7 +33,8 @@ def error_figures(
         ``median`` of the expected error and ``p95``, the 95th percentile of the bound, over the tissue, in ``unit``: of
         sections "pixel", those of the fixed image's file, with the same as ``median_micrometre`` and
         ``p95_micrometre`` where the pixel size is known; of volumes "millimetre", or "voxel" where none is stated.
-        ``share`` is the median as a share of the diagonal of the tissue's bounding box.
+        ``share`` is the median as a share of the diagonal of the tissue's bounding box, ``unknown_share`` that of the
+        tissue where nothing is known of the error, as it has no counterpart.
     """
     tissue = (mask > 0.5)[0] if bool((mask > 0.5).any()) else (mask == mask)[0]
     inside = error[0].detach().cpu()[:, tissue.cpu()].double().numpy()
@@ -43,7 +44,8 @@ def error_figures(
     median, highest = float(np.median(lengths[0])), float(np.percentile(lengths[1], 95))
     places = tissue.cpu().nonzero()
     sides = (places.amax(0) - places.amin(0) + 1).double().numpy()
-    share = {"share": median / float(np.linalg.norm(sides * working.spacing))}
+    unknown = 1 - lengths.shape[1] / inside.shape[1]
+    share = {"share": median / float(np.linalg.norm(sides * working.spacing)), "unknown_share": unknown}
     if len(file.shape) == 3:
         return {"median": median, "p95": highest, "unit": "voxel" if file.unit == "pixel" else file.unit, **share}
     scale = pixels_per_length(file)
@@ -52,8 +54,10 @@ def error_figures(
     return {**pixels, "unit": "pixel", **size, **share}
 
 
-def share_beyond_bound(way: PointMap, landmarks: CarriedLandmarks) -> float:
+def share_beyond_bound(way: PointMap, landmarks: CarriedLandmarks) -> float | None:
     """Share of landmarks that lie farther from their true place than the bound that the map has where they came to.
+
+    Landmarks that came to tissue without a counterpart have no bound and don't count.
 
     Args:
         way: from the moving to the fixed image, with its map.
@@ -63,7 +67,8 @@ def share_beyond_bound(way: PointMap, landmarks: CarriedLandmarks) -> float:
     if len(way.target_grid.shape) == 3:
         ends = way.target_grid.physical(ends[0]), way.target_grid.physical(ends[1])
     bound = way.errors(landmarks.moving, landmarks.warped)[:, 1]
-    return float((tre(*ends) > bound).mean())
+    known = np.isfinite(bound)
+    return float((tre(*ends) > bound)[known].mean()) if known.any() else None
 
 
 def typical_error(expected: Mapping[str, Any]) -> str:

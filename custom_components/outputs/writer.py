@@ -58,7 +58,9 @@ POOR_FOLDING = 0.005
 POOR_INVERSE = 1.0
 POOR_SIMILARITY = 0.1
 POOR_MATCHES = 10
-POOR_ERROR = 0.01  # expected, as a share of the tissue's diagonal
+POOR_ERROR = {2: 0.015, 3: 0.03}  # expected, as a share of the tissue's diagonal, of sections and of volumes
+POOR_SUPPORT = 0.35  # of ``displaced.compare``; unrelated images stay below
+POOR_UNKNOWN = 0.5  # share of the fixed tissue without a counterpart
 
 
 def versions() -> dict[str, str]:
@@ -125,8 +127,15 @@ def assess(
     if piece is not None and piece < least_similarity / 2:  # of one piece it is less certain than of all
         reasons.append(f"a piece of the tissue lies on other tissue: its local similarity is only {piece:.2f}")
     expected = metrics.get("expected_error")
-    if expected and expected["share"] > POOR_ERROR:
+    if expected and expected["share"] > POOR_ERROR[2 if expected["unit"] == "pixel" else 3]:
         reasons.append(f"{typical_error(expected)}, {expected['share']:.1%} of the tissue's size")
+    if expected and expected.get("unknown_share", 0.0) > POOR_UNKNOWN:
+        reasons.append(f"{expected['unknown_share']:.0%} of the fixed tissue has no counterpart")
+    if metrics.get("support") is not None and metrics["support"] < POOR_SUPPORT:
+        reasons.append(
+            f"only {max(metrics['support'], 0):.0%} of the tissue looks more like its counterpart than like what lies "
+            "around it: do these images show the same?"
+        )
     if min(lone) > 0:
         reasons.append("a piece of each image has no counterpart: pieces of the tissue moved by themselves")
     return ("poor", "; ".join(reasons)) if reasons else ("ok", "")
@@ -178,7 +187,7 @@ def write_registration(
         "residual_median_physical": _residual(result.matches, result.ddf, grid_moving.matrix),
         "inverse_error": _inverse_error(result, mask_moving),
         "folding_share": folded, "log_jacobian_deviation": deviation,
-        "similarity": _last_detail(result, "similarity"),
+        "similarity": _last_detail(result, "similarity"), "support": _last_detail(result, "support"),
         "piece_similarity": _last_detail(result, "least_piece_similarity"),
         "lone_pieces": [int(_last_detail(result, f"lone_{side}pieces") or 0) for side in ("", "moving_")],
         "versions": versions(), "run": _run_record(pair), **(details or {}),
@@ -213,7 +222,8 @@ def write_registration(
         way = PointMap(backward, file_moving, file_fixed, error_map=errors)
         landmarks = carry_landmarks(pair, way, folder, metrics)
         if landmarks is not None and errors is not None:
-            metrics["expected_error"]["beyond_bound"] = share_beyond_bound(way, landmarks)
+            beyond = share_beyond_bound(way, landmarks)
+            metrics["expected_error"] |= {} if beyond is None else {"beyond_bound": beyond}
         if pair.moving_annotations is not None:
             carry_annotations(pair.moving_annotations, way, folder, metrics, "annotations")
         if pair.fixed_annotations is not None:

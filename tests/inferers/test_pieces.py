@@ -67,4 +67,4 @@ def test_a_section_of_one_piece_has_no_such_figures() -> None:
     still, nothing = torch.zeros(1, 2, *SHAPE), PointPairs.empty()
     given = Registration(still, still, nothing, nothing, ())
     result = scored(lambda images: given)(PairImages(image, image, mask, mask))
-    assert set(result.stages[-1].details) == {"similarity"}
+    assert set(result.stages[-1].details) == {"similarity", "support", "unmatched_share"}

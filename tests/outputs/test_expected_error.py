@@ -68,7 +68,7 @@ def test_the_record_has_median_and_percentile_over_the_tissue_in_pixels(estimate
     assert figures["unit"] == "pixel"
     assert figures["median"] == pytest.approx(2 * np.median(ramp()[0, 0][tissue]), rel=1e-5)
     assert figures["p95"] == pytest.approx(2 * np.percentile(ramp()[0, 1][tissue], 95), rel=1e-5)
-    assert set(figures) == {"median", "p95", "unit", "share", "beyond_bound"}
+    assert set(figures) == {"median", "p95", "unit", "share", "unknown_share", "beyond_bound"}
     rows, columns = tissue.numpy().nonzero()
     diagonal = 2 * np.hypot(np.ptp(rows) + 1, np.ptp(columns) + 1)
     assert figures["share"] == pytest.approx(figures["median"] / diagonal, rel=1e-5)
