@@ -18,6 +18,7 @@ from custom_components.pairs.formats import PixelSize, first_line
 from custom_components.pairs.frame_slide import chosen_series
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.reading import AS_STORED, Reading
+from custom_components.pairs.unreadable import naming_file
 
 # of what is read of each file to tell slides in one folder apart
 TAGS = [
@@ -148,6 +149,7 @@ class DicomSlide(Closing):
         self.pixel_size = reading.size(_pixel_size(base))
         self.layout = _layout(base, entries, self.channels, self._colour, len(self.levels))
 
+    @naming_file
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
         result: Array | None = None
