@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 
-from custom_components.annotations import parse_annotations
+from custom_components.annotations import check_annotations
 from custom_components.bundles.current import current_config
 from custom_components.bundles.keys import check_current
 from custom_components.common import booleans
@@ -32,7 +32,6 @@ from custom_components.pairs import (
     Pair,
     check_pair,
     match_landmarks,
-    read_annotations,
     read_landmarks,
     select_pairs,
 )  # fmt: skip
@@ -113,7 +112,7 @@ def check_attached(pair: Pair) -> None:
         match_landmarks(marks[0], marks[1])
     for objects in (pair.moving_annotations, pair.fixed_annotations):
         if objects is not None:
-            parse_annotations(read_annotations(objects).data)
+            check_annotations(objects)
 
 
 def to_pair_images(data: Data, device: torch.device) -> PairImages:

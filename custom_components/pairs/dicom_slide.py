@@ -70,7 +70,8 @@ class DicomSlide(Closing):
             needed = "whole slides in DICOM need the package wsidicom (pip install warpzoo[dicom])"
             raise InputError(f"{path}: {needed}") from error
         self.path = path
-        series, self.notes = self._series(reading.series)
+        with self._told():
+            series, self.notes = self._series(reading.series)
         with self._told():
             self._file: Any = wsidicom.WsiDicom.open(series.files)
         try:
@@ -86,7 +87,7 @@ class DicomSlide(Closing):
         try:
             yield
         except Exception as error:
-            if type(error).__module__.startswith("wsidicom"):
+            if type(error).__module__.startswith(("wsidicom", "pydicom")):
                 raise ValueError(f"as a whole slide in DICOM: {first_line(error)}") from error
             raise
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 MIN_SIDE = 32
 ORIENTATION = 274  # EXIF's tag
 # of all that Pillow knows: others start programs (EPS) or open further files
-PICTURE_FORMS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "TIFF")
+PICTURE_FORMS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "TIFF")
 LEAST_OVERLAP = 0.1  # share of a label map's field of view that lies in its image's
 
 

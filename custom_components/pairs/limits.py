@@ -23,6 +23,7 @@ WHOLE = 1 << 25  # pixels up to which an image is read as a whole whatever its f
 FLAT = 64 << 20  # bytes of pixels that any file may have, however small it is
 RATIO = 10_000  # of pixels' bytes to a file's, where an image is more than blank
 DEFLATED = 1040  # the most that deflate, which gzip and PNG have, makes of a byte
+UNPACKED = 200  # of unpacked to packed bytes; text and tables have less, what fills the memory more
 COLOURS = 4  # channels that count as one pixel
 UNKNOWN = 8 << 30  # bytes, where the system does not say what is free
 
@@ -133,15 +134,18 @@ def check_size(
         )
 
 
+def unpacked_limit(file: Path) -> int:
+    """Bytes that a packed table or annotation file unpacks to at most."""
+    return max(FLAT, UNPACKED * file.stat().st_size)
+
+
 def check_unpacked(file: Path, size: int, what: str) -> None:
-    """Raise ``InputError`` for a packed file that unpacks to more than the free memory holds, or than such files do."""
-    if size > max(FLAT, UNPACKED * file.stat().st_size):
-        raise InputError(f"{what} {file} unpacks to {_bytes(size)} or more, which no such file does; unpack it by hand")
+    """Raise ``InputError`` for a packed file whose content is larger than that of such files, or than the memory."""
+    if size > unpacked_limit(file):
+        limit = f"{unpacked_limit(file) >> 20} MiB"
+        raise InputError(f"{what} {file} unpacks to over {limit}, which no such file does; unpack it by hand")
     if size * COPIES > free_memory():
-        raise InputError(f"{what} {file} unpacks to {_bytes(size)}; the free memory, {_bytes(free_memory())}, is less")
-
-
-UNPACKED = 200  # of unpacked to packed bytes; text and tables have less, what fills the memory more
+        raise InputError(f"{what} {file} unpacks to {_bytes(size)}, and {_bytes(free_memory())} of memory are free")
 
 
 def free_memory() -> int:

@@ -27,11 +27,10 @@ def readable(file: Path, what: str = "image") -> Iterator[None]:
         InputError: that names the file.
     """
     try:
-        yield
-    except InputError as error:
-        if str(file) in str(error) or file.name in str(error):
-            raise
-        raise InputError(f"{what} {file}: {error}") from error
+        with about_file(file, what):
+            yield
+    except InputError:
+        raise
     except MemoryError as error:
         raise InputError(f"{what} {file} can't be read, it needs more memory than is free") from error
     except RecursionError as error:
@@ -41,12 +40,23 @@ def readable(file: Path, what: str = "image") -> Iterator[None]:
         raise InputError(f"{what} {file} can't be read, it may be damaged or cut off: {said}") from error
 
 
+@contextmanager
+def about_file(file: Path, what: str = "image") -> Iterator[None]:
+    """An ``InputError`` about the content of ``file`` names it, if it does not yet; nothing else is changed."""
+    try:
+        yield
+    except InputError as error:
+        if file.name in str(error):
+            raise
+        raise InputError(f"{what} {file}: {error}") from error
+
+
 def naming_file(read: Read) -> Read:
     """A method that reads a part of the image ``self.path``, whose errors name that, see ``readable``."""
 
     @wraps(read)
-    def named(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def told(self: Any, *args: Any, **kwargs: Any) -> Any:
         with readable(self.path):
             return read(self, *args, **kwargs)
 
-    return named  # type: ignore[return-value]
+    return told  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What becomes of one file that is read in a process of its own: how it ended, how long it took, what else it opened."""
+"""What becomes of one file that is read in a process of its own: how it ends, how long it takes, what else it opens."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from custom_components.annotations import parse_annotations
+from custom_components.annotations import check_annotations
 from custom_components.common.errors import InputError
-from custom_components.pairs import read_annotations, read_image, read_landmarks
+from custom_components.pairs import read_image, read_landmarks
 from custom_components.pairs.formats import full_suffix
 from custom_components.pairs.table import read_pairs
 from custom_components.pairs.volume_points import is_markups, read_volume_points
@@ -72,46 +72,85 @@ def read(file: Path) -> None:
     elif suffix in TABLES or file.name.lower().endswith(".csv.gz"):
         read_landmarks(file)
     elif suffix in ANNOTATIONS:
-        parse_annotations(read_annotations(file).data)
+        check_annotations(file)
     else:
         read_image(file, longest=1800)
 
 
-def judged(file: Path, work: Callable[[Path], None] = read) -> Verdict:
-    """What ``work`` makes of ``file`` in a forked process."""
-    receiving, sending = os.pipe()
-    start = time.perf_counter()
-    child = os.fork()
-    if child == 0:
-        os.close(receiving)
-        _tell(file, work, sending)
-    os.close(sending)
+def judged(files: Iterable[Path], work: Callable[[Path], None] = read) -> Iterator[Verdict]:
+    """What ``work`` makes of each file, in a forked process that goes on with the next one; a new one where it died.
+
+    Args:
+        files: looked at one after another, each before the next is asked for.
+        work: reads a file.
+    """
+    child = _Child(work)
     try:
-        ready, _, _ = select.select([receiving], [], [], PATIENCE)
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-        with os.fdopen(receiving, "rb") as stream:
-            told = stream.read()
+        for file in files:
+            start = time.perf_counter()
+            told = child.ask(file)
+            if told is None:
+                seconds = time.perf_counter() - start
+                hung, ended = child.end()
+                yield Verdict("hung" if hung else "aborted", ended, seconds)
+                child = _Child(work)
+            else:
+                yield Verdict(**json.loads(told))
     finally:
-        _, status = os.waitpid(child, 0)
-    seconds = time.perf_counter() - start
-    if not ready:
-        return Verdict("hung", f"over {PATIENCE:.0f} s", seconds)
-    if not told:
-        name = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else str(status)
-        return Verdict("aborted", name, seconds)
-    return Verdict(**json.loads(told))
+        child.end()
 
 
-def _tell(file: Path, work: Callable[[Path], None], sending: int) -> None:
+class _Child:
+    """A forked process that reads the files it is told of."""
+
+    def __init__(self, work: Callable[[Path], None]) -> None:
+        asked, self.asking = os.pipe()
+        self.told, telling = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.asking)
+            os.close(self.told)
+            _serve(work, asked, telling)
+        os.close(asked)
+        os.close(telling)
+        self.hung = False
+
+    def ask(self, file: Path) -> str | None:
+        """A verdict as JSON; None where the process died or does not end."""
+        os.write(self.asking, f"{file}\n".encode())
+        answer, end = b"", time.monotonic() + PATIENCE
+        while not answer.endswith(b"\n"):
+            ready, _, _ = select.select([self.told], [], [], max(0.0, end - time.monotonic()))
+            if not ready:
+                self.hung = True
+                return None
+            part = os.read(self.told, 1 << 16)
+            if not part:
+                return None
+            answer += part
+        return answer.decode()
+
+    def end(self) -> tuple[bool, str]:
+        """(whether it had to be killed, how it ended)."""
+        os.close(self.asking)
+        if self.hung:
+            os.kill(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.told)
+        if self.hung:
+            return True, f"over {PATIENCE:.0f} s"
+        return False, signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit code {status >> 8}"
+
+
+def _serve(work: Callable[[Path], None], asked: int, telling: int) -> None:
     """What the forked process does; never returns."""
     opened: list[str] = []
-    beside = str(file.resolve().parent)
+    beside = [""]
 
     def noted(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open" and isinstance(arguments[0], str | bytes):
             path = os.path.realpath(os.fsdecode(arguments[0]))
-            if not path.startswith((beside, *USUAL)):
+            if not path.startswith((beside[0], *USUAL)):
                 opened.append(path)
         elif event in ("os.system", "subprocess.Popen", "os.exec", "socket.connect"):
             opened.append(f"{event} {arguments}")
@@ -121,9 +160,22 @@ def _tell(file: Path, work: Callable[[Path], None], sending: int) -> None:
     os.dup2(quiet, 2)
     resource.setrlimit(resource.RLIMIT_DATA, (MOST, MOST))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sys.addaudithook(noted)
-    start = time.perf_counter()
+    with os.fdopen(asked) as questions:
+        for line in questions:
+            file = Path(line.removesuffix("\n"))
+            beside[0] = str(file.resolve().parent)
+            opened.clear()
+            verdict = _verdict(file, work)
+            verdict = replace(verdict, opened=sorted(set(opened)))
+            os.write(telling, json.dumps(asdict(verdict)).encode() + b"\n")
+    os._exit(0)
+
+
+def _verdict(file: Path, work: Callable[[Path], None]) -> Verdict:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, start = _memory("VmRSS:"), time.perf_counter()
     try:
         work(file)
         ending, said = "read", ""
@@ -132,8 +184,9 @@ def _tell(file: Path, work: Callable[[Path], None], sending: int) -> None:
     except BaseException as error:
         ending, said = "raw", f"{type(error).__module__}.{type(error).__name__}: {error}"
     seconds = time.perf_counter() - start
-    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    verdict = Verdict(ending, said[:500], seconds, more, sorted(set(opened)))
-    with contextlib.suppress(OSError):
-        os.write(sending, json.dumps(asdict(verdict)).encode())
-    os._exit(0)
+    return Verdict(ending, said[:500], seconds, _memory("VmHWM:") - before)
+
+
+def _memory(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
