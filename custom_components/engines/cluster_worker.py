@@ -15,6 +15,7 @@ import torch
 from custom_components.bundles.current import build_arguments
 from custom_components.common.errors import InputError
 from custom_components.engines.pair_evaluator import register_pair
+from custom_components.outputs.attempts import Attempt
 from custom_components.outputs.outcome import PairOutcome
 from custom_components.outputs.pair_folder import read_failed_attempt, read_stamp
 from custom_components.pairs import Pair
@@ -72,10 +73,14 @@ def register_and_write(pair: Pair, before: str | None, job: Job) -> PairOutcome:
                 return PairOutcome(pair, metrics["seconds"]["total"], reason=reason, metrics=metrics)
         arguments = _command_arguments(job)
         device = torch.device(arguments["device"])
-        outcome = register_pair(pair, arguments["preprocessing"], arguments["inferer"], device)
-        for handler in arguments["handlers"]:
-            if hasattr(handler, "write"):
-                outcome = handler.write(outcome)
+        attempt = Attempt(job.output_dir, pair)
+        try:
+            outcome = register_pair(pair, arguments["preprocessing"], arguments["inferer"], device)
+            for handler in arguments["handlers"]:
+                if hasattr(handler, "write"):
+                    outcome = handler.write(outcome)
+        finally:
+            attempt.end()
     return replace(outcome, data=None, registration=None, error=None)  # not every error can be sent
 
 

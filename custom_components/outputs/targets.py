@@ -9,7 +9,7 @@ from pathlib import Path
 
 from custom_components.common.console import say
 from custom_components.common.errors import InputError
-from custom_components.outputs.identity import RunSettings, differences, list_inputs, other_images, run_record
+from custom_components.outputs.identity import RunSettings, differences, list_inputs, other_images, pending
 from custom_components.outputs.pair_folder import SUMMARIES, check_pair_folder, is_good
 from custom_components.pairs import Pair
 from custom_components.pairs.overwriting import same_file
@@ -110,7 +110,7 @@ def check_same_images(pairs: Sequence[Pair], output_dir: Path) -> None:
 def pairs_to_do(
     pairs: Sequence[Pair], output_dir: Path, settings: RunSettings, versions: dict[str, str], resume: bool = True
 ) -> list[Pair]:
-    """The pairs that no earlier run made of the same, with the record of what they are made of; says why, line by line.
+    """The pairs that no earlier run made of the same, with what their record will be made of; says why, line by line.
 
     Raises:
         InputError: a pair's folder holds the result of other images.
@@ -125,7 +125,7 @@ def pairs_to_do(
                 continue
             why = "; ".join(reasons[:6]) or "the same again"
             say(f"{pair.id}: done again in place of the result{_made(metrics)}: {why}")
-        todo.append(replace(pair, run=run_record(pair, settings, versions)))
+        todo.append(replace(pair, run=pending(settings, versions)))
     return todo
 
 
