@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import chdir
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 
 from custom_components.bundles.current import build_arguments
 from custom_components.common.errors import InputError
+from custom_components.common.limits import Limits, applied
 from custom_components.engines.pair_evaluator import register_pair
 from custom_components.outputs.attempts import Attempt
 from custom_components.outputs.outcome import PairOutcome
@@ -33,6 +34,7 @@ class Job:
         config: of the bundle, with the key ``evaluator``.
         folder: the run's current folder, to which the paths of the config and of the pairs are relative.
         output_dir: of the run.
+        limits: of what is read, see ``common.limits``.
         share_gpus: give each process one of the machine's GPUs by its number; else all see what their environment says.
     """
 
@@ -41,6 +43,7 @@ class Job:
     folder: Path
     output_dir: Path
     share_gpus: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def register_and_write(pair: Pair, before: str | None, job: Job) -> PairOutcome:
     Raises:
         InputError: this machine lacks the run's folder, or the config can't be built on it; nothing about the pair.
     """
-    with _turn, _in_folder(job.folder):
+    with _turn, _in_folder(job.folder), applied(**asdict(job.limits)):
         if read_stamp(job.output_dir, pair.id) != before:
             metrics = read_failed_attempt(job.output_dir, pair.id) or find_metrics(job.output_dir / pair.id)
             if metrics is not None:

@@ -21,6 +21,7 @@ COLUMNS = (
     "id", "status", "reason", "moving", "fixed", "matches", "folding_share", "similarity", "inverse_error_median",
     "rTRE_initial_mean", "rTRE_mean", "rTRE_median", "rTRE_max", "robustness", "seconds",
 )  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 VOLUME_UNITS = ("millimetre", "voxel")
 # columns that are there where a pair has them: landmarks of volumes, an error estimate
 LENGTHS = ("TRE_mm", "TRE_voxels", "expected_error")
@@ -30,6 +31,14 @@ def failure_reason(metrics: dict[str, Any]) -> str:
     """Why a result is poor or failed, and why a repeat that did not replace it failed."""
     repeat = f"the last repeat failed: {metrics['failed_repeat']}" if metrics.get("failed_repeat") else ""
     return "; ".join(part for part in (metrics["reason"], repeat) if part)
+
+
+def harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: an apostrophe before text that begins like one, as they have it.
+
+    Ids, names of files and reasons come from outside.
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +84,7 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
     }  # fmt: skip
     with atomic_path(output_dir / "summary.csv") as partial:
         # a failed pair has no matches, and whole numbers with gaps would be written as 40.0
-        table = [flat_row(m) for m in rows]
+        table = [{key: harmless(value) for key, value in flat_row(m).items()} for m in rows]
         more = [key for key in dict.fromkeys(key for row in table for key in row) if key.startswith(LENGTHS)]
         pd.DataFrame(table, columns=[*COLUMNS, *more]).astype({"matches": "Int64"}).to_csv(partial, index=False)
     with atomic_path(output_dir / "summary.json") as partial:

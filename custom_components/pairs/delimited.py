@@ -18,10 +18,10 @@ from typing import Any
 import pandas as pd
 
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_unpacked, unpacked_limit
 from custom_components.pairs import sheets
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.formats import UNREADABLE
-from custom_components.pairs.limits import check_unpacked, unpacked_limit
 
 SEPARATORS = ",;\t"
 SAMPLED = 50  # lines that the separator is guessed from
@@ -66,6 +66,8 @@ def read_table(path: str | Path, what: str = "table") -> Table:
         InputError: no table can be read, or a package for its form is missing.
     """
     file = Path(path)
+    if file.exists() and not file.is_file():
+        raise InputError(f"{what} {file} is not a file")
     try:
         with file.open("rb") as stream:
             start = stream.read(8)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_unpacked, unpacked_limit
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.formats import UNREADABLE
-from custom_components.pairs.limits import check_unpacked, unpacked_limit
 
 PACKED = (".gz", ".zip")
 PLAIN = (".geojson", ".json")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_unpacked
 from custom_components.pairs.formats import UNREADABLE
-from custom_components.pairs.limits import check_unpacked
 from custom_components.pairs.shapes import (
     LINE,
     POINTS,

@@ -18,6 +18,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
+from custom_components.common.limits import DEFLATED, RATIO, check_size
 from custom_components.fields.grid import Grid
 from custom_components.pairs.channels import matched_channel
 from custom_components.pairs.formats import (
@@ -27,7 +28,6 @@ from custom_components.pairs.formats import (
     full_suffix,
 )  # fmt: skip
 from custom_components.pairs.layout import Layout
-from custom_components.pairs.limits import DEFLATED, RATIO, check_size
 from custom_components.pairs.medical import placed, read_medical, telling_shear
 from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.slides import is_large, is_slide, open_slide, read_shrunk, read_strided
@@ -70,6 +70,8 @@ def read_image(path: str | Path, longest: float | None = None, reading: Reading 
     file = Path(path)
     if not file.exists():
         raise InputError(f"image {file} does not exist")
+    if not (file.is_file() or file.is_dir()):  # reading a pipe might wait, and a device give, for ever
+        raise InputError(f"image {file} is neither a file nor a folder")
     suffix, read_form = full_suffix(file), reader_of(file)
     grid, size, more, layout = None, None, dict[str, Any](), None
     notes: tuple[str, ...] = ()

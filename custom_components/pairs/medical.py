@@ -14,10 +14,10 @@ import SimpleITK as sitk
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
+from custom_components.common.limits import DEFLATED, check_size
 from custom_components.fields import geometry
 from custom_components.fields.grid import LARGEST_SHEAR, Grid
 from custom_components.pairs.formats import full_suffix
-from custom_components.pairs.limits import DEFLATED, check_size
 from custom_components.pairs.text_headers import check_header
 from custom_components.pairs.volume_forms import Form
 

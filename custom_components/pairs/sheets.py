@@ -15,8 +15,8 @@ import pandas as pd
 
 from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_unpacked
 from custom_components.pairs.formats import UNREADABLE
-from custom_components.pairs.limits import check_unpacked
 
 PARQUET, ZIP, OLD_EXCEL = b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
@@ -66,9 +66,19 @@ def write_excel(path: Path, header: tuple[str, ...], cells: pd.DataFrame) -> Non
     openpyxl = optional_package("openpyxl", path, "table")
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("Sheet1")
-    sheet.append(list(header))
-    for row in cells.itertuples(index=False, name=None):
-        sheet.append([None if isinstance(value, float) and math.isnan(value) else value for value in row])
+    kind = optional_package("openpyxl.cell", path, "table").WriteOnlyCell
+
+    def entry(value: Any) -> Any:
+        if isinstance(value, float) and math.isnan(value):
+            return None
+        if not isinstance(value, str):
+            return value
+        cell = kind(sheet, value)
+        cell.data_type = "s"  # text that begins with = was text, and not a formula
+        return cell
+
+    for row in (header, *cells.itertuples(index=False, name=None)):
+        sheet.append([entry(value) for value in row])
     # by a stream, as openpyxl takes names for formats
     stream = io.BytesIO()
     book.save(stream)

@@ -18,6 +18,7 @@ import openslide
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
+from custom_components.common.limits import WHOLE, check_size
 from custom_components.fields.grid import Grid
 from custom_components.pairs.channels import matched_channel, single_channel
 from custom_components.pairs.closing import Closing
@@ -27,7 +28,6 @@ from custom_components.pairs.dicom_slide import DicomSlide
 from custom_components.pairs.formats import TIFF, PixelSize, full_suffix, is_image
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.lif_slide import LifSlide
-from custom_components.pairs.limits import WHOLE, check_size
 from custom_components.pairs.nd2_slide import Nd2Slide
 from custom_components.pairs.pixel_sizes import COARSEST
 from custom_components.pairs.reading import AS_STORED, Reading

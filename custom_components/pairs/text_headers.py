@@ -12,8 +12,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from custom_components.common import limits
 from custom_components.common.errors import InputError
-from custom_components.pairs import limits
 
 LONGEST = 1 << 20  # bytes of a header
 LINE = re.compile(rb"[ \t]*([A-Za-z][\w ]*?)[ \t]*[=:][ \t]*(.*?)[ \t]*")

@@ -14,8 +14,8 @@ import tifffile
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_size, current
 from custom_components.pairs.formats import UNREADABLE, first_line
-from custom_components.pairs.limits import check_size, current
 
 Shape = tuple[int, int]
 PHOTOMETRIC = tifffile.PHOTOMETRIC

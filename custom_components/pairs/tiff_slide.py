@@ -12,8 +12,8 @@ import tifffile
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
+from custom_components.common.limits import RATIO, WHOLE, check_size
 from custom_components.pairs.closing import Closing
-from custom_components.pairs.limits import RATIO, WHOLE, check_size
 from custom_components.pairs.pixel_sizes import stated_pixel_size
 from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.tiff_complaints import refusing_damage

@@ -17,10 +17,10 @@ import SimpleITK as sitk
 
 from custom_components.common.arrays import Array, Matrix
 from custom_components.common.errors import InputError
+from custom_components.common.limits import DEFLATED, RATIO, check_size
 from custom_components.fields import geometry
 from custom_components.pairs.dicom_class import is_dicom_slide
 from custom_components.pairs.formats import ARRAYS, full_suffix, is_image
-from custom_components.pairs.limits import DEFLATED, RATIO, check_size
 
 DICOM = (".dcm", ".ima")
 FREESURFER = (".mgz", ".mgh")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,11 @@ def find_metrics(folder: str | Path) -> dict[str, Any] | None:
 
 def find_object(file: Path) -> dict[str, Any] | None:
     """A JSON object; None when there is none that can be read."""
+    if not os.path.isfile(file):  # as of most of ten thousand pairs that are asked for; an exception takes longer
+        return None
     try:
         found = json.loads(file.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -71,8 +71,8 @@ def _files(
         if seed.with_suffix(".hdr").is_file():
             shutil.copyfile(seed.with_suffix(".hdr"), place / seed.with_suffix(".hdr").name)
     while time.monotonic() - start < seconds if rounds is None else number - first < rounds:
-        for seed, content in contents.items():
-            kind, changed = damaged(content, number)
+        for form, (seed, content) in enumerate(contents.items()):
+            kind, changed = damaged(content, number + form)
             file = place / seed.name
             file.write_bytes(changed)
             asked[:] = [(file, number, kind)]

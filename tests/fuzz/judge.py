@@ -21,7 +21,7 @@ from custom_components.pairs.formats import full_suffix
 from custom_components.pairs.table import read_pairs
 from custom_components.pairs.volume_points import is_markups, read_volume_points
 
-SECONDS, MEGABYTES = 5.0, 1000.0  # that a file may take
+SECONDS, MEGABYTES = 5.0, 1000.0  # of the processor and of memory, that a file may take
 PATIENCE = 20.0  # seconds after which its process is ended
 MOST = 6 << 30  # bytes of a process, so that a bomb ends there and not the machine
 ANNOTATIONS = (".geojson", ".json", ".xml", ".roi", ".zip", ".gz", ".parquet", ".geoparquet")
@@ -41,7 +41,7 @@ class Verdict:
         ending: "read", "refused" (an InputError that names the file), "unnamed" (one that does not), "raw" (any other
             exception), "aborted" (by a signal) or "hung".
         said: the message.
-        seconds: of reading.
+        seconds: of the processor; what waits is ended after ``PATIENCE``.
         megabytes: of memory beyond what the process began with.
         opened: other files than the one that was given and those beside it.
     """
@@ -175,7 +175,7 @@ def _serve(work: Callable[[Path], None], asked: int, telling: int) -> None:
 def _verdict(file: Path, work: Callable[[Path], None]) -> Verdict:
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, start = _memory("VmRSS:"), time.perf_counter()
+    before, start = _memory("VmRSS:"), time.process_time()
     try:
         work(file)
         ending, said = "read", ""
@@ -183,7 +183,7 @@ def _verdict(file: Path, work: Callable[[Path], None]) -> Verdict:
         ending, said = "refused" if file.name in str(error) else "unnamed", str(error)
     except BaseException as error:
         ending, said = "raw", f"{type(error).__module__}.{type(error).__name__}: {error}"
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return Verdict(ending, said[:500], seconds, _memory("VmHWM:") - before)
 
 

@@ -82,7 +82,7 @@ def test_a_crash_is_noted_and_the_pair_skipped_with_the_reason(table, of_this_ma
         raise ValueError("this pair ends here")
 
     evaluator = PairEvaluator(dataset, prepare, lambda images: None)  # type: ignore[arg-type, return-value]
-    with pytest.raises(SystemExit, match="one: a.png onto a.png: the process"):
+    with pytest.raises(SystemExit, match=r"one: a\.png onto a\.png: the process"):
         evaluator.run()
     assert tried == ["two", "three"]
     # it stays skipped, until the user says otherwise or gives another file
@@ -130,7 +130,9 @@ def test_a_record_that_cannot_be_written_or_read_is_none(table) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "skipped"), [(signal.SIGABRT, True), (signal.SIGSEGV, True), (signal.SIGKILL, False)])
+@pytest.mark.parametrize(
+    ("number", "skipped"), [(signal.SIGABRT, True), (signal.SIGSEGV, True), (signal.SIGKILL, False)]
+)
 def test_a_process_that_dies_leaves_the_record_by_which_the_next_run_knows(table, number, skipped) -> None:
     assert die(table, "two", number) == -number
     assert [file.name for file in Path("out").glob(".*.attempt")] == [".two.attempt"]
