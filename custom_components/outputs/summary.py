@@ -21,6 +21,11 @@ COLUMNS = (
     "id", "status", "reason", "moving", "fixed", "matches", "folding_share", "similarity", "inverse_error_median",
     "rTRE_initial_mean", "rTRE_mean", "rTRE_median", "rTRE_max", "robustness", "seconds",
 )  # fmt: skip
+# of a pair's metrics.json, what table and page show
+SHOWN = frozenset({
+    "id", "status", "reason", "moving", "fixed", "matches", "folding_share", "similarity", "inverse_error", "landmarks",
+    "seconds", "expected_error",
+})  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 VOLUME_UNITS = ("millimetre", "voxel")
 # columns that are there where a pair has them: landmarks of volumes, an error estimate
@@ -67,7 +72,7 @@ def _volume_means(marks: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def write_summary(output_dir: Path) -> dict[str, Any]:
     """Write the three files; returns what summary.json holds."""
-    rows = metrics_in(output_dir)
+    rows = metrics_in(output_dir, SHOWN)
     for m in rows:
         attempt = read_failed_attempt(output_dir, m["id"])
         if attempt is not None:

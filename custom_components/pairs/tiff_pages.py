@@ -78,11 +78,11 @@ class DamagedTiles:
         (rows, columns), across = page.segment, -(-page.shape[1] // page.segment[1])
         row, column = divmod(index % (across * -(-page.shape[0] // rows)), across)
         place = f"rows {row * rows} to {min((row + 1) * rows, page.shape[0]) - 1}"
-        place += f" and columns {column * columns} to {min((column + 1) * columns, page.shape[1]) - 1}"
+        place += f", columns {column * columns} to {min((column + 1) * columns, page.shape[1]) - 1}"
         said = first_line(error) if str(error) else type(error).__name__
         raise InputError(
-            f"image {self.file} has a damaged tile, {place} of its level of {page.shape[1]} x {page.shape[0]} pixels "
-            f"({said}); --fill_damaged true reads the rest"
+            f"image {self.file} can't be read, it may be damaged or cut off: {place} of {page.shape[1]} x "
+            f"{page.shape[0]} pixels ({said}); --fill_damaged true reads the rest"
         ) from error
 
 
@@ -105,6 +105,8 @@ class TiffPageReader:
         self.segment: Shape = (
             (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
         )
+        if page.dtype is None:
+            raise ValueError(f"pixels of {page.bitspersample} bits")
         if min(self.segment) < 1:
             raise ValueError(f"tiles of {self.segment[1]} x {self.segment[0]} pixels")
         # tiles and strips are decoded as a whole; strips may be said to be longer than the image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +107,7 @@ class TiffSlide(Closing):
         page = series.keyframe
         by_regions = math.prod(shapes[0]) > WHOLE
         check_size(
-            self.path, shapes[0], page.dtype.itemsize, int(page.samplesperpixel), self.path.stat().st_size,
+            self.path, shapes[0], page.bitspersample / 8, int(page.samplesperpixel), self.path.stat().st_size,
             1.1 if page.compression == 1 else RATIO, by_regions,
         )  # fmt: skip
         self._damaged = DamagedTiles(self.path)
@@ -122,7 +123,14 @@ class TiffSlide(Closing):
         if self._turn.transposed and self.pixel_size is not None:
             self.pixel_size = self.pixel_size[::-1]
         turned = "turned as its orientation tag says" if self._turn.code != 1 else ""
-        self._notes = tuple(text for text in (note, size_note, turned) if text)
+        self._notes = tuple(text for text in (note, size_note, turned, self._others()) if text)
+
+    def _others(self) -> str:
+        """A sentence where the metadata say that pages lie in other files."""
+        named = re.findall(r'FileName="([^"]*)"', self._file.ome_metadata or "") if self._file.is_ome else []
+        others = sorted({name for name in named if name != self.path.name})
+        said = f"{', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
+        return f"{self.path.name} names further files for its pages ({said}), which are not read" if others else ""
 
     @property
     def notes(self) -> tuple[str, ...]:

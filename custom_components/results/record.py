@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,18 @@ def find_object(file: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def metrics_in(output_dir: str | Path) -> list[dict[str, Any]]:
-    """What metrics.json says of each pair in a run's folder, by id; hidden and foreign folders don't count."""
+def metrics_in(output_dir: str | Path, keys: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """What metrics.json says of each pair in a run's folder, by id; hidden and foreign folders don't count.
+
+    Args:
+        output_dir: of the run.
+        keys: that are kept, so that ten thousand pairs take little memory; None keeps all.
+    """
     found = []
     for file in sorted(Path(output_dir).glob(f"*/{METRICS}")):
         metrics = None if file.parent.name.startswith(".") else find_object(file)
         if metrics is not None and metrics.get("id") == file.parent.name:
-            found.append(metrics)
+            found.append(metrics if keys is None else {key: metrics[key] for key in metrics.keys() & keys})
     return found
 
 

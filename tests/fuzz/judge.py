@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import resource
@@ -159,6 +160,7 @@ def _serve(work: Callable[[Path], None], asked: int, telling: int) -> None:
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     resource.setrlimit(resource.RLIMIT_DATA, (MOST, MOST))
+    faulthandler.disable()  # of pytest
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.addaudithook(noted)
     with os.fdopen(asked) as questions:

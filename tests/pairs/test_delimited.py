@@ -14,8 +14,9 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+from custom_components.common import limits
 from custom_components.common.errors import InputError
-from custom_components.pairs import delimited, read_pairs, read_point_table, sheets, write_point_table
+from custom_components.pairs import read_pairs, read_point_table, sheets, write_point_table
 from custom_components.pairs.cells import cell_text, read_cells
 from custom_components.pairs.delimited import read_table, write_table
 
@@ -88,7 +89,7 @@ def test_what_is_no_table_is_refused_by_name(tmp_path: Path, content: bytes, mes
 
 
 def test_what_unpacks_to_far_more_than_a_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "ALWAYS_UNPACKED", 1000)
+    monkeypatch.setattr(limits, "FLAT", 1000)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"X,Y\n" + b"0,0\n" * 1_000_000))
     with pytest.raises(InputError, match="unpacks to over"):
         read_table(tmp_path / "t.csv.gz")
