@@ -1,4 +1,4 @@
-"""A disk that is full in the middle of any output: the pair fails with that reason, and nothing half-written is left."""
+"""A disk that is full in the middle of any output: the pair fails with that reason, nothing half-written is left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_output_is_whole_or_the_pair_is_not_there(case) -> None:
     assert len(whole) > 7
     shutil.rmtree(case.output_dir)
     for size in sorted({0, *(size // 2 for size in whole.values())}):
-        with pytest.raises(InputError, match="can't be written|can't write"), files_up_to(size):
+        with pytest.raises(InputError, match=r"can't be written|can't write"), files_up_to(size):
             case.write()
         assert contents(case.output_dir) == {}, size
 

@@ -285,3 +285,16 @@ def test_points_are_well_known_binary_and_back() -> None:
     np.testing.assert_array_equal(sheets.well_known_points(pd.Series(binary, dtype=object)), points)
     assert sheets.well_known_points(pd.Series(["a"], dtype=object)) is None
     assert sheets.well_known_points(pd.Series([b"no geometry"], dtype=object)) is None
+
+
+def test_text_of_an_excel_table_never_becomes_a_formula(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (("name", "X", "Y"), ("=HYPERLINK(1)", 1.5, 2.5)):
+        book.active.append(row)
+    book.active["A2"].data_type = "s"
+    book.save(tmp_path / "t.xlsx")
+    table = read_table(tmp_path / "t.xlsx")
+    write_table(tmp_path / "out.xlsx", table)
+    cell = openpyxl.load_workbook(tmp_path / "out.xlsx").active["A2"]
+    assert (cell.value, cell.data_type) == ("=HYPERLINK(1)", "s")
