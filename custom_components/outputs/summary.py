@@ -26,7 +26,7 @@ SHOWN = frozenset({
     "id", "status", "reason", "moving", "fixed", "matches", "folding_share", "similarity", "inverse_error", "landmarks",
     "seconds", "expected_error",
 })  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@", "\t", "\n")
 VOLUME_UNITS = ("millimetre", "voxel")
 # columns that are there where a pair has them: landmarks of volumes, an error estimate
 LENGTHS = ("TRE_mm", "TRE_voxels", "expected_error")
@@ -41,9 +41,13 @@ def failure_reason(metrics: dict[str, Any]) -> str:
 def harmless(cell: Any) -> Any:
     """A cell that no spreadsheet takes for a formula: an apostrophe before text that begins like one, as they have it.
 
-    Ids, names of files and reasons come from outside.
+    Ids, names of files and reasons come from outside. A carriage return, which ends a row for some readers of CSV and
+    is not quoted, becomes a line break.
     """
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:

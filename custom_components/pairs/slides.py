@@ -62,7 +62,10 @@ class Slide(Protocol):
     dtype: np.dtype[Any]
     pixel_size: PixelSize | None
     layout: Layout
-    notes: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how it is read."""
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """(height, width, channels) of a level from a first pixel on; all of it must lie in the level."""

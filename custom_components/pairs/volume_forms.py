@@ -172,6 +172,7 @@ def read_array(file: Path) -> Form:
         with content:
             if len(content.files) != 1:
                 raise InputError(f"image {file} holds {len(content.files)} arrays; save one alone: {content.files}")
+            assert content.zip is not None
             (member,) = content.zip.infolist()
             check_size(file, (member.file_size,), 1, 1, member.compress_size, DEFLATED)
             try:

@@ -101,7 +101,7 @@ def test_no_spreadsheet_takes_a_cell_for_a_formula(case, start):
     write_failure(Pair(name, case.pair.moving.with_name(text), case.pair.fixed), text, case.output_dir, 2.0)
     write_summary(case.output_dir)
     ((_, row),) = table_rows(case.output_dir).items()
-    assert row["reason"] == f"'{text}"
+    assert row["reason"] == "'" + text.replace("\r", "\n")
     assert row["id"] == (f"'{text}" if name == text else "a")
     assert not [cell for cell in row.values() if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
 
