@@ -119,9 +119,9 @@ class Attempt:
         if self._was_on:
             with suppress(OSError, ValueError, AttributeError, RuntimeError):  # stderr may be no file
                 faulthandler.enable(sys.__stderr__ or sys.stderr)
-        with suppress(OSError):
+        with suppress(OSError):  # the folder may have been removed under the run
             self._stream.close()
-        self.file.unlink(missing_ok=True)
+            self.file.unlink(missing_ok=True)
         self._stream = None
 
 
