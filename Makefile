@@ -12,11 +12,14 @@ OUT ?= out
 export OMP_NUM_THREADS ?= 1
 # Two files give one image its own alignment; `make demo MOVING=a.png FIXED=b.png`.
 MOVING ?=
+# How long `make fuzz` and `make campaign` damage files, and the number of the first damage.
+SECONDS ?= 300
+FIRST ?= 0
 FIXED ?=
 DEMO_ARGS := --output_dir $(OUT) $(if $(MOVING),--moving $(MOVING)) $(if $(FIXED),--fixed $(FIXED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lightglue label demo docs test slow lint format clean
+.PHONY: help setup lightglue label demo docs test slow fuzz campaign lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -63,6 +66,13 @@ endif
 
 slow: $(STAMP)  ## the slow tests: whole cohorts, real bundles
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# Any number of minutes; the files on which something was wrong are kept in out/fuzz.
+fuzz: $(STAMP)  ## read damaged files of every form for SECONDS, default 300; nothing may go wrong
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --first $(FIRST) --keep $(OUT)/fuzz
+
+campaign: $(STAMP)  ## damaged files, full disks, killed runs and pairs that kill: a table of what held
+	$(BIN)/python -m tests.fuzz.campaign --seconds $(SECONDS) --first $(FIRST) --keep $(OUT)/fuzz
 
 format: $(STAMP)  ## sort imports, apply safe fixes, format
 	$(BIN)/ruff check --fix .

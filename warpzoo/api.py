@@ -16,6 +16,7 @@ from custom_components.bundles import open_bundle
 from custom_components.bundles.places import DEFAULT
 from custom_components.common.console import Quiet, listening
 from custom_components.common.errors import InputError, RegistrationError, told_cause
+from custom_components.common.limits import VARIABLES, applied
 from custom_components.results.stored import StoredRegistration, open_result
 from warpzoo.given import Spacing, as_file
 
@@ -45,7 +46,8 @@ def register(
         moving_spacing: of an array: micrometres a pixel; three numbers, in millimetres, make it a volume.
         fixed_spacing: likewise.
         progress: show the stage and the seconds while it works; left out, in notebooks alone.
-        options: keys of the method, as ``working_size=2048``; ``warpzoo register --help`` lists them.
+        options: keys of the method, as ``working_size=2048``, and ``max_pixels``, ``detached``, ``fill_damaged``;
+            ``warpzoo register --help`` lists them.
 
     Returns:
         The registration, whose ``status`` is "ok" or "poor".
@@ -63,8 +65,9 @@ def register(
         named = all(isinstance(image, str | Path) for image in (moving, fixed))
         root = made / "results" if output_dir is None else Path(output_dir)
         name = options.pop("id", None) or (None if named else PAIR)
+        limits = {key: options.pop(key, None) for key in VARIABLES}
         keys: dict[str, Any] = {"report": output_dir is not None, **options, **files}
-        with listening(shown := _progress(progress)):
+        with listening(shown := _progress(progress)), applied(**limits):
             try:
                 folder = run_pair(method, root, name, keys)
             except (InputError, RegistrationError) as error:

@@ -7,7 +7,7 @@ them. Neither torch nor MONAI is imported for help, completion or ``--version``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,17 @@ from custom_components.common.console import LOG
 from custom_components.common.errors import InputError, told_cause
 from custom_components.common.version import VERSION
 from warpzoo.options import Option, of_bundle, of_function, parse_value
+from warpzoo.trust import check_trusted
 
 METHOD = Option("method", DEFAULT, "the bundle, by name or path; `warpzoo bundles` lists them", "which method")
 VERBOSE = Option("verbose", False, "also show warnings and what libraries say", "console")
+TRUST = Option("trust", False, "run code of the command line ($...) and bundles of others", "files you don't know")
+LIMITS = (
+    Option("max_pixels", None, "of an image that is read whole; default what the free memory holds", TRUST.group),
+    Option("detached", False, "read pixels of .mhd and .nhdr from the file beside that they name", TRUST.group),
+    Option("fill_damaged", False, "fill damaged tiles of a slide in place of refusing it", TRUST.group),
+)
+READING = ("register", "cohort", "evaluate", "apply", "series", "view", "report", "train")
 ONE = ("moving", "fixed", "pairs", "status", "processes", "scheduler", "submission", "resume")
 MANY = (
     "pairs", "moving", "fixed", "id", "moving_landmarks", "fixed_landmarks", "moving_annotations", "fixed_annotations",
@@ -154,7 +162,8 @@ class Command(click.Command):
                     chosen = text.partition("=")[2]
         more = [form.chooser] if form.chooser is not None else []
         try:
-            self.found = [*more, *form.options(chosen), VERBOSE]
+            own = [*LIMITS, TRUST] if self.name in READING else []
+            self.found = [*more, *form.options(chosen), *own, VERBOSE]
         except InputError as error:
             raise click.UsageError(str(error), ctx) from error
         arguments = [
@@ -189,11 +198,19 @@ class Command(click.Command):
             if name in known and ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         }
         verbose = options.pop("verbose", False) in (True, "true")
+        trust = options.pop("trust", False) in (True, "true")
+        limits = {option.name: options.pop(option.name, None) for option in LIMITS}
         chooser = self.form.chooser
         chosen = {chooser.name: str(options.pop(chooser.name, chooser.default))} if chooser else {}
         options |= {key: parse_value(Option(key, None, ""), value) for key, value in ctx.params.get("set_", ())}
         places = tuple(text for name in self.form.places for text in _several(ctx.params[_plain(name)]))
-        return start(str(self.name), places, chosen, options, verbose)
+        if not trust:
+            try:
+                check_trusted(str(self.name), places, chosen, options)
+            except InputError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 1
+        return start(str(self.name), places, chosen, options, verbose, limits)
 
 
 def _plain(place: str) -> str:
@@ -254,8 +271,12 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def start(command: str, places: tuple[str, ...], chosen: dict[str, str], options: dict[str, Any], verbose: bool) -> int:
+def start(
+    command: str, places: tuple[str, ...], chosen: dict[str, str], options: dict[str, Any], verbose: bool,
+    limits: Mapping[str, Any] | None = None,
+) -> int:  # fmt: skip
     """Run a command; returns its exit code."""
+    from custom_components.common.limits import applied
     from custom_components.common.stopping import stopped_by_signals
 
     try:
@@ -268,7 +289,8 @@ def start(command: str, places: tuple[str, ...], chosen: dict[str, str], options
 
         if command in RUNS:  # whose first pair ends what begins here
             startup.begin(sys.argv[1:])
-        with stopped_by_signals("finished pairs are whole; the same command resumes with the others"):
+        stopping = stopped_by_signals("finished pairs are whole; the same command resumes with the others")
+        with stopping, applied(**(limits or {})):
             quiet.libraries(verbose)
             from warpzoo import commands
 

@@ -6,6 +6,7 @@ from custom_components.annotations.coordinates import Coordinates, coordinates
 from custom_components.annotations.densify import Followed, densify
 from custom_components.annotations.files import (
     Convention,
+    check_annotations,
     warp_geojson_file,
     warp_points_file,
     warp_volume_points_file,
@@ -23,6 +24,7 @@ __all__ = [
     "PointMap",
     "RaggedCoordinates",
     "TransformReport",
+    "check_annotations",
     "coordinates",
     "densify",
     "parse_annotations",

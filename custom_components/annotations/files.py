@@ -9,6 +9,7 @@ import numpy as np
 
 from custom_components.annotations.coordinates import Coordinates, coordinates
 from custom_components.annotations.point_map import PointMap
+from custom_components.annotations.ragged import Annotations, parse_annotations
 from custom_components.annotations.transform import ERROR_NAME, warp_geojson, warp_points_reported
 from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
@@ -19,6 +20,7 @@ from custom_components.pairs import (
     write_annotations,
     write_point_table,
 )
+from custom_components.pairs.unreadable import about_file
 from custom_components.pairs.volume_points import (
     from_voxels,
     is_markups,
@@ -61,6 +63,17 @@ class Convention:
         )
 
 
+def check_annotations(file: Path) -> Annotations:
+    """Read annotations as far as they can be carried over.
+
+    Raises:
+        InputError: with the name of the file: it can't be read, or holds what no annotations are.
+    """
+    data = read_annotations(file).data
+    with about_file(file, "annotations"):
+        return parse_annotations(data)
+
+
 def warp_geojson_file(given: Path, path: Path, way: PointMap, convention: Convention) -> list[str]:
     """Carry annotations from ``given`` to ``path``; pixels from the outer corner unless the convention says otherwise.
 
@@ -74,7 +87,8 @@ def warp_geojson_file(given: Path, path: Path, way: PointMap, convention: Conven
     """
     sides = convention.sides(way, "pixel", corner=True)
     read = read_annotations(given)
-    data, found = warp_geojson(read.data, way, *sides)
+    with about_file(given, "annotations"):
+        data, found = warp_geojson(read.data, way, *sides)
     lost = write_annotations(path, data, read.form, read.table)
     return [*read.notes, *found.notes(way), *lost]
 

@@ -119,7 +119,7 @@ class _Collector:
     def item(self, data: Any) -> Any:
         """A copy of any GeoJSON object with its positions taken out."""
         if not isinstance(data, dict):
-            raise InputError(f"GeoJSON holds {str(data)[:40]!r} where a feature or geometry belongs")
+            raise InputError(f"GeoJSON holds {_short(data)} where a feature or geometry belongs")
         kind = data.get("type")
         if kind == "FeatureCollection":
             return {**_still_true(data), "features": [self.item(part) for part in _list(data, "features")]}
@@ -151,9 +151,9 @@ class _Collector:
         if kind == "GeometryCollection":
             parts = [self.geometry(part) for part in _list(data, "geometries")]
             return {**_still_true(data), "geometries": parts}
-        if kind not in DEPTH:
+        if not isinstance(kind, str) or kind not in DEPTH:
             known = ", ".join(("Feature", "FeatureCollection", "GeometryCollection", *DEPTH))
-            raise InputError(f"GeoJSON type '{kind}' is unknown; known are {known}")
+            raise InputError(f"GeoJSON type '{str(kind)[:40]}' is unknown; known are {known}")
         copy = _still_true(data)
         self.nested(copy, "coordinates", _list(data, "coordinates"), DEPTH[kind], kind)
         return copy
@@ -203,8 +203,13 @@ def parse_annotations(data: Any) -> Annotations:
         InputError: an unknown type, or coordinates that are not as the type wants them.
     """
     found = _Collector()
-    copy = [found.item(part) for part in data] if isinstance(data, list) else found.item(data)
-    points = np.array(found.flat, dtype=np.float64).reshape(-1, 2)
+    try:
+        copy = [found.item(part) for part in data] if isinstance(data, list) else found.item(data)
+        points = np.array(found.flat, dtype=np.float64).reshape(-1, 2)
+    except OverflowError as error:
+        raise InputError("GeoJSON has a position with a number that is too large") from error
+    except RecursionError as error:
+        raise InputError("GeoJSON has objects that are nested too deeply") from error
     starts = np.concatenate([[0], np.cumsum(found.lengths, dtype=np.int64)]).astype(np.int64)
     owner, polygon = np.array(found.owner, dtype=np.int64), np.array(found.polygon, dtype=np.int64)
     good = np.isfinite(points).all(axis=1)
@@ -228,7 +233,15 @@ def _list(data: dict[str, Any], key: str) -> list[Any]:
 
 
 def _misplaced(kind: str, what: Any) -> InputError:
-    return InputError(f"GeoJSON {kind} has {repr(what)[:40]} where a position [x, y] belongs")
+    return InputError(f"GeoJSON {kind} has {_short(what)} where a position [x, y] belongs")
+
+
+def _short(value: Any) -> str:
+    """The beginning of a value, which may be nested deeper than ``repr`` goes."""
+    try:
+        return repr(value)[:40]
+    except RecursionError:
+        return f"a deeply nested {type(value).__name__}"
 
 
 def _between(tails: list[list[Any]], where: Points) -> list[list[Any]]:

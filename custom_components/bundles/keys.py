@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from custom_components.bundles.aliases import EARLIER, present_name
+from custom_components.bundles.checksums import verify
 from custom_components.bundles.literals import literals_in
 from custom_components.bundles.presets import with_presets
 from custom_components.common import booleans
@@ -56,6 +57,10 @@ def check_current() -> None:
     if config is None or "bundle_root" not in config:
         return
     folder = read_bundle_root(config)
+    try:
+        verify(folder)
+    except InputError as error:
+        sys.exit(f"error: {error}")
     renamed = {key: name for key in config if (name := present_name(key, config.keys() - {key})) != key}
     config = {renamed.get(key, key): value for key, value in config.items()}
     if renamed:

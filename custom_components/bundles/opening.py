@@ -13,6 +13,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from custom_components.bundles.aliases import present_name
+from custom_components.bundles.checksums import verify
 from custom_components.bundles.current import current_config
 from custom_components.bundles.keys import check_keys, checked_values
 from custom_components.bundles.literals import as_literal, literal, literals_in
@@ -76,6 +77,7 @@ def open_bundle(
 def _opened(bundle: str | Path, config: str | Sequence[str], strict: bool, overrides: Mapping[str, Any]) -> Bundle:
     """The bundle with values for keys as a YAML file has them."""
     folder = find_bundle(bundle)
+    verify(folder)
     given = Path(bundle)
     names = [config] if isinstance(config, str) else list(config)
     if given.suffix in (".yaml", ".yml") and given.is_file() and names == ["inference"]:

@@ -17,6 +17,7 @@ from typing import Any
 from custom_components.bundles.current import current_config
 from custom_components.common.console import say
 from custom_components.common.errors import InputError
+from custom_components.common.limits import current
 from custom_components.engines.cluster_worker import Job, forget, register_and_write
 from custom_components.outputs.outcome import PairOutcome
 from custom_components.outputs.pair_folder import clear_leftovers, read_stamp
@@ -72,7 +73,7 @@ class Cluster:
         """
         if self.config is None:
             sys.exit("error: a cluster takes its work from the config of a bundle; run it by monai.bundle")
-        job = Job(uuid.uuid4().hex, self.config, Path.cwd(), output_dir, share_gpus=self.processes > 0)
+        job = Job(uuid.uuid4().hex, self.config, Path.cwd(), output_dir, self.processes > 0, current())
         ended = False
         try:
             with self._client(len(pairs)) as client:

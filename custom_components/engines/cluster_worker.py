@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import chdir
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import torch
 
 from custom_components.bundles.current import build_arguments
 from custom_components.common.errors import InputError
+from custom_components.common.limits import Limits, applied
 from custom_components.engines.devices import limit_threads
 from custom_components.engines.pair_evaluator import register_pair
+from custom_components.outputs.attempts import Attempt
 from custom_components.outputs.outcome import PairOutcome
 from custom_components.outputs.pair_folder import read_failed_attempt, read_stamp
 from custom_components.pairs import Pair
@@ -32,6 +34,7 @@ class Job:
         config: of the bundle, with the key ``evaluator``.
         folder: the run's current folder, to which the paths of the config and of the pairs are relative.
         output_dir: of the run.
+        limits: of what is read, see ``common.limits``.
         share_gpus: give each process one of the machine's GPUs by its number; else all see what their environment says.
     """
 
@@ -40,6 +43,7 @@ class Job:
     folder: Path
     output_dir: Path
     share_gpus: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def register_and_write(pair: Pair, before: str | None, job: Job) -> PairOutcome:
     Raises:
         InputError: this machine lacks the run's folder, or the config can't be built on it; nothing about the pair.
     """
-    with _turn, _in_folder(job.folder):
+    with _turn, _in_folder(job.folder), applied(**asdict(job.limits)):
         if read_stamp(job.output_dir, pair.id) != before:
             metrics = read_failed_attempt(job.output_dir, pair.id) or find_metrics(job.output_dir / pair.id)
             if metrics is not None:
@@ -72,10 +76,14 @@ def register_and_write(pair: Pair, before: str | None, job: Job) -> PairOutcome:
                 return PairOutcome(pair, metrics["seconds"]["total"], reason=reason, metrics=metrics)
         arguments = _command_arguments(job)
         device = torch.device(arguments["device"])
-        outcome = register_pair(pair, arguments["preprocessing"], arguments["inferer"], device)
-        for handler in arguments["handlers"]:
-            if hasattr(handler, "write"):
-                outcome = handler.write(outcome)
+        attempt = Attempt(job.output_dir, pair)
+        try:
+            outcome = register_pair(pair, arguments["preprocessing"], arguments["inferer"], device)
+            for handler in arguments["handlers"]:
+                if hasattr(handler, "write"):
+                    outcome = handler.write(outcome)
+        finally:
+            attempt.end()
     return replace(outcome, data=None, registration=None, error=None)  # not every error can be sent
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 
-from custom_components.annotations import parse_annotations
+from custom_components.annotations import check_annotations
 from custom_components.bundles.current import current_config
 from custom_components.bundles.keys import check_current
 from custom_components.common import booleans
@@ -23,7 +24,8 @@ from custom_components.common.stopping import stopped_by_signals
 from custom_components.fields import Grid
 from custom_components.inferers.evidence import scored
 from custom_components.inferers.result import PairImages, PairOrigin, Registration
-from custom_components.outputs.identity import read_run_settings
+from custom_components.outputs.attempts import Attempt, clear_attempts, ordered, read_death
+from custom_components.outputs.identity import read_run_settings, recorded
 from custom_components.outputs.outcome import PairOutcome, failure_reason
 from custom_components.outputs.pair_folder import check_writable, clear_leftovers
 from custom_components.outputs.targets import check_summaries, check_targets, name_apart, pairs_to_do
@@ -32,7 +34,6 @@ from custom_components.pairs import (
     Pair,
     check_pair,
     match_landmarks,
-    read_annotations,
     read_landmarks,
     select_pairs,
 )  # fmt: skip
@@ -51,10 +52,15 @@ class PairDataset(Dataset):
         todo: the pairs to register.
         pairs: all pairs that were asked for, with those that are done; none for a config that was given no images.
         output_dir: where their folders are.
+        refused: why a pair is not tried, by its id: earlier attempts ended their processes.
     """
 
-    def __init__(self, todo: Sequence[Pair], pairs: Sequence[Pair], output_dir: str | Path) -> None:
+    def __init__(
+        self, todo: Sequence[Pair], pairs: Sequence[Pair], output_dir: str | Path,
+        refused: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__([{"pair": pair} for pair in todo])
+        self.refused = dict(refused or {})
         self.pairs = tuple(pairs)
         self.output_dir = Path(output_dir)
 
@@ -88,6 +94,11 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
         check_targets(chosen, root, selection.get("pairs"))
         check_summaries(root)
         todo = pairs_to_do(chosen, root, read_run_settings(current_config()), versions(), going_on)
+        found = ((pair.id, read_death(root, pair)) for pair in todo) if going_on else ()
+        deaths = {name: death for name, death in found if death is not None}
+        todo = ordered(todo, deaths)
+        clear_attempts(root, {pair.id for pair in chosen} - {pair.id for pair in todo})
+        reasons = {pair.id: deaths[pair.id].reason(pair) for pair in todo if pair.id in deaths}
     except InputError as error:
         sys.exit(f"error: {error}")
     done = len(chosen) - len(todo)
@@ -96,7 +107,7 @@ def pair_dataset(output_dir: str | Path, resume: bool = True, **selection: Any) 
             f"{done} of {counted(len(chosen), 'pair')} {'is' if done == 1 else 'are'} in {output_dir} already; "
             "--resume false repeats what is done"
         )
-    return PairDataset(todo, chosen, output_dir)
+    return PairDataset(todo, chosen, output_dir, {name: reason for name, reason in reasons.items() if reason})
 
 
 def check_attached(pair: Pair) -> None:
@@ -113,7 +124,7 @@ def check_attached(pair: Pair) -> None:
         match_landmarks(marks[0], marks[1])
     for objects in (pair.moving_annotations, pair.fixed_annotations):
         if objects is not None:
-            parse_annotations(read_annotations(objects).data)
+            check_annotations(objects)
 
 
 def to_pair_images(data: Data, device: torch.device) -> PairImages:
@@ -148,6 +159,7 @@ def register_pair(
     start = perf_counter()
     try:
         stage("reading")
+        pair = recorded(pair)
         check_attached(pair)
         data = preprocessing({"pair": pair})
         registration = scored(inferer)(to_pair_images(data, device)).cpu()
@@ -188,6 +200,7 @@ class PairEvaluator(Evaluator):
         self.inferer = inferer
         self.cluster = cluster
         self.outcomes: list[tuple[str, str]] = []
+        self._attempt: Attempt | None = None
         self.add_event_handler(Events.ITERATION_COMPLETED, self._remember)
 
     def _register(self, engine: Engine, batch: list[Data] | PairOutcome) -> PairOutcome:
@@ -195,12 +208,21 @@ class PairEvaluator(Evaluator):
             return batch
         pair = batch[0]["pair"]
         begin(engine.state.iteration, engine.state.epoch_length, pair.id)
+        if pair.id in self.dataset.refused:
+            return PairOutcome(pair, 0.0, reason=self.dataset.refused[pair.id])
+        self._attempt = Attempt(self.dataset.output_dir, pair)
         return register_pair(pair, self.preprocessing, self.inferer, torch.device(engine.state.device))
 
     def _remember(self, engine: Engine) -> None:
         outcome: PairOutcome = engine.state.output
+        self._end_attempt()
         # a handler that could not write the pair replaces the output, so handlers have run by now
         self.outcomes.append((outcome.pair.id, outcome.reason))
+
+    def _end_attempt(self) -> None:
+        if self._attempt is not None:
+            self._attempt.end()
+            self._attempt = None
 
     def run(self, global_epoch: int = 1) -> None:
         """Register all pairs.
@@ -221,9 +243,15 @@ class PairEvaluator(Evaluator):
             sys.exit("\n".join(f"error: {name}: {reason}" for name, reason in failed))
 
     def _run(self, global_epoch: int) -> None:
-        if self.cluster is not None and self.cluster.wanted:
-            with self.cluster.outcomes([item["pair"] for item in self.dataset.data], self.dataset.output_dir) as ended:
-                self.data_loader = ended
+        try:
+            pairs, refused = [item["pair"] for item in self.dataset.data], self.dataset.refused
+            tried = [pair for pair in pairs if pair.id not in refused]
+            if self.cluster is not None and self.cluster.wanted and tried:
+                with self.cluster.outcomes(tried, self.dataset.output_dir) as ended:
+                    others = (PairOutcome(pair, 0.0, reason=refused[pair.id]) for pair in pairs if pair.id in refused)
+                    self.data_loader = chain(ended, others)
+                    super().run(global_epoch)
+            else:
                 super().run(global_epoch)
-        else:
-            super().run(global_epoch)
+        finally:
+            self._end_attempt()

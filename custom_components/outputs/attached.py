@@ -24,6 +24,7 @@ from custom_components.pairs import (
     write_points,
 )
 from custom_components.pairs.landmarks import LandmarkMatch
+from custom_components.pairs.unreadable import about_file
 from custom_components.pairs.volume_points import (
     VolumePoints,
     as_landmarks,
@@ -168,7 +169,8 @@ def carry_annotations(file: Path, way: PointMap, folder: Path, metrics: dict[str
     """
     level = Coordinates(corner=True)  # as QuPath writes GeoJSON
     given = read_annotations(file)
-    data, found = warp_geojson(given.data, way, level, level)
+    with about_file(file, "annotations"):
+        data, found = warp_geojson(given.data, way, level, level)
     lost = write_annotations(folder / warped_name(file, _prefix(key)), data, given.form, given.table)
     metrics[key] = {"objects": found.objects, "notes": [*given.notes, *found.notes(way), *lost]}
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def _digest(path: Path) -> str | None:
 def file_record(path: Path) -> dict[str, Any]:
     """Path, size, time of the last change, and SHA-256 unless the file is large; of a missing one the path alone."""
     try:
-        size, modified = _size_and_time(path)
+        size, modified = size_and_time(path)
     except OSError:
         return {"path": str(path.resolve())}
     return {
@@ -126,7 +126,7 @@ def file_record(path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def size_and_time(path: Path) -> tuple[int, int]:
     """Bytes, and nanoseconds of the last change; of a folder (DICOM, OME-Zarr) over all files in it."""
     files = [path.stat()] + [file.stat() for file in path.rglob("*") if file.is_file()] if path.is_dir() else []
     if not files:
@@ -137,7 +137,7 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 def is_unchanged(earlier: Record, path: Path) -> bool:
     """Whether ``path`` is the file of a record: in the same place, or moved there as it was."""
     try:
-        size, modified = _size_and_time(path)
+        size, modified = size_and_time(path)
     except OSError:
         return False
     before = Path(str(earlier.get("path")))
@@ -161,6 +161,19 @@ def run_record(pair: Pair, settings: RunSettings, versions: Mapping[str, str]) -
         "weights": dict(settings.weights), "options": dict(settings.options), "versions": dict(versions),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
+
+
+def pending(settings: RunSettings, versions: Mapping[str, str]) -> dict[str, Any]:
+    """``Pair.run`` of a pair whose turn has not come: of ten thousand, files are not read before the first begins."""
+    return {"settings": settings, "versions": versions}
+
+
+def recorded(pair: Pair) -> Pair:
+    """The pair with its ``run_record`` in place of what ``pending`` has noted; any other as it is."""
+    settings = pair.run.get("settings")
+    if not isinstance(settings, RunSettings):
+        return pair
+    return replace(pair, run=run_record(pair, settings, pair.run["versions"]))
 
 
 def _reading(pair: Pair, settings: RunSettings) -> dict[str, Any]:

@@ -21,6 +21,12 @@ COLUMNS = (
     "id", "status", "reason", "moving", "fixed", "matches", "folding_share", "similarity", "inverse_error_median",
     "rTRE_initial_mean", "rTRE_mean", "rTRE_median", "rTRE_max", "robustness", "seconds",
 )  # fmt: skip
+# of a pair's metrics.json, what table and page show
+SHOWN = frozenset({
+    "id", "status", "reason", "moving", "fixed", "matches", "folding_share", "similarity", "inverse_error", "landmarks",
+    "seconds", "expected_error",
+})  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\n")
 VOLUME_UNITS = ("millimetre", "voxel")
 # columns that are there where a pair has them: landmarks of volumes, an error estimate
 LENGTHS = ("TRE_mm", "TRE_voxels", "expected_error")
@@ -30,6 +36,18 @@ def failure_reason(metrics: dict[str, Any]) -> str:
     """Why a result is poor or failed, and why a repeat that did not replace it failed."""
     repeat = f"the last repeat failed: {metrics['failed_repeat']}" if metrics.get("failed_repeat") else ""
     return "; ".join(part for part in (metrics["reason"], repeat) if part)
+
+
+def harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: an apostrophe before text that begins like one, as they have it.
+
+    Ids, names of files and reasons come from outside. A carriage return, which ends a row for some readers of CSV and
+    is not quoted, becomes a line break.
+    """
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def flat_row(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +76,7 @@ def _volume_means(marks: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def write_summary(output_dir: Path) -> dict[str, Any]:
     """Write the three files; returns what summary.json holds."""
-    rows = metrics_in(output_dir)
+    rows = metrics_in(output_dir, SHOWN)
     for m in rows:
         attempt = read_failed_attempt(output_dir, m["id"])
         if attempt is not None:
@@ -75,7 +93,7 @@ def write_summary(output_dir: Path) -> dict[str, Any]:
     }  # fmt: skip
     with atomic_path(output_dir / "summary.csv") as partial:
         # a failed pair has no matches, and whole numbers with gaps would be written as 40.0
-        table = [flat_row(m) for m in rows]
+        table = [{key: harmless(value) for key, value in flat_row(m).items()} for m in rows]
         more = [key for key in dict.fromkeys(key for row in table for key in row) if key.startswith(LENGTHS)]
         pd.DataFrame(table, columns=[*COLUMNS, *more]).astype({"matches": "Int64"}).to_csv(partial, index=False)
     with atomic_path(output_dir / "summary.json") as partial:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from custom_components.common.console import say
 from custom_components.common.errors import InputError
-from custom_components.outputs.identity import RunSettings, differences, list_inputs, other_images, run_record
+from custom_components.outputs.identity import RunSettings, differences, list_inputs, other_images, pending
 from custom_components.outputs.pair_folder import SUMMARIES, check_pair_folder, is_good
 from custom_components.pairs import Pair
-from custom_components.pairs.overwriting import same_file
 from custom_components.pairs.table import check_ids
 from custom_components.results.record import find_metrics
 
@@ -37,21 +37,43 @@ def check_targets(
         reserved: names of the outputs beside the pairs' folders.
     """
     check_ids([pair.id for pair in pairs], _source(table), reserved)
-    root = output_dir.resolve()
-    written = [output_dir / name for name in reserved]
+    # of ten thousand pairs: strings, and each folder looked at once
+    root, places = os.path.realpath(output_dir), _Places()
+    written = {os.path.realpath(output_dir / name) for name in reserved}
     for pair in pairs:
-        target = root / pair.id
+        target = os.path.join(root, pair.id, "")
         files = list_inputs(pair) | ({"pair table": Path(table)} if table is not None else {})
         for name, file in files.items():
+            said, real = places.of(file)
+            if not (said.startswith(root) or real.startswith(root)):
+                continue
             what = f"{pair.source or pair.id}: {name.replace('_', ' ')} {file}"
-            if target in file.resolve().parents or target in file.absolute().parents:
+            if real.startswith(target) or said.startswith(target):
                 raise InputError(
                     f"{what} lies in {output_dir / pair.id}, the folder that the result would replace; "
                     "choose another id or output_dir"
                 )
-            if any(same_file(file, place) for place in written) or any(p in written for p in file.parents):
+            if any(path == place or path.startswith(place + os.sep) for place in written for path in (real, said)):
                 raise InputError(f"{what} is where the run writes its own {file.name}; choose another output_dir")
         check_pair_folder(output_dir, pair.id)
+
+
+class _Places:
+    """Paths of files as they are said, with all links of their folders followed, and with all links followed."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+        self._files: dict[Path, tuple[str, str]] = {}
+
+    def of(self, file: Path) -> tuple[str, str]:
+        """Both, of a file that may not exist."""
+        if file not in self._files:
+            folder, name = os.path.split(os.path.abspath(file))
+            if folder not in self._folders:
+                self._folders[folder] = os.path.realpath(folder)
+            said = os.path.join(self._folders[folder], name)
+            self._files[file] = said, os.path.realpath(said) if os.path.islink(said) else said
+        return self._files[file]
 
 
 def check_summaries(output_dir: Path) -> None:
@@ -110,7 +132,7 @@ def check_same_images(pairs: Sequence[Pair], output_dir: Path) -> None:
 def pairs_to_do(
     pairs: Sequence[Pair], output_dir: Path, settings: RunSettings, versions: dict[str, str], resume: bool = True
 ) -> list[Pair]:
-    """The pairs that no earlier run made of the same, with the record of what they are made of; says why, line by line.
+    """The pairs that no earlier run made of the same, with what their record will be made of; says why, line by line.
 
     Raises:
         InputError: a pair's folder holds the result of other images.
@@ -125,7 +147,7 @@ def pairs_to_do(
                 continue
             why = "; ".join(reasons[:6]) or "the same again"
             say(f"{pair.id}: done again in place of the result{_made(metrics)}: {why}")
-        todo.append(replace(pair, run=run_record(pair, settings, versions)))
+        todo.append(replace(pair, run=pending(settings, versions)))
     return todo
 
 

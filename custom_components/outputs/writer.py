@@ -38,7 +38,7 @@ from custom_components.metrics import dice_per_label
 from custom_components.outputs.attached import carry_annotations, carry_landmarks
 from custom_components.outputs.expected_error import error_figures, share_beyond_bound, typical_error
 from custom_components.outputs.folding import folding_figures
-from custom_components.outputs.identity import RunSettings, run_record
+from custom_components.outputs.identity import RunSettings, recorded, run_record
 from custom_components.outputs.itk_space import in_itk_space, itk_matrix
 from custom_components.outputs.pair_folder import publish, publish_failure, written_in
 from custom_components.outputs.prepared import Output, PreparedPair
@@ -81,7 +81,7 @@ def _write_json(path: Path, data: Any) -> None:
 
 def _run_record(pair: Pair) -> dict[str, Any]:
     """What identifies the result; of a pair that no run has taken, its files."""
-    return dict(pair.run) if pair.run else run_record(pair, RunSettings(), versions())
+    return dict(recorded(pair).run) if pair.run else run_record(pair, RunSettings(), versions())
 
 
 def write_failure(pair: Pair, reason: str, output_dir: Path, seconds: float) -> dict[str, Any]:

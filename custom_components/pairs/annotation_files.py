@@ -12,6 +12,7 @@ from custom_components.pairs.annotation_xml import read_xml, write_xml
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.geojson import geojson_stem, read_geojson, write_geojson
 from custom_components.pairs.imagej_rois import is_roi_zip, read_rois, write_rois
+from custom_components.pairs.unreadable import readable
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ def read_annotations(path: str | Path) -> AnnotationFile:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"annotations {file} do not exist")
+    with readable(file, "annotations"):
+        return _read(file)
+
+
+def _read(file: Path) -> AnnotationFile:
     suffix = file.suffix.lower()
     if suffix == ".xml":
         form, data, notes = read_xml(file)

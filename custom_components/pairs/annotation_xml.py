@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_components.common.errors import InputError
+from custom_components.pairs.formats import UNREADABLE
 from custom_components.pairs.shapes import (
     LINE,
     POINTS,
@@ -42,9 +43,9 @@ def read_xml(file: Path) -> tuple[str, dict[str, Any], list[str]]:
         if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
             raise InputError(f"annotations {file} declare XML entities, which no annotations need; it is not read")
         root = ET.fromstring(content)
-    except (OSError, ET.ParseError, ValueError, LookupError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except UNREADABLE as error:
         raise InputError(f"annotations {file} can't be read as XML: {error}") from error
     if root.tag not in ROOTS:
         raise InputError(

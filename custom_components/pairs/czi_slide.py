@@ -14,6 +14,7 @@ from custom_components.pairs.closing import Closing
 from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.reading import AS_STORED, Reading
+from custom_components.pairs.unreadable import naming_file
 
 DTYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32, "Bgr24": np.uint8, "Bgr48": np.uint16}
 LEAST_SIDE = 512  # pixels of the coarsest level
@@ -98,6 +99,7 @@ class CziSlide(Closing):
         names = tuple(str(entry.get("@Name", "")) for entry in entries)
         return names if len(names) == self.channels and any(names) else ()
 
+    @naming_file
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
         step = 2**level

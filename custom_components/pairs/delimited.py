@@ -11,7 +11,6 @@ import gzip
 import io
 import itertools
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ from typing import Any
 import pandas as pd
 
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_unpacked, unpacked_limit
 from custom_components.pairs import sheets
 from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.formats import UNREADABLE
 
 SEPARATORS = ",;\t"
 SAMPLED = 50  # lines that the separator is guessed from
-LARGEST_RATIO = 200  # unpacked to packed bytes; text has less, what fills the memory more
-ALWAYS_UNPACKED = 64 << 20  # bytes
 HINT = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # Excel's first line
 MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # byte order marks: UTF-8, UTF-16 LE and BE
 WINDOWS_UNUSED = re.compile(rb"[\x81\x8d\x8f\x90\x9d\x00]")  # bytes that no text of Windows-1252 has
@@ -67,6 +66,8 @@ def read_table(path: str | Path, what: str = "table") -> Table:
         InputError: no table can be read, or a package for its form is missing.
     """
     file = Path(path)
+    if file.exists() and not file.is_file():
+        raise InputError(f"{what} {file} is not a file")
     try:
         with file.open("rb") as stream:
             start = stream.read(8)
@@ -81,9 +82,11 @@ def read_table(path: str | Path, what: str = "table") -> Table:
         if start.startswith(sheets.OLD_EXCEL):
             raise InputError(f"{what} {file} is an old Excel file (.xls); save it as .xlsx or CSV")
         content = _unpacked(file, what) if start.startswith(b"\x1f\x8b") else file.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{what} {file} can't be read: {error}") from error
-    return _read_text(file, content, what)
+        return _read_text(file, content, what)
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise InputError(f"{what} {file} can't be read: {str(error)[:300]}") from error
 
 
 def write_table(path: str | Path, table: Table, headed: bool = True) -> None:
@@ -122,11 +125,9 @@ def split_row(line: str, separator: str) -> list[str]:
 
 
 def _unpacked(file: Path, what: str) -> bytes:
-    limit = max(ALWAYS_UNPACKED, LARGEST_RATIO * file.stat().st_size)
     with gzip.open(file) as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise InputError(f"{what} {file} unpacks to over {limit >> 20} MiB, which no table does; unpack it by hand")
+        content = stream.read(unpacked_limit(file) + 1)
+    check_unpacked(file, len(content), what)
     return content
 
 

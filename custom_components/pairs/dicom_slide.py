@@ -18,6 +18,7 @@ from custom_components.pairs.formats import PixelSize, first_line
 from custom_components.pairs.frame_slide import chosen_series
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.reading import AS_STORED, Reading
+from custom_components.pairs.unreadable import naming_file
 
 # of what is read of each file to tell slides in one folder apart
 TAGS = [
@@ -69,7 +70,8 @@ class DicomSlide(Closing):
             needed = "whole slides in DICOM need the package wsidicom (pip install warpzoo[dicom])"
             raise InputError(f"{path}: {needed}") from error
         self.path = path
-        series, self.notes = self._series(reading.series)
+        with self._told():
+            series, self.notes = self._series(reading.series)
         with self._told():
             self._file: Any = wsidicom.WsiDicom.open(series.files)
         try:
@@ -85,7 +87,7 @@ class DicomSlide(Closing):
         try:
             yield
         except Exception as error:
-            if type(error).__module__.startswith("wsidicom"):
+            if type(error).__module__.startswith(("wsidicom", "pydicom")):
                 raise ValueError(f"as a whole slide in DICOM: {first_line(error)}") from error
             raise
 
@@ -148,6 +150,7 @@ class DicomSlide(Closing):
         self.pixel_size = reading.size(_pixel_size(base))
         self.layout = _layout(base, entries, self.channels, self._colour, len(self.levels))
 
+    @naming_file
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
         result: Array | None = None

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import struct
+import zipfile
+import zlib
 from pathlib import Path
+
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from openslide import OpenSlideError
+from PIL.Image import DecompressionBombError
 
 PixelSize = tuple[float, float]
 TIFF = (".tif", ".tiff", ".btf")
-MEDICAL = (".nii", ".nii.gz", ".mha", ".nrrd", ".mhd")
+MEDICAL = (".nii", ".nii.gz", ".mha", ".nrrd", ".mhd", ".nhdr")
 ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg")
-# what Pillow, tifffile, nibabel and ITK raise on files that they don't understand or that end too early
-UNREADABLE = (OSError, ValueError, RuntimeError, SyntaxError, LookupError, TypeError, EOFError, struct.error)
+# what libraries raise on files that they don't understand, that lie or that end too early; what users see of it is one
+# sentence, see ``pairs.unreadable``, and the exception stays its cause
+UNREADABLE = (
+    OSError, ValueError, RuntimeError, SyntaxError, LookupError, TypeError, AttributeError, AssertionError,
+    ArithmeticError, MemoryError, EOFError, BufferError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+    ImageFileError, HeaderDataError, OpenSlideError, DecompressionBombError,
+)  # fmt: skip
 
 
 def full_suffix(path: str | Path) -> str:

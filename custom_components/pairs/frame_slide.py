@@ -16,6 +16,7 @@ from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.reading import series_number
 from custom_components.pairs.tiff_pages import Shape
+from custom_components.pairs.unreadable import naming_file
 
 
 class FrameSlide(Closing):
@@ -34,6 +35,7 @@ class FrameSlide(Closing):
     def _part(self, plane: Mapping[str, int], place: tuple[slice, slice]) -> Array:
         """A copy of (rows, columns, channels) of a plane, which is given by its index along each axis."""
 
+    @naming_file
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
         place = slice(row, row + height), slice(column, column + width)

@@ -6,17 +6,16 @@ import gc
 import gzip
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_unpacked, unpacked_limit
 from custom_components.pairs.atomic import atomic_path
+from custom_components.pairs.formats import UNREADABLE
 
-# what json, gzip and zipfile raise on files that they don't understand or that end too early
-UNREADABLE = (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
 PACKED = (".gz", ".zip")
 PLAIN = (".geojson", ".json")
 
@@ -44,8 +43,12 @@ def read_geojson(path: str | Path) -> Any:
     try:
         with without_collection():
             data = json.loads(_unpacked(file).decode("utf-8-sig"))
+    except InputError:
+        raise
+    except RecursionError as error:
+        raise InputError(f"annotations {file} are nested too deeply to be GeoJSON") from error
     except UNREADABLE as error:
-        raise InputError(f"annotations {file} are not valid JSON: {error}") from error
+        raise InputError(f"annotations {file} are not valid JSON: {str(error)[:300]}") from error
     if not isinstance(data, list) and not (isinstance(data, dict) and "type" in data):
         raise InputError(f"annotations {file} are not GeoJSON: neither a list of features nor an object with a type")
     return data
@@ -73,12 +76,17 @@ def write_geojson(path: str | Path, data: Any) -> None:
 def _unpacked(file: Path) -> bytes:
     suffix = file.suffix.lower()
     if suffix == ".gz":
-        return gzip.decompress(file.read_bytes())
+        limit = unpacked_limit(file)
+        with gzip.open(file) as stream:
+            content = stream.read(limit + 1)
+        check_unpacked(file, len(content), "annotations")
+        return content
     if suffix == ".zip":
         with zipfile.ZipFile(file) as archive:
             names = [name for name in archive.namelist() if name.lower().endswith(PLAIN)]
             if len(names) != 1:
                 raise ValueError(f"a zip file with one GeoJSON file is wanted, it holds {len(names)}")
+            check_unpacked(file, archive.getinfo(names[0]).file_size, "annotations")
             return archive.read(names[0])
     return file.read_bytes()
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_unpacked
+from custom_components.pairs.formats import UNREADABLE
 from custom_components.pairs.shapes import (
     LINE,
     POINTS,
@@ -28,7 +30,7 @@ from custom_components.pairs.shapes import (
     to_collection,
     to_shapes,
 )
-from custom_components.pairs.sheets import ALWAYS_UNPACKED, LARGEST_RATIO, optional_package
+from custom_components.pairs.sheets import optional_package
 
 HALF = 0.5
 NUMBERS = ("position", "c_position", "z_position", "t_position", "group", "stroke_width", "float_stroke_width")
@@ -42,7 +44,7 @@ def is_roi_zip(path: str | Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.lower().endswith(".roi") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile, NotImplementedError):
+    except UNREADABLE:
         return False
 
 
@@ -101,10 +103,11 @@ def _contents(file: Path) -> list[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".roi")]
-            if sum(entry.file_size for entry in entries) > max(ALWAYS_UNPACKED, LARGEST_RATIO * file.stat().st_size):
-                raise InputError(f"annotations {file} unpack to far more than regions do")
+            check_unpacked(file, sum(entry.file_size for entry in entries), "annotations")
             return [(entry.filename, archive.read(entry)) for entry in entries]
-    except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except InputError:
+        raise
+    except UNREADABLE as error:
         raise InputError(f"annotations {file} can't be read, the file may be damaged: {error}") from error
 
 

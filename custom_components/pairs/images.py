@@ -6,50 +6,44 @@ This is the one place where an order is chosen: spatial axes are those of the ar
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
-import nibabel
 import numpy as np
-import SimpleITK as sitk
 import torch
-from nibabel.filebasedimages import ImageFileError
 from PIL import Image, ImageFile, ImageOps
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
-from custom_components.fields import geometry
-from custom_components.fields.grid import LARGEST_SHEAR, Grid
+from custom_components.common.limits import DEFLATED, RATIO, check_size
+from custom_components.fields.grid import Grid
 from custom_components.pairs.channels import matched_channel
 from custom_components.pairs.formats import (
     MEDICAL,
     TIFF,
-    UNREADABLE,
     PixelSize,
-    first_line,
     full_suffix,
 )  # fmt: skip
 from custom_components.pairs.layout import Layout
+from custom_components.pairs.medical import placed, read_medical, telling_shear
 from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.slides import is_large, is_slide, open_slide, read_shrunk, read_strided
 from custom_components.pairs.tiff_pages import blend_alpha
 from custom_components.pairs.tiff_slide import TiffSlide
-from custom_components.pairs.volume_forms import Form, reader_of
+from custom_components.pairs.unreadable import readable
+from custom_components.pairs.volume_forms import reader_of
 
 if TYPE_CHECKING:
     from monai.data.meta_tensor import MetaTensor
 
 MIN_SIDE = 32
 ORIENTATION = 274  # EXIF's tag
+# of all that Pillow knows: others start programs (EPS) or open further files
+PICTURE_FORMS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "TIFF")
 LEAST_OVERLAP = 0.1  # share of a label map's field of view that lies in its image's
-SHEARED = (
-    "image {file} has a sheared geometry: the axes of its header are not at right angles, which ITK's images can't be. "
-    "Resample it onto a grid at right angles first, or correct the header's sform"
-)
 
 
 def read_image(path: str | Path, longest: float | None = None, reading: Reading = AS_STORED) -> MetaTensor:
@@ -76,14 +70,16 @@ def read_image(path: str | Path, longest: float | None = None, reading: Reading 
     file = Path(path)
     if not file.exists():
         raise InputError(f"image {file} does not exist")
+    if not (file.is_file() or file.is_dir()):  # reading a pipe might wait, and a device give, for ever
+        raise InputError(f"image {file} is neither a file nor a folder")
     suffix, read_form = full_suffix(file), reader_of(file)
     grid, size, more, layout = None, None, dict[str, Any](), None
     notes: tuple[str, ...] = ()
-    try:
+    with readable(file), telling_shear(file):
         if read_form is not None:
-            array, whole, more = _placed(file, read_form(file))
+            array, whole, more = placed(file, read_form(file))
         elif suffix in MEDICAL:
-            array, whole, more = _read_medical(file)
+            array, whole, more = read_medical(file)
         elif (longest is not None and is_large(file, reading)) or is_slide(file):
             array, size, whole, grid, layout, notes = _read_slide(file, longest, reading)
         elif suffix in TIFF:
@@ -93,12 +89,6 @@ def read_image(path: str | Path, longest: float | None = None, reading: Reading 
             array, layout, notes = _read_picture(file)
             size = (reading.pixel_size,) * 2 if reading.pixel_size else None
             whole = Grid.of_pixels(array.shape[1:])
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        if "orthonormal" in str(error).lower():  # ITK's word for it
-            raise InputError(SHEARED.format(file=file)) from error
-        raise InputError(f"image {file} can't be read, it may be damaged or cut off: {first_line(error)}") from error
     _check_pixels(array, file)
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
@@ -179,6 +169,8 @@ def _read_slide(
     """Pixels, their size, the file's grid and theirs, how they are stored, and notes."""
     with open_slide(file, reading) as slide:
         whole = Grid.of_pixels(slide.levels[0])
+        if longest is None:
+            check_size(file, slide.levels[0], slide.dtype.itemsize, slide.channels)
         array, grid = read_shrunk(slide, longest or max(slide.levels[0]), whole)
         rows, columns = (float(step) for step in grid.spacing)
         size = slide.pixel_size
@@ -222,11 +214,16 @@ def _is_deep_colour_png(file: Path) -> bool:
 
 def _read_picture(file: Path) -> tuple[Array, Layout, tuple[str, ...]]:
     """Pixels (C, H, W) as a viewer shows them, how they are stored, and notes."""
+    stored = file.stat().st_size
+    with _pillow_for_slides(), Image.open(file, formats=PICTURE_FORMS) as opened:
+        itemsize = 2 if opened.mode.startswith("I;16") else 4 if opened.mode in "IF" else 1
+        channels = len(opened.getbands())
+        check_size(file, opened.size[::-1], itemsize, channels, stored, DEFLATED if opened.format == "PNG" else RATIO)
     if _is_deep_colour_png(file):
         deep = np.asarray(imagecodecs.png_decode(file.read_bytes()))
         array = blend_alpha(deep) if deep.shape[-1] in (2, 4) else deep
         return np.moveaxis(array, -1, 0), Layout("rgb" if array.shape[-1] == 3 else "grey"), ()
-    with _pillow_for_slides(), Image.open(file) as opened:
+    with _pillow_for_slides(), Image.open(file, formats=PICTURE_FORMS) as opened:
         turned = ImageOps.exif_transpose(opened)
         notes = () if opened.getexif().get(ORIENTATION, 1) == 1 else ("turned as its EXIF orientation says",)
         picture: Image.Image = turned
@@ -245,78 +242,6 @@ def _read_picture(file: Path) -> tuple[Array, Layout, tuple[str, ...]]:
 def _read_tiff(file: Path, reading: Reading) -> tuple[Array, PixelSize | None, Layout, tuple[str, ...]]:
     """Pixels (C, H, W) as a viewer shows them, their size, how they are stored, and notes."""
     with TiffSlide(file, reading) as slide:
+        check_size(file, slide.levels[0], slide.dtype.itemsize, slide.channels)
         array = slide.read(0, 0, 0, *slide.levels[0])
         return np.ascontiguousarray(np.moveaxis(array, -1, 0)), slide.pixel_size, slide.layout, slide.notes
-
-
-def _check_nifti_whole(file: Path) -> None:
-    """Raise ``EOFError`` for a file that ends early, which ITK fills up in silence."""
-    # the class is that of the header found, always one with a proxy to the pixels
-    try:
-        proxy = cast(Any, nibabel.load(file)).dataobj
-    except ImageFileError as error:
-        raise ValueError(error) from error
-    wanted = int(proxy.offset) + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
-    found = file.stat().st_size
-    if file.name.lower().endswith(".gz"):
-        with gzip.open(file) as stream:  # raises EOFError by itself when the compressed stream is cut
-            found = sum(len(block) for block in iter(lambda: stream.read(1 << 24), b""))
-    if found < wanted:
-        raise EOFError(f"{wanted - found} of {wanted} bytes are missing")
-
-
-def _read_medical(file: Path) -> tuple[Array, Grid, dict[str, Any]]:
-    """Pixels, their grid, and further meta entries."""
-    if full_suffix(file).startswith(".nii"):
-        _check_nifti_whole(file)
-    image = sitk.ReadImage(str(file))
-    array = sitk.GetArrayFromImage(image)
-    array = array[None] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(array, -1, 0)
-    direction = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)
-    matrix = geometry.index_to_physical(image.GetSpacing(), image.GetOrigin(), direction)
-    return _placed(file, Form(array, matrix, _states_geometry(file)))
-
-
-def _placed(file: Path, form: Form) -> tuple[Array, Grid, dict[str, Any]]:
-    """Pixels, their grid, and further meta entries; of a volume of one slice the section."""
-    array, notes = form.array, {"notes": form.notes} if form.notes else {}
-    if form.matrix is None:
-        return array, Grid.of_pixels(array.shape[1:]), notes
-    try:
-        grid = Grid(array.shape[1:], form.matrix, "millimetre", known=form.known)
-    except InputError as error:
-        raise InputError(f"image {file} has a header whose geometry can't be: {error}") from error
-    if grid.shear > LARGEST_SHEAR:
-        raise InputError(SHEARED.format(file=file))
-    if array.ndim == 4 and 1 in array.shape[1:]:  # a section stored as a volume of one slice
-        axis = array.shape[1:].index(1)
-        return array.take(0, 1 + axis), in_plane(grid, axis), {"slice_of": (grid, axis), **notes}
-    return array, grid, notes
-
-
-def _states_geometry(file: Path) -> bool:
-    """Whether a header says where the image lies; a NIfTI file may leave it open."""
-    if not full_suffix(file).startswith(".nii"):
-        return True
-    header = cast(Any, nibabel.load(file)).header
-    try:
-        return int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
-    except (KeyError, ValueError, IndexError):  # NIfTI-2 and Analyze have them under other names or not at all
-        return True
-
-
-def in_plane(grid: Grid, axis: int) -> Grid:
-    """The 2-D grid of a volume's single slice: its own spacing, and its axes as they run in the plane they are nearest.
-
-    Args:
-        grid: 3-D, one voxel along ``axis``.
-        axis: of the array.
-    """
-    linear = np.delete(grid.matrix[:-1, :-1], axis, axis=1)
-    kept = np.delete(np.arange(3), int(np.abs(grid.matrix[:-1, axis]).argmax()))
-    flat = linear[kept]
-    # of an oblique slice the nearest rotation or reflection, so that the spacing stays
-    u, _, vt = np.linalg.svd(flat / np.linalg.norm(linear, axis=0))
-    matrix = np.eye(3)
-    matrix[:-1, :-1], matrix[:-1, -1] = (u @ vt) * np.linalg.norm(linear, axis=0), grid.matrix[:-1, -1][kept]
-    return Grid(tuple(np.delete(grid.shape, axis)), matrix, grid.unit, grid.known)

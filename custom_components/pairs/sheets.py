@@ -15,9 +15,10 @@ import pandas as pd
 
 from custom_components.common.arrays import Points
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_unpacked
+from custom_components.pairs.formats import UNREADABLE
 
 PARQUET, ZIP, OLD_EXCEL = b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-LARGEST_RATIO, ALWAYS_UNPACKED = 200, 64 << 20  # of a workbook's parts, see delimited
 
 
 def optional_package(name: str, file: Path, what: str) -> Any:
@@ -44,12 +45,11 @@ def read_excel(file: Path, what: str) -> tuple[list[tuple[Any, ...]], tuple[str,
     try:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{what} {file} can't be read, it may be damaged: {error}") from error
     if "xl/workbook.xml" not in {part.filename for part in parts}:
         raise InputError(f"{what} {file} is a zip file and no Excel table; unpack it first")
-    if sum(part.file_size for part in parts) > max(ALWAYS_UNPACKED, LARGEST_RATIO * file.stat().st_size):
-        raise InputError(f"{what} {file} unpacks to far more than a table does; save it as CSV")
+    check_unpacked(file, sum(part.file_size for part in parts), what)
     openpyxl = optional_package("openpyxl", file, what)
     try:
         book = openpyxl.load_workbook(io.BytesIO(file.read_bytes()), read_only=True, data_only=True)
@@ -66,9 +66,19 @@ def write_excel(path: Path, header: tuple[str, ...], cells: pd.DataFrame) -> Non
     openpyxl = optional_package("openpyxl", path, "table")
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("Sheet1")
-    sheet.append(list(header))
-    for row in cells.itertuples(index=False, name=None):
-        sheet.append([None if isinstance(value, float) and math.isnan(value) else value for value in row])
+    kind = optional_package("openpyxl.cell", path, "table").WriteOnlyCell
+
+    def entry(value: Any) -> Any:
+        if isinstance(value, float) and math.isnan(value):
+            return None
+        if not isinstance(value, str):
+            return value
+        cell = kind(sheet, value)
+        cell.data_type = "s"  # text that begins with = was text, and not a formula
+        return cell
+
+    for row in (header, *cells.itertuples(index=False, name=None)):
+        sheet.append([entry(value) for value in row])
     # by a stream, as openpyxl takes names for formats
     stream = io.BytesIO()
     book.save(stream)
@@ -83,7 +93,14 @@ def read_parquet(file: Path, what: str) -> Any:
     """
     parquet = optional_package("pyarrow.parquet", file, what)
     try:
-        return parquet.ParquetFile(file).read()
+        opened = parquet.ParquetFile(file)
+        stated = opened.metadata
+        groups = (stated.row_group(number).total_byte_size for number in range(stated.num_row_groups))
+        # columns of one value take next to nothing in the file
+        check_unpacked(file, max(sum(groups), 8 * stated.num_rows * stated.num_columns), what)
+        return opened.read()
+    except InputError:
+        raise
     except Exception as error:  # pyarrow has errors of its own beside the usual ones
         raise InputError(f"{what} {file} can't be read as Parquet: {str(error).splitlines()[0]}") from error
 

@@ -18,13 +18,14 @@ import openslide
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
+from custom_components.common.limits import WHOLE, check_size
 from custom_components.fields.grid import Grid
 from custom_components.pairs.channels import matched_channel, single_channel
 from custom_components.pairs.closing import Closing
 from custom_components.pairs.czi_slide import CziSlide
 from custom_components.pairs.dicom_class import is_dicom_slide
 from custom_components.pairs.dicom_slide import DicomSlide
-from custom_components.pairs.formats import TIFF, UNREADABLE, PixelSize, first_line, full_suffix, is_image
+from custom_components.pairs.formats import TIFF, PixelSize, full_suffix, is_image
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.lif_slide import LifSlide
 from custom_components.pairs.nd2_slide import Nd2Slide
@@ -32,13 +33,14 @@ from custom_components.pairs.pixel_sizes import COARSEST
 from custom_components.pairs.reading import AS_STORED, Reading
 from custom_components.pairs.tiff_pages import Shape
 from custom_components.pairs.tiff_slide import TiffSlide
+from custom_components.pairs.unreadable import naming_file, readable
 from custom_components.pairs.zarr_slide import ZarrSlide
 
 SLIDES = (
     ".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".lif", ".nd2", ".zarr", ".ome.zarr",
 )  # fmt: skip
 RESIZED = ("uint8", "uint16", "int16", "float32", "float64")  # what OpenCV averages
-LARGE = 1 << 25  # pixels; what is smaller is registered and written as a whole
+LARGE = WHOLE  # pixels; what is smaller is registered and written as a whole
 
 
 class Slide(Protocol):
@@ -60,7 +62,10 @@ class Slide(Protocol):
     dtype: np.dtype[Any]
     pixel_size: PixelSize | None
     layout: Layout
-    notes: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how it is read."""
 
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """(height, width, channels) of a level from a first pixel on; all of it must lie in the level."""
@@ -90,6 +95,7 @@ class ScannerSlide(Closing):
         self._reader = WSIReader(backend="openslide")
         self._slide = self._reader.read(str(path))
         self.levels: list[Shape] = [(height, width) for width, height in self._slide.level_dimensions]
+        check_size(path, self.levels[0], 1, 3, by_regions=True)
         try:
             rows, columns = (float(self._slide.properties[f"openslide.mpp-{axis}"]) for axis in "yx")
         except (KeyError, ValueError):
@@ -99,6 +105,7 @@ class ScannerSlide(Closing):
         icc = self._slide.color_profile
         self.layout = Layout("rgb", (), (), "jpeg", (256, 256), len(self.levels), icc and icc.tobytes())
 
+    @naming_file
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
         # OpenSlide counts the place at level 0 and divides by one number for rows and columns
@@ -189,7 +196,7 @@ def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:
     if not is_image(file) and not dicom:
         raise InputError(f"image {file} does not exist")
     suffix = full_suffix(file)
-    try:
+    with readable(file):
         if dicom:
             return DicomSlide(file, reading)
         if suffix.endswith(".zarr"):
@@ -205,10 +212,6 @@ def open_slide(path: str | Path, reading: Reading = AS_STORED) -> Slide:
         if suffix in SLIDES:
             plain = openslide.OpenSlide.detect_format(str(file)) == "generic-tiff"  # under a scanner's suffix
             return (TiffSlide if plain else ScannerSlide)(file, reading)
-    except InputError:
-        raise
-    except (*UNREADABLE, openslide.OpenSlideError) as error:
-        raise InputError(f"image {file} can't be read, it may be damaged or cut off: {first_line(error)}") from error
     known = ", ".join((*TIFF, *SLIDES))
     raise InputError(f"image {file}: '{suffix}' has no regions to read one by one; convert it to one of {known}")
 

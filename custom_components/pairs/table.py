@@ -205,7 +205,8 @@ def select_pairs(
         chosen = [p for p in found if status is None or p.extra.get("status") == status]
         if not chosen:
             raise InputError(f"pair table {pairs} has no row with status '{status}'")
-        return [replace(_with_readings(pair, optional), point_space=pair.point_space or space) for pair in chosen]
+        wide = _readings(optional)
+        return [replace(_with_readings(pair, wide), point_space=pair.point_space or space) for pair in chosen]
     if moving is None or fixed is None:
         raise InputError("give --moving IMAGE and --fixed IMAGE, or --pairs TABLE.csv")
     unknown = sorted(set(optional) - {*OPTIONAL, *COLUMNS})
@@ -219,19 +220,22 @@ def select_pairs(
 
 def _readings(given: Mapping[str, Any]) -> dict[str, Any]:
     """``moving_reading`` and ``fixed_reading`` from values by the names of ``COLUMNS``."""
+    if not any(given.get(column) not in (None, "") for column in COLUMNS):
+        return {"moving_reading": AS_STORED, "fixed_reading": AS_STORED}
     return {
         f"{side}_reading": Reading.of(**{name: given.get(f"{side}_{name}") for name in NAMES})
         for side in ("moving", "fixed")
     }
 
 
-def _with_readings(pair: Pair, given: Mapping[str, Any]) -> Pair:
+def _with_readings(pair: Pair, wide: Mapping[str, Reading]) -> Pair:
     """The pair of a table with what its row leaves open as the command line has it."""
 
     def filled(own: Reading, other: Reading) -> Reading:
         return Reading(*(b if a is None else a for a, b in zip(astuple(own), astuple(other), strict=True)))
 
-    wide = _readings(given)
+    if all(reading == AS_STORED for reading in wide.values()):
+        return pair
     return replace(
         pair, moving_reading=filled(pair.moving_reading, wide["moving_reading"]),
         fixed_reading=filled(pair.fixed_reading, wide["fixed_reading"]),

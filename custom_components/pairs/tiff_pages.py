@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -13,9 +14,12 @@ import tifffile
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
+from custom_components.common.limits import check_size, current
+from custom_components.pairs.formats import UNREADABLE, first_line
 
 Shape = tuple[int, int]
 PHOTOMETRIC = tifffile.PHOTOMETRIC
+COLOURED = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
 ALPHA = ((1,), (2,))  # what ``ExtraSamples`` says of a last channel that is alpha; one of no stated kind is data
 
 
@@ -44,13 +48,54 @@ class LRUCache:
         return made
 
 
+class DamagedTiles:
+    """Which tiles or strips of a file could not be decoded, so that they were filled.
+
+    Args:
+        file: for messages.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.filled: set[tuple[int, int]] = set()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence, where there are any."""
+        count = len(self.filled)
+        tiles = "1 damaged tile is" if count == 1 else f"{count} damaged tiles are"
+        return (f"{self.file.name}: {tiles} filled",) if count else ()
+
+    def told(self, page: TiffPageReader, index: int, error: Exception) -> None:
+        """Note a tile that will be filled, where the user allows that.
+
+        Raises:
+            InputError: with its place and why it can't be read.
+        """
+        if current().fill_damaged:
+            self.filled.add((id(page), index))
+            return
+        (rows, columns), across = page.segment, -(-page.shape[1] // page.segment[1])
+        row, column = divmod(index % (across * -(-page.shape[0] // rows)), across)
+        place = f"rows {row * rows} to {min((row + 1) * rows, page.shape[0]) - 1}"
+        place += f", columns {column * columns} to {min((column + 1) * columns, page.shape[1]) - 1}"
+        said = first_line(error) if str(error) else type(error).__name__
+        raise InputError(
+            f"image {self.file} can't be read, it may be damaged or cut off: {place} of {page.shape[1]} x "
+            f"{page.shape[0]} pixels ({said}); --fill_damaged true reads the rest"
+        ) from error
+
+
 class TiffPageReader:
     """One page of a TIFF, decoded segment by segment; a page without compression is mapped into memory.
 
     Palettes, inverted grey, single bits, CMYK and alpha (on white) are resolved: pixels come as a viewer shows them.
     """
 
-    def __init__(self, page: tifffile.TiffPage, descriptor: int, recent: LRUCache) -> None:
+    def __init__(
+        self, page: tifffile.TiffPage, descriptor: int, recent: LRUCache, damaged: DamagedTiles | None = None
+    ) -> None:
+        self.damaged = damaged or DamagedTiles(Path(page.parent.filehandle.path))
         self.page = page
         self.descriptor = descriptor
         self.recent = recent
@@ -60,6 +105,13 @@ class TiffPageReader:
         self.segment: Shape = (
             (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
         )
+        if page.dtype is None:
+            raise ValueError(f"pixels of {page.bitspersample} bits")
+        if min(self.segment) < 1:
+            raise ValueError(f"tiles of {self.segment[1]} x {self.segment[0]} pixels")
+        # tiles and strips are decoded as a whole; strips may be said to be longer than the image
+        decoded = self.segment if page.is_tiled else (min(self.segment[0], self.shape[0]), self.segment[1])
+        check_size(self.damaged.file, decoded, page.dtype.itemsize, 1 if self.separate else self.samples)
         self.mapped = page.asarray(out="memmap") if page.is_memmappable else None
         self.alpha = tuple(page.extrasamples) in ALPHA and self.samples in (2, 4)
         shown = self._shown(np.zeros((1, 1, self.samples), dtype=page.dtype))
@@ -127,13 +179,20 @@ class TiffPageReader:
         if count == 0:
             return None
         data = os.pread(self.descriptor, count, self.page.dataoffsets[index])  # at a place of its own: threads read
-        if len(data) < count:
-            raise InputError(
-                f"image {self.page.parent.filehandle.path} can't be read, it may be damaged or cut off: "
-                f"{count - len(data)} bytes are missing"
-            )
-        segment, _, _ = self.page.decode(data, index, jpegtables=self.page.jpegtables)
+        try:
+            if len(data) < count:
+                raise EOFError(f"{count - len(data)} bytes are missing")
+            segment, _, _ = self.page.decode(data, index, jpegtables=self.page.jpegtables)
+        except UNREADABLE as error:
+            self.damaged.told(self, index, error)
+            return self._filled()
         return None if segment is None else np.asarray(segment[0])
+
+    def _filled(self) -> Array:
+        """In place of a damaged segment (rows, columns, samples): white in colour, else black."""
+        samples = 1 if self.separate else self.samples
+        white = self.page.photometric in COLOURED and self.page.dtype == np.uint8
+        return np.full((*self.segment, samples), 255 if white else 0, dtype=self.page.dtype)
 
 
 def blend_alpha(part: Array) -> Array:

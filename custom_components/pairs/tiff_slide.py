@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +13,14 @@ import tifffile
 
 from custom_components.common.arrays import Array
 from custom_components.common.errors import InputError
+from custom_components.common.limits import RATIO, WHOLE, check_size
 from custom_components.pairs.closing import Closing
 from custom_components.pairs.pixel_sizes import stated_pixel_size
 from custom_components.pairs.reading import AS_STORED, Reading
-from custom_components.pairs.tiff_pages import LRUCache, Shape, TiffPageReader
+from custom_components.pairs.tiff_complaints import refusing_damage
+from custom_components.pairs.tiff_pages import DamagedTiles, LRUCache, Shape, TiffPageReader
 from custom_components.pairs.tiff_series import choose_series, layout_of, page_choice
+from custom_components.pairs.unreadable import naming_file
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,11 @@ class TiffSlide(Closing):
 
     def __init__(self, path: Path, reading: Reading = AS_STORED) -> None:
         self.path = path
-        self._file = tifffile.TiffFile(path)
+        # an OME-TIFF may name other files for its pages, by any path
+        self._file = tifffile.TiffFile(path, _multifile=False)
         try:
-            self._open(reading)
+            with refusing_damage(path):
+                self._open(reading)
         except BaseException:
             self._file.close()
             raise
@@ -97,6 +104,13 @@ class TiffSlide(Closing):
         shapes = [(level.shape[rows], level.shape[columns]) for level in series.levels]
         self._turn = Orientation.of(series.keyframe)
         self.levels = [self._turn.shape(shape) for shape in shapes]
+        page = series.keyframe
+        by_regions = math.prod(shapes[0]) > WHOLE
+        check_size(
+            self.path, shapes[0], page.bitspersample / 8, int(page.samplesperpixel), self.path.stat().st_size,
+            1.1 if page.compression == 1 else RATIO, by_regions,
+        )  # fmt: skip
+        self._damaged = DamagedTiles(self.path)
         self._descriptor = os.open(self.path, os.O_RDONLY)
         recent = LRUCache()  # blocks that are read one after the other share segments
         self._planes = [
@@ -109,14 +123,27 @@ class TiffSlide(Closing):
         if self._turn.transposed and self.pixel_size is not None:
             self.pixel_size = self.pixel_size[::-1]
         turned = "turned as its orientation tag says" if self._turn.code != 1 else ""
-        self.notes = tuple(text for text in (note, size_note, turned) if text)
+        self._notes = tuple(text for text in (note, size_note, turned, self._others()) if text)
+
+    def _others(self) -> str:
+        """A sentence where the metadata say that pages lie in other files."""
+        named = re.findall(r'FileName="([^"]*)"', self._file.ome_metadata or "") if self._file.is_ome else []
+        others = sorted({name for name in named if name != self.path.name})
+        said = f"{', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
+        return f"{self.path.name} names further files for its pages ({said}), which are not read" if others else ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See ``Slide``; of damaged tiles as far as they have been read."""
+        return (*self._notes, *self._damaged.notes)
 
     def _page(self, level: tifffile.TiffPageSeries, index: int, recent: LRUCache) -> TiffPageReader:
         page = level.pages[index] if index < len(level.pages) else None
         if page is None:
             raise InputError(f"image {self.path} can't be read, it may be damaged or cut off: page {index} is missing")
-        return TiffPageReader(page.aspage(), self._descriptor, recent)
+        return TiffPageReader(page.aspage(), self._descriptor, recent, self._damaged)
 
+    @naming_file
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
         box = self._turn.stored(self.levels[level], row, column, height, width)

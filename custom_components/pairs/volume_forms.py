@@ -17,6 +17,7 @@ import SimpleITK as sitk
 
 from custom_components.common.arrays import Array, Matrix
 from custom_components.common.errors import InputError
+from custom_components.common.limits import DEFLATED, RATIO, check_size
 from custom_components.fields import geometry
 from custom_components.pairs.dicom_class import is_dicom_slide
 from custom_components.pairs.formats import ARRAYS, full_suffix, is_image
@@ -33,6 +34,10 @@ PLACED = tuple(
 )
 SERIES, DESCRIPTION, CLASS = "0020|000e", "0008|103e", "0008|0016"
 POSITION, ORIENTATION = "0020|0032", "0020|0037"
+TYPES = {
+    sitk.sitkUInt8: np.uint8, sitk.sitkInt8: np.int8, sitk.sitkVectorUInt8: np.uint8, sitk.sitkInt32: np.int32,
+    sitk.sitkUInt32: np.uint32, sitk.sitkFloat32: np.float32, sitk.sitkFloat64: np.float64,
+}  # fmt: skip
 NOT_STATED = "{what} states no {lacks}; {so}"
 
 
@@ -105,6 +110,7 @@ def read_series(folder: Path) -> Form:
         form = read_dicom(Path(files[0]))
         return Form(form.array, form.matrix, form.known, (*notes, *form.notes))
     _check_places(folder, files)
+    _check_dicom(folder, files[0], len(files))
     series.SetFileNames(files)
     image = series.Execute()
     return Form(_channels_first(image), _matrix(image), True, notes)
@@ -112,7 +118,8 @@ def read_series(folder: Path) -> Form:
 
 def read_dicom(file: Path) -> Form:
     """A DICOM file: the frames of a volume, or a single image, which is a section."""
-    image = sitk.ReadImage(str(file))
+    _check_dicom(file, str(file))
+    image = sitk.ReadImage(str(file), imageIO="GDCMImageIO")
     stated = image.GetMetaData(CLASS) if image.HasMetaDataKey(CLASS) else ""
     notes, known = [], stated in PLACED
     frames = image.GetSize()[2] if image.GetDimension() > 2 else 1
@@ -126,12 +133,15 @@ def read_dicom(file: Path) -> Form:
 
 def read_mgh(file: Path) -> Form:
     """FreeSurfer's MGH or MGZ; several frames become channels."""
-    return _by_nibabel(nibabel.load(file), known=True)
+    image = cast(Any, nibabel.load(file))
+    _check_proxy(file, image, file.stat().st_size, DEFLATED if file.suffix.lower() == ".mgz" else 2)
+    return _by_nibabel(image, known=True)
 
 
 def read_analyze(file: Path) -> Form:
     """An .img with its .hdr, by either name; of NIfTI's kind with its geometry, of Analyze's without an orientation."""
     image = cast(Any, nibabel.load(file))
+    _check_proxy(file, image, file.with_suffix(".img").stat().st_size, 2)
     if isinstance(image, nibabel.Nifti1Pair):
         header = image.header
         return _by_nibabel(image, known=int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0)
@@ -152,7 +162,8 @@ def read_array(file: Path) -> Form:
         InputError: Python objects, which are not loaded, several arrays, or another shape.
     """
     try:
-        content = np.load(file, allow_pickle=False)
+        # mapped into memory, nothing is taken for what its header states before that is looked at
+        content = np.load(file, allow_pickle=False, mmap_mode="r")
     except ValueError as error:
         if "pickle" in str(error).lower():
             raise InputError(f"image {file} holds Python objects, which are not loaded; save an array alone") from error
@@ -161,12 +172,16 @@ def read_array(file: Path) -> Form:
         with content:
             if len(content.files) != 1:
                 raise InputError(f"image {file} holds {len(content.files)} arrays; save one alone: {content.files}")
+            assert content.zip is not None
+            (member,) = content.zip.infolist()
+            check_size(file, (member.file_size,), 1, 1, member.compress_size, DEFLATED)
             try:
                 array = content[content.files[0]]
             except ValueError as error:
                 raise InputError(f"image {file} holds Python objects, which are not loaded") from error
     else:
-        array = content
+        check_size(file, content.shape or (1,), content.dtype.itemsize)
+        array = np.array(content)
     flat = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in CHANNELS)
     if not flat and array.ndim != 3:
         raise InputError(f"image {file} is an array of {array.shape}; (H, W), (H, W, C) or (D, H, W) is read")
@@ -174,6 +189,19 @@ def read_array(file: Path) -> Form:
     what = "pixels" if flat else "voxels"
     note = NOT_STATED.format(what=file.name, lacks="spacing", so=f"lengths count in {what}, which are taken as equal")
     return Form(_native(whole), None, False, (note,))
+
+
+def _check_proxy(file: Path, image: Any, stored: int, ratio: float) -> None:
+    """Refuse what the header of an image of nibabel's states and can't be, before it is read."""
+    check_size(file, image.shape[::-1], image.get_data_dtype().itemsize, 1, stored, ratio)
+
+
+def _check_dicom(path: Path, file: str, count: int = 1) -> None:
+    """The same of DICOM, by one file of so many."""
+    header = _header(file)
+    size, kind = header.GetSize(), np.dtype(TYPES.get(header.GetPixelIDValue(), np.uint16))
+    sides = (*([count] if count > 1 else []), *(side for side in reversed(size) if side > 1 or len(size) < 3))
+    check_size(path, sides, kind.itemsize, header.GetNumberOfComponents(), count * Path(file).stat().st_size, RATIO)
 
 
 def _by_nibabel(image: Any, known: bool) -> Form:
@@ -217,6 +245,7 @@ def _itk_silent() -> Iterator[None]:
 
 def _header(file: str) -> Any:
     reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(file)
     reader.ReadImageInformation()
     return reader

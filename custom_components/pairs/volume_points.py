@@ -23,6 +23,7 @@ from custom_components.common.errors import InputError
 from custom_components.fields.grid import Grid
 from custom_components.pairs.atomic import atomic_path
 from custom_components.pairs.cells import cell_text
+from custom_components.pairs.formats import UNREADABLE
 from custom_components.pairs.landmarks import Landmarks
 from custom_components.pairs.point_table import DECIMALS, PointTable, read_point_table, write_point_table
 
@@ -103,8 +104,9 @@ def read_volume_points(path: str | Path, space: str | None = None) -> VolumePoin
             found = _read_fcsv(file, text) if file.suffix.lower() == ".fcsv" else _read_markups(file, text)
         except InputError:
             raise
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise InputError(f"landmarks {file} can't be read as fiducials of 3D Slicer: {error}") from error
+        except UNREADABLE as error:
+            said = str(error)[:300]
+            raise InputError(f"landmarks {file} can't be read as fiducials of 3D Slicer: {said}") from error
         if wanted not in (None, found.space):
             raise InputError(f"{file} states that its points are in {found.space}, not {wanted}; leave that out")
     if len(found.points) == 0:

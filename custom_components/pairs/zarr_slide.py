@@ -15,6 +15,7 @@ from custom_components.pairs.formats import PixelSize
 from custom_components.pairs.layout import Layout
 from custom_components.pairs.pixel_sizes import TO_MICROMETRE
 from custom_components.pairs.reading import AS_STORED, Reading
+from custom_components.pairs.unreadable import naming_file
 
 UNITS = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, **TO_MICROMETRE}
 RGB_NAMES = ("red", "green", "blue")
@@ -81,6 +82,7 @@ class ZarrSlide(Closing):
         rows, columns = (float(step) * UNITS[str(unit)] for step, unit in zip(steps[0][-2:], units, strict=True))
         return rows, columns
 
+    @naming_file
     def read(self, level: int, row: int, column: int, height: int, width: int) -> Array:
         """See ``Slide``."""
         parts = []

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custom_components.annotations import parse_annotations
+from custom_components.annotations import check_annotations
 from custom_components.common.arrays import Matrix
 from custom_components.common.errors import InputError
 from custom_components.fields import sample
 from custom_components.inferers.patches import Patch
-from custom_components.pairs import read_annotations
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def read_boxes(file: str | Path) -> list[Box]:
     Raises:
         InputError: the file is wrong, or holds no object.
     """
-    chains = parse_annotations(read_annotations(file).data).chains
+    chains = check_annotations(Path(file)).chains
     boxes = []
     for owner in np.unique(chains.owner):
         mine = [chains.points[chains.starts[i] : chains.starts[i + 1]] for i in np.flatnonzero(chains.owner == owner)]

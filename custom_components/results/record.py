@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +47,27 @@ def find_metrics(folder: str | Path) -> dict[str, Any] | None:
 
 def find_object(file: Path) -> dict[str, Any] | None:
     """A JSON object; None when there is none that can be read."""
+    if not os.path.isfile(file):  # as of most of ten thousand pairs that are asked for; an exception takes longer
+        return None
     try:
         found = json.loads(file.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def metrics_in(output_dir: str | Path) -> list[dict[str, Any]]:
-    """What metrics.json says of each pair in a run's folder, by id; hidden and foreign folders don't count."""
+def metrics_in(output_dir: str | Path, keys: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """What metrics.json says of each pair in a run's folder, by id; hidden and foreign folders don't count.
+
+    Args:
+        output_dir: of the run.
+        keys: that are kept, so that ten thousand pairs take little memory; None keeps all.
+    """
     found = []
     for file in sorted(Path(output_dir).glob(f"*/{METRICS}")):
         metrics = None if file.parent.name.startswith(".") else find_object(file)
         if metrics is not None and metrics.get("id") == file.parent.name:
-            found.append(metrics)
+            found.append(metrics if keys is None else {key: metrics[key] for key in metrics.keys() & keys})
     return found
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from custom_components.annotations import parse_annotations
+from custom_components.annotations import check_annotations
 from custom_components.common.errors import InputError
-from custom_components.pairs import match_landmarks, read_annotations, read_landmarks, write_points
+from custom_components.pairs import match_landmarks, read_landmarks, write_points
 from custom_components.serving.errors import RequestError
 from custom_components.serving.files import file_inside
 
@@ -41,7 +41,7 @@ def attach_files(given: Mapping[str, Any], studies: Path, scratch: Path, follow_
             else:
                 file = _written(name, value, scratch)
             if name == "annotations":
-                parse_annotations(read_annotations(file).data)  # raises for what can't be carried
+                check_annotations(file)  # raises for what can't be carried
             else:
                 read_landmarks(file)
         except RequestError:

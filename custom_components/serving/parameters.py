@@ -18,8 +18,8 @@ from custom_components.pairs.formats import MEDICAL, PICTURES, TIFF
 from custom_components.serving.errors import RequestError
 
 Value = bool | int | float | str | None
-# .mhd would be two files
-OUTPUT_FORMS = tuple(form[1:] for form in (*PICTURES, *TIFF, ".ome.tif", *MEDICAL) if form != ".mhd")
+# .mhd and .nhdr would be two files
+OUTPUT_FORMS = tuple(form[1:] for form in (*PICTURES, *TIFF, ".ome.tif", *MEDICAL) if form not in (".mhd", ".nhdr"))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import torch
 import yaml
 
+from custom_components.bundles.checksums import SUMS, sums_of
 from custom_components.common import booleans
 from custom_components.common.errors import InputError
 from custom_components.common.version import VERSION
@@ -89,6 +90,8 @@ def pack(
     try:
         with atomic_folder(target, recognise_packed) as folder:
             _fill(folder, source, metadata, vendored)
+            packed = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+            (folder / SUMS).write_text(sums_of(folder, (name for name in packed if name != OWNER)), encoding="utf-8")
             if archive in wanted:
                 _archive(folder, name, archive)
             sizes = _set_aside(folder, large, large_files_url)
@@ -110,7 +113,7 @@ def recognise_packed(folder: Path) -> IsOurs:
     if not readme.is_file() or MARK not in readme.read_text(errors="replace"):
         raise InputError(f"{folder} is not recognisable as a packed bundle; it stays, choose another --output")
     configs = "".join(file.read_text(errors="replace") for file in (folder / "configs").glob("*.yaml"))
-    own = {"LICENSE", "large_files.yml", "models/model.pt", *re.findall(r"models/[\w.-]+", configs)}
+    own = {"LICENSE", SUMS, "large_files.yml", "models/model.pt", *re.findall(r"models/[\w.-]+", configs)}
     return lambda name: name in own or name.split("/")[0] in ("configs", "docs", VENDORED)
 
 

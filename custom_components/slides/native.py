@@ -35,6 +35,8 @@ def output_suffix(moving: Path, wanted: str | None, dimensions: int = 2) -> str:
         return ".ome.zarr"
     if is_ome_name(moving) or is_slide(moving):
         return ".ome.tif"
+    if suffix in (".mhd", ".nhdr"):  # whose results would need to be trusted like them
+        return ".mha" if suffix == ".mhd" else ".nrrd"
     if suffix in MEDICAL:
         return suffix
     if dimensions > 2 or (suffix not in ARRAYS and reader_of(moving) is not None):

@@ -19,7 +19,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "custom_components"
-SOURCES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "bundles/*/docs/README.md")
+SOURCES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md", "bundles/*/docs/README.md")
 BUNDLE_PAGE = "bundles/*/docs/README.md"
 LINK = re.compile(r"\[(?P<text>[^][]*)\]\((?P<target>(?!\w+:|[#/])[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 

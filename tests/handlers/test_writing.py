@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def test_a_folder_that_vanishes_during_the_run_leaves_the_reason_on_the_console(
 
     def spoil(self, engine, batch):
         outcome = real(self, engine, batch)
-        (folder / "out").rmdir()
+        shutil.rmtree(folder / "out")
         (folder / "out").write_text("a file now")
         return outcome
 

@@ -92,3 +92,30 @@ def test_index_links_viewers_that_exist(run_folder):
     (run_folder / "a_to_b" / "viewer.html").write_text("")
     write_summary(run_folder)
     assert (run_folder / "index.html").read_text().count('href="a_to_b/viewer.html"') == 1
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_spreadsheet_takes_a_cell_for_a_formula(case, start):
+    text = f"{start}HYPERLINK(1)"
+    name = text if start in "=+-@" else "a"
+    write_failure(Pair(name, case.pair.moving.with_name(text), case.pair.fixed), text, case.output_dir, 2.0)
+    write_summary(case.output_dir)
+    ((_, row),) = table_rows(case.output_dir).items()
+    assert row["reason"] == "'" + text.replace("\r", "\n")
+    assert row["id"] == (f"'{text}" if name == text else "a")
+    assert not [cell for cell in row.values() if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
+
+
+def test_ten_thousand_pairs_make_a_page_whose_pictures_come_as_they_are_seen(case):
+    case.write()
+    text = (case.output_dir / "a_to_b" / "metrics.json").read_text()
+    for number in range(250):
+        folder = case.output_dir / f"p{number}"
+        folder.mkdir()
+        (folder / "metrics.json").write_text(text.replace('"id": "a_to_b"', f'"id": "{folder.name}"'))
+    write_summary(case.output_dir)
+    page = (case.output_dir / "index.html").read_text()
+    assert page.count("<tr>") > 250
+    assert 'loading="lazy"' in page
+    assert 'id="find"' in page
+    assert metrics_in(case.output_dir, {"id", "status"})[0] == {"id": "a_to_b", "status": "ok"}

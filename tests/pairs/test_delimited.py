@@ -14,8 +14,9 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+from custom_components.common import limits
 from custom_components.common.errors import InputError
-from custom_components.pairs import delimited, read_pairs, read_point_table, sheets, write_point_table
+from custom_components.pairs import read_pairs, read_point_table, sheets, write_point_table
 from custom_components.pairs.cells import cell_text, read_cells
 from custom_components.pairs.delimited import read_table, write_table
 
@@ -88,7 +89,7 @@ def test_what_is_no_table_is_refused_by_name(tmp_path: Path, content: bytes, mes
 
 
 def test_what_unpacks_to_far_more_than_a_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "ALWAYS_UNPACKED", 1000)
+    monkeypatch.setattr(limits, "FLAT", 1000)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"X,Y\n" + b"0,0\n" * 1_000_000))
     with pytest.raises(InputError, match="unpacks to over"):
         read_table(tmp_path / "t.csv.gz")
@@ -284,3 +285,16 @@ def test_points_are_well_known_binary_and_back() -> None:
     np.testing.assert_array_equal(sheets.well_known_points(pd.Series(binary, dtype=object)), points)
     assert sheets.well_known_points(pd.Series(["a"], dtype=object)) is None
     assert sheets.well_known_points(pd.Series([b"no geometry"], dtype=object)) is None
+
+
+def test_text_of_an_excel_table_never_becomes_a_formula(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (("name", "X", "Y"), ("=HYPERLINK(1)", 1.5, 2.5)):
+        book.active.append(row)
+    book.active["A2"].data_type = "s"
+    book.save(tmp_path / "t.xlsx")
+    table = read_table(tmp_path / "t.xlsx")
+    write_table(tmp_path / "out.xlsx", table)
+    cell = openpyxl.load_workbook(tmp_path / "out.xlsx").active["A2"]
+    assert (cell.value, cell.data_type) == ("=HYPERLINK(1)", "s")

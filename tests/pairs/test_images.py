@@ -17,6 +17,7 @@ from monai.data.meta_tensor import MetaTensor
 from PIL import Image, ImageFile
 
 from custom_components.common.errors import InputError
+from custom_components.common.limits import applied
 from custom_components.fields import Grid, apply_matrix, index_to_physical
 from custom_components.pairs import full_suffix, read_image, write_image
 from custom_components.pairs.reading import Reading
@@ -217,7 +218,8 @@ def test_what_is_written_is_read_again(tmp_path: Path, suffix: str, channels: in
         return
     matrix = index_to_physical((0.5, 0.25), (3.0, 4.0))
     write_image(path, values, matrix, (0.25, 0.5))
-    image = read_image(path)
+    with applied(detached=suffix == ".mhd"):
+        image = read_image(path)
     check(image, values, path)
     if suffix.endswith(".tif"):
         assert image.meta["pixel_size"] == pytest.approx((0.25, 0.5), rel=1e-4)

@@ -71,6 +71,7 @@ def test_what_lies_in_it(bundle, tmp_path):
     assert {name for name in files if not name.startswith("scripts/")} == {
         "LICENSE", "configs/inference.yaml", "configs/logging.conf", "configs/metadata.json", "docs/README.md",
         "docs/data_license.txt", "models/model.pt", "models/yours_model.pt", "models/calibration.json",
+        "SHA256SUMS",
     }  # fmt: skip
     assert {"scripts/__init__.py", "scripts/fields/sampling.py", "scripts/pairs/acrobat.py"} <= files
     config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())
