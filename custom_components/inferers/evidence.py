@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from custom_components.fields import warp
-from custom_components.inferers.displaced import compare
+from custom_components.inferers.displaced import LEAST_SUPPORT, compare
 from custom_components.inferers.flow_refinement import local_correlation, local_similarity, to_bytes
 from custom_components.inferers.general_error import general_error, without_counterpart
 from custom_components.inferers.result import PairImages, Registration, Stage
@@ -79,7 +79,7 @@ def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImage
     A network gives a field for any two images; without this, noise on tissue would be as good a result as any. Measured
     are local similarity, also that of pieces, and ``support``: whether the images look more alike as aligned than
     displaced (see ``displaced.compare``). A method that states no error of its own has the general one; where fixed
-    tissue has no counterpart the error is unknown, NaN.
+    tissue has no counterpart, and of images that nothing says show the same, the error is unknown, NaN.
     """
 
     def register(images: PairImages) -> Registration:
@@ -95,6 +95,8 @@ def scored(inferer: Callable[[PairImages], Registration]) -> Callable[[PairImage
         if result.lone is not None:
             lone = lone | (result.lone > 0.5)
         figures["unmatched_share"] = _share(lone, images.fixed_mask)
+        if found.support < LEAST_SUPPORT:  # a small error would be one of what is not there
+            lone = torch.ones_like(lone)
         done = Stage("similarity", perf_counter() - start, figures)
         return replace(result, error=error.masked_fill(lone, torch.nan), stages=(*result.stages, done))
 

@@ -32,6 +32,7 @@ from custom_components.fields import (
     write_transform,
 )  # fmt: skip
 from custom_components.fields.regridding import upright
+from custom_components.inferers.displaced import LEAST_SUPPORT
 from custom_components.inferers.result import Registration
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.metrics import dice_per_label
@@ -59,7 +60,6 @@ POOR_INVERSE = 1.0
 POOR_SIMILARITY = 0.1
 POOR_MATCHES = 10
 POOR_ERROR = {2: 0.015, 3: 0.03}  # expected, as a share of the tissue's diagonal, of sections and of volumes
-POOR_SUPPORT = 0.35  # of ``displaced.compare``; unrelated images stay below
 POOR_UNKNOWN = 0.5  # share of the fixed tissue without a counterpart
 
 
@@ -131,7 +131,7 @@ def assess(
         reasons.append(f"{typical_error(expected)}, {expected['share']:.1%} of the tissue's size")
     if expected and expected.get("unknown_share", 0.0) > POOR_UNKNOWN:
         reasons.append(f"{expected['unknown_share']:.0%} of the fixed tissue has no counterpart")
-    if metrics.get("support") is not None and metrics["support"] < POOR_SUPPORT:
+    if metrics.get("support") is not None and metrics["support"] < LEAST_SUPPORT:
         reasons.append(
             f"only {max(metrics['support'], 0):.0%} of the tissue looks more like its counterpart than like what lies "
             "around it: do these images show the same?"

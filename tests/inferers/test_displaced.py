@@ -8,12 +8,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from custom_components.inferers import PairImages
-from custom_components.inferers.displaced import compare
+from custom_components.inferers.displaced import LEAST_SUPPORT, compare
 from custom_components.inferers.evidence import scored
 from custom_components.inferers.general_error import general_error, without_counterpart
 from custom_components.inferers.result import Registration
 from custom_components.matching import PointPairs
-from custom_components.outputs.writer import POOR_SUPPORT
 
 SHAPES = {2: (96, 110), 3: (30, 34, 28)}
 
@@ -36,7 +35,7 @@ def test_the_same_texture_supports_its_alignment_and_another_one_does_not(shape)
     first, other = texture(shape, 0), texture(shape, 1)
     assert compare(pair(first, first), still(shape), maps=False).support > 0.95
     assert compare(pair(1 - first, first), still(shape), maps=False).support > 0.95  # whatever the contrast
-    assert compare(pair(other, first), still(shape), maps=False).support < POOR_SUPPORT / 2
+    assert compare(pair(other, first), still(shape), maps=False).support < LEAST_SUPPORT / 2
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
@@ -78,3 +77,17 @@ def test_fixed_tissue_that_nothing_lies_on_has_an_unknown_error_but_not_the_sliv
     assert result.error is not None
     assert torch.equal(torch.isnan(result.error[0, 0]), gap)
     assert result.stages[-1].details["unmatched_share"] == pytest.approx(float(gap.float().mean()), abs=1e-3)
+
+
+def test_of_unrelated_images_no_error_is_stated() -> None:
+    first, other = texture((96, 110), 0), texture((96, 110), 1)
+    nothing = PointPairs.empty(2)
+
+    def register(images: PairImages) -> Registration:
+        return Registration(still(images.shape), still(images.shape), nothing, nothing, ())
+
+    related, unrelated = (scored(register)(pair(image, first)).error for image in (first, other))
+    assert related is not None
+    assert bool(torch.isfinite(related).all())
+    assert unrelated is not None
+    assert bool(torch.isnan(unrelated).all())

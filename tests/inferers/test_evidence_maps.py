@@ -23,7 +23,6 @@ def agreed(residual: torch.Tensor, sure: float = 1.0) -> Ballot:
     size = flow.shape[:2]
     return Ballot(
         [flow, flow], np.full((2, *size), sure, np.float32), np.full((2, *size), 0.5, np.float32),
-        np.ones(size, np.float32),
     )  # fmt: skip
 
 
