@@ -26,8 +26,8 @@ KEYS = {
     "inverse_error", "folding_share", "seconds", "landmarks", "versions", "moving_grid", "fixed_grid",
 }  # fmt: skip
 FILES = {
-    "warped.png", "displacement.mha", "inverse_displacement.mha", "transform.h5", "warped_landmarks.csv",
-    "warped_region.geojson", "metrics.json", "report.html", "thumbnail.jpg",
+    "warped.png", "displacement.mha", "inverse_displacement.mha", "error_estimate.mha", "transform.h5",
+    "warped_landmarks.csv", "warped_region.geojson", "metrics.json", "report.html", "thumbnail.jpg",
 }  # fmt: skip
 
 
@@ -140,7 +140,8 @@ def test_its_image_lies_on_the_fixed_one(single, folder):
 
 def test_its_annotation_is_carried_by_the_stored_inverse_field(single, folder):
     (moved,) = read_geojson(single / "warped_region.geojson")["features"]
-    assert (moved["id"], moved["properties"]) == ("r1", {"name": "crypt"})
+    assert (moved["id"], moved["properties"]["name"]) == ("r1", "crypt")
+    assert 0 < moved["properties"]["expected_error"] <= moved["properties"]["largest_expected_error"]
     # GeoJSON begins at the outer corner of the first pixel, points at its centre
     corners = np.array(moved["geometry"]["coordinates"][0])[:, ::-1] - 0.5
     # there and back through the other stored field, by the command for anything else

@@ -259,7 +259,8 @@ def test_the_expected_error_of_volumes_is_in_millimetres(two_files, tmp_path: Pa
     figures = metrics["expected_error"]
     assert figures == {
         "median": pytest.approx((0.5 + 0.1 * 11.5) * side, rel=1e-5), "p95": pytest.approx(3 * side, rel=1e-5),
-        "unit": "millimetre", "beyond_bound": pytest.approx(1 / 7),  # the one far outside of the field
+        "unit": "millimetre", "unknown_share": 0.0,
+        "beyond_bound": pytest.approx(1 / 7),  # the one far outside of the field
         "share": pytest.approx(figures["median"] / np.linalg.norm(fixed.spacing * SHAPE), rel=0.3),
     }  # fmt: skip
     assert f"typical error {figures['median']:.1f} mm" in format_line(metrics)

@@ -13,9 +13,10 @@ from custom_components.bundles import open_bundle
 from custom_components.bundles.places import DEFAULT
 from custom_components.common.errors import InputError
 from custom_components.common.stopping import stopped_by_signals
+from custom_components.demo_images import kidney_pair
 from custom_components.outputs.identity import other_images
 from custom_components.pairs import Pair
-from custom_components.pairs.demo import kidney_pair, write_demo_pair
+from custom_components.pairs.demo import write_demo_pair
 from custom_components.pairs.table import derived_id
 from custom_components.results.record import find_metrics, read_metrics
 

@@ -1,4 +1,4 @@
-"""Demo pairs: two real stains, and one with a known answer from the real image inside scikit-image's wheel."""
+"""A pair with a known answer from the real immunohistochemistry image inside scikit-image's wheel."""
 
 from __future__ import annotations
 
@@ -29,15 +29,6 @@ haematoxylin). moving.png is made from it: only its haematoxylin, by colour deco
 rotation). The landmarks are a regular grid on the tissue, carried over by that known deformation; the
 annotation is a circle carried over the same way. pairs.csv names all of them.
 """
-
-
-def kidney_pair() -> Pair:
-    """Two real stains that come with the package: see ``kidney/README.txt`` on their origin and licence."""
-    root = Path(__file__).parent / "kidney"
-    moving, fixed = root / "PanCytokeratin.jpg", root / "HE.jpg"
-    return Pair(
-        "kidney", moving, fixed, moving_landmarks=moving.with_suffix(".csv"), fixed_landmarks=fixed.with_suffix(".csv")
-    )
 
 
 def haematoxylin_only(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -144,7 +144,7 @@ def test_further_values_between_positions_are_in_between() -> None:
         ({"type": "LineString", "coordinates": [[1], [2]]}, "where a position"),
         ({"type": "LineString", "coordinates": [[], [2, 3]]}, r"has \[\] where a position"),
         ({"type": "Point", "coordinates": [1, float("nan")]}, "object '1' has a position that is not a finite number"),
-        ([3], "holds '3' where a feature"),
+        ([3], "holds 3 where a feature"),
     ],
 )
 def test_malformed_data_is_refused(data: Any, message: str) -> None:

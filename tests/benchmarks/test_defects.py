@@ -166,6 +166,7 @@ def test_what_another_environment_has_done_needs_no_ants(known) -> None:
     assert "| syn | 1 |" in defects(methods="syn", **arguments)
 
 
+@pytest.mark.slow
 def test_networks_are_trained_for_every_seed_and_judged_by_landmarks_and_labels(
     known, labelled_table, monkeypatch
 ) -> None:

@@ -11,6 +11,7 @@ from benchmarks.similarities import similarities
 from custom_components.common.errors import InputError
 
 
+@pytest.mark.slow
 def test_the_whole_table_and_its_resuming(labelled_table, monkeypatch) -> None:
     root = Path(__file__).resolve().parents[2]
     monkeypatch.chdir(root)

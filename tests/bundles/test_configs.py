@@ -136,6 +136,7 @@ def test_logging_conf_is_accepted(bundle):
     logging.config.fileConfig(bundle / "configs" / "logging.conf", disable_existing_loggers=False)
 
 
+@pytest.mark.slow
 @each_bundle
 def test_metadata_passes_monai_offline(bundle, schemas, tmp_path):
     metadata = bundle / "configs" / "metadata.json"

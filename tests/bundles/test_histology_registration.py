@@ -67,7 +67,10 @@ def stage(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("quality", "fields", "proposals"), [("fast", 1, 3 * 2 + 1), ("balanced", 3, 3 * 4 + 3), ("best", 3, 3 * 4 + 3)]
+    ("quality", "fields", "proposals"), [
+        ("fast", 1, 3 * 2 + 1), ("balanced", 3, 3 * 4 + 3),
+        pytest.param("best", 3, 3 * 4 + 3, marks=pytest.mark.slow),
+    ],
 )
 def test_each_preset_aligns_the_demo_pair_and_states_its_error(quality, fields, proposals, registered, tmp_path):
     """At a small working size, so that the presets differ by what they ask; their own sizes are in test_presets.py."""
@@ -87,8 +90,8 @@ def test_candidates_and_the_error_model_are_replaced_by_config(registered, tmp_p
     flow = {"_target_": "custom_components.inferers.FlowRefinement"}
     metrics = registered(quality="fast", candidates=[flow, flow], renderings=["luminance"], error_model="$None")
     assert (stage(metrics)["fields"], stage(metrics)["proposals"]) == (5, 6 + 5)  # each from two starts
-    assert "expected_error" not in metrics or metrics["expected_error"] is None
-    assert not (tmp_path / "out" / "demo" / "error_estimate.mha").exists()
+    assert metrics["expected_error"]["median"] > 0  # the estimate that all methods share stands in
+    assert (tmp_path / "out" / "demo" / "error_estimate.mha").is_file()
 
 
 @pytest.mark.parametrize("networks", [False, "false"])
@@ -99,7 +102,7 @@ def test_the_networks_are_left_out_by_the_word_of_a_command_line(networks, error
     assert chain.steps[-1].candidates == []
 
 
-@pytest.mark.parametrize("name", ["inference", "evaluate"])
+@pytest.mark.parametrize("name", ["inference", pytest.param("evaluate", marks=pytest.mark.slow)])
 def test_an_unknown_preset_is_refused_in_one_line(name, tmp_path):
     command = [
         sys.executable, "-m", "monai.bundle", "run", "--config_file", str(BUNDLE / "configs" / f"{name}.yaml"),

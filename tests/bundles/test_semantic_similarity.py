@@ -113,7 +113,9 @@ def test_other_backbones_by_config(table, backbone):
     model, out = table.parent / "mine" / "models" / "model.pt", table.parent / "out"
     given = {key: value for key, value in given.items() if key not in ("max_epochs", "bundle_root")}
     run(config_file=f"{CONFIGS}/inference.yaml", weights=str(model), output_dir=str(out), report=False, **given)
-    assert json.loads((out / "01" / "metrics.json").read_text())["status"] == "ok"
+    metrics = json.loads((out / "01" / "metrics.json").read_text())
+    assert metrics["status"] in ("ok", "poor")  # two steps of training promise nothing
+    assert metrics["support"] > 0.2
 
 
 def test_a_training_without_extractor_says_what_to_give(table):

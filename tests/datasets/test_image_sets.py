@@ -123,6 +123,7 @@ def test_a_folder_without_images_or_labels_is_refused(images, tmp_path) -> None:
         folder(str(root / "images"), str(root / "pairs.csv"))
 
 
+@pytest.mark.slow
 def test_the_command_line(images) -> None:
     root = images(3)
     command = [sys.executable, "-m", "custom_components.datasets", "folder", "--to", str(root / "p.csv"), "--images"]

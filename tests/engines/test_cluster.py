@@ -241,7 +241,7 @@ def test_workers_of_a_scheduler_leave_what_the_serial_run_leaves(folder, schedul
     there = register(folder, "there", scheduler=scheduler)
     assert_same(serial, there)
     assert {name: row["status"] for name, row in table_rows(there).items()} == {
-        "one": "ok", "two": "ok", "three": "failed", "four": "ok",
+        "one": "poor", "two": "poor", "three": "failed", "four": "poor",
     }  # fmt: skip
     told = capsys.readouterr().out
     assert f"4 pairs go to {scheduler} (2 workers)" in told
@@ -262,7 +262,7 @@ def test_done_pairs_are_passed_over_and_failed_ones_repeated(folder, scheduler, 
     assert attempts(folder)[4:] == ["three"]
     after = {name: (output / name / "metrics.json").stat().st_mtime_ns for name in NAMES}
     assert {name for name in NAMES if times[name] != after[name]} == {"three"}
-    assert table_rows(output)["three"]["status"] == "ok"
+    assert table_rows(output)["three"]["status"] == "poor"  # nobody moved, and all is shifted by a pixel
 
 
 def test_repeated_pairs_are_not_taken_for_those_of_an_earlier_run(folder, scheduler):
@@ -364,7 +364,7 @@ def test_a_pair_that_kills_every_process_fails_alone_and_one_that_fails_is_not_t
     done = command(folder, "out", processes=2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert {name: row["status"] for name, row in table_rows(folder / "out").items()} == {
-        "one": "ok", "two": "failed", "three": "failed", "four": "ok",
+        "one": "poor", "two": "failed", "three": "failed", "four": "poor",
     }  # fmt: skip
     assert "its process was killed, also when it ran alone" in table_rows(folder / "out")["two"]["reason"]
     assert attempts(folder).count("three") == 1
@@ -373,7 +373,7 @@ def test_a_pair_that_kills_every_process_fails_alone_and_one_that_fails_is_not_t
     (folder / "parts" / "two.kill_always").unlink()
     again = command(folder, "out", processes=2)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert table_rows(folder / "out")["two"]["status"] == "ok"
+    assert table_rows(folder / "out")["two"]["status"] == "poor"
 
 
 @pytest.mark.slow

@@ -262,6 +262,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_processes_with_different_numbers_of_groups_end_with_equal_weights(two_processes):
     first, second = (torch.load(two_processes / f"{rank}.pt") for rank in (0, 1))
     assert torch.equal(first["line"], second["line"])
@@ -270,6 +271,7 @@ def test_processes_with_different_numbers_of_groups_end_with_equal_weights(two_p
     assert bool(torch.isfinite(first["pyramid"]).all())
 
 
+@pytest.mark.slow
 def test_their_steps_are_those_of_one_process_with_all_samples(two_processes):
     network, optimizer = line()
     for group in range(3):
@@ -280,6 +282,7 @@ def test_their_steps_are_those_of_one_process_with_all_samples(two_processes):
     assert torch.allclose(torch.load(two_processes / "0.pt")["line"], weights_path(network), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_of_them_writes_and_the_curve_is_over_all(two_processes):
     rows = (two_processes / "curve.csv").read_text().splitlines()
     assert len(rows) == 3

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = "max_epochs=1 batch_size=1 device=cpu"
 
 
+@pytest.mark.slow
 def test_every_figure_of_a_study(labelled_table, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     folder = labelled_table.parent / "study"

@@ -71,7 +71,7 @@ def test_each_pair_gets_a_folder_and_a_line_and_the_run_a_summary(folder, capsys
     names = {path.name for path in (folder / "out").iterdir()}
     assert names == {"one", "two", "summary.csv", "summary.json", "index.html"}
     said = capsys.readouterr().out
-    assert "[1/2] one: ok, 0 matches" in said
+    assert "[1/2] one: ok, typical error" in said
     assert "mean rTRE 0.00000 -> 0.00000" in said
     assert "2 pairs: 2 ok, 0 poor, 0 failed" in said
     assert "AArTRE 0.00000" in said

@@ -87,7 +87,9 @@ def test_an_error_estimate_reaches_the_registration(shape: tuple[int, ...]) -> N
     assert found.cpu().error.amax().item() == 3
     assert Chain([])(images).error is None
     assert Chain([])(images).cpu().error is None
-    assert scored(Chain([_estimates]))(images).error.amax().item() == 3
+    grey = torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(0))
+    same = replace(images, moving=grey, fixed=grey)
+    assert scored(Chain([_estimates]))(same).error.amax().item() == 3
 
 
 def test_an_error_estimate_of_an_earlier_field_is_not_handed_on() -> None:
