@@ -39,7 +39,7 @@ class Variant:
 
     def run(self, **given: Any) -> None:
         """Run the bundle with the further keys."""
-        bundle = open_bundle(BUNDLE, **given, **self.overrides)
+        bundle = open_bundle(BUNDLE, **(given | dict(self.overrides)))
         inferer = dict(bundle.config["inferer"])
         inferer["steps"] = [step for step in inferer["steps"] if step["_target_"].rpartition(".")[2] != self.without]
         replace(bundle, config=dict(bundle.config) | {"inferer": inferer}).run()

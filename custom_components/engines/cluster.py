@@ -19,6 +19,7 @@ from custom_components.common.console import say
 from custom_components.common.errors import InputError
 from custom_components.common.limits import current
 from custom_components.engines.cluster_worker import Job, forget, register_and_write
+from custom_components.outputs.attempts import clear_attempts
 from custom_components.outputs.outcome import PairOutcome
 from custom_components.outputs.pair_folder import clear_leftovers, read_stamp
 from custom_components.pairs import Pair
@@ -77,7 +78,7 @@ class Cluster:
         ended = False
         try:
             with self._client(len(pairs)) as client:
-                yield _as_they_end(client, pairs, job)
+                yield _without_records(_as_they_end(client, pairs, job), output_dir)
                 ended = True
                 if self.scheduler is not None:
                     with suppress(Exception):  # a courtesy to workers that stay, some of which may have gone
@@ -199,6 +200,13 @@ def _as_they_end(client: Any, pairs: Sequence[Pair], job: Job) -> Iterator[PairO
             yield _outcome(submit([pair], "alone")[0])
         except KilledWorker:
             yield PairOutcome(pair, perf_counter() - start, reason=f"{pair.moving.name} onto {pair.fixed.name}: {DIED}")
+
+
+def _without_records(outcomes: Iterator[PairOutcome], output_dir: Path) -> Iterator[PairOutcome]:
+    """The outcomes, each after the record that a killed process left of the pair: what it came to is known now."""
+    for outcome in outcomes:
+        clear_attempts(output_dir, {outcome.pair.id})
+        yield outcome
 
 
 def _outcome(future: Any) -> PairOutcome:

@@ -29,7 +29,7 @@ FINEST = 0.25  # voxels of the compared grid below which its search can't tell
 LEAST_COVER = 0.3  # share of a window that must show both tissues for it to be compared
 STRIDE = 2  # voxels between the places that are compared
 MARGIN = 0.05  # share of the tissue's diagonal that is looked at around its bounding box
-LEAST_SUPPORT = 0.2  # below it nothing says that the images show the same: unrelated ones reach .11
+LEAST_SUPPORT = 0.25  # below it nothing says that the images show the same: unrelated ones reach .22
 LEAST_SIDE = 8  # voxels, of thin volumes
 RELATED_EVIDENCE = ("offset", "ambiguity", "far_offset", "far_ambiguity", "likeness", "bend")
 
