@@ -18,13 +18,13 @@ from typing import Any
 import fire
 import pandas as pd
 
-from benchmarks.compare import pair_landmarks, read_ours, tissue_case
+from benchmarks.compare import run_errors, tissue_case
 from benchmarks.paired import compare_paired
 from custom_components.bundles import open_bundle
 from custom_components.common.errors import InputError
 from custom_components.experiments import write_tables
 from custom_components.metrics.tre import PairTRE
-from custom_components.pairs import Pair, read_image, select_pairs
+from custom_components.pairs import select_pairs
 
 BUNDLE = "histology_registration"
 WHOLE = "all"
@@ -55,15 +55,6 @@ VARIANTS: Mapping[str, Variant] = {
     "vote by correlation": Variant({"vote_weights": "$None"}),
     "the affine never kept": Variant({"inferer::steps::3::margin": None}),
 }
-
-
-def errors(pairs: list[Pair], folder: Path) -> list[PairTRE]:
-    """Of a finished run; a pair without output counts as unregistered."""
-    found = []
-    for pair in pairs:
-        marks = pair_landmarks(pair, read_image(pair.fixed).shape[1:])
-        found.append(marks.score(read_ours(folder / pair.id, marks.moving)[0]))
-    return found
 
 
 def table_row(name: str, own: list[PairTRE], whole: list[PairTRE], cases: list[str]) -> dict[str, Any]:
@@ -119,7 +110,7 @@ def ablation(pairs: str, to: str, status: str | None = None, names: str | None =
     for name in dict.fromkeys(wanted):
         folder = root / name.replace(" ", "_")
         VARIANTS[name].run(pairs=pairs, status=status, output_dir=str(folder), report=False, **options)
-        found[name] = errors(chosen, folder)
+        found[name] = run_errors(chosen, folder)
         table.append(table_row(name, found[name], found[WHOLE], cases))
         print(markdown(pd.DataFrame(table[-1:])), flush=True)
     frame = pd.DataFrame(table)

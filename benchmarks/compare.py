@@ -105,6 +105,15 @@ def read_ours(folder: Path, moving: Floats) -> tuple[Floats, float, float]:
     return warped, _number(folding), _number(total)
 
 
+def run_errors(pairs: Sequence[Pair], folder: Path) -> list[PairTRE]:
+    """Landmark errors of a run, in the order of the pairs; a pair without output counts as unregistered."""
+    found = []
+    for pair in pairs:
+        marks = pair_landmarks(pair, read_image(pair.fixed).shape[1:])
+        found.append(marks.score(read_ours(folder / pair.id, marks.moving)[0]))
+    return found
+
+
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else float("nan")
 

@@ -29,7 +29,9 @@ from benchmarks.compare import pair_landmarks
 from custom_components.bundles import open_bundle
 from custom_components.engines.pair_evaluator import to_pair_images
 from custom_components.fields import sample_at
+from custom_components.inferers.displaced import RELATED_EVIDENCE
 from custom_components.inferers.error_model import ErrorModel, log_evidence
+from custom_components.inferers.evidence_maps import EVIDENCE
 from custom_components.inferers.flow_refinement import Weight
 
 BUNDLE = "histology_registration"
@@ -173,37 +175,39 @@ def fit(training: str, to: str) -> str:
     return f"{to}: {table['id'].nunique()} pairs, bound widened by {widening:.3f}"
 
 
-def stated(table: pd.DataFrame, model: ErrorModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N,) expected error and bound at each landmark of a table of ``collect``."""
+def stated(table: pd.DataFrame, model: ErrorModel) -> pd.DataFrame:
+    """The table with the expected error and the bound at each place, from its columns of evidence."""
     expected, bound = np.empty(len(table)), np.empty(len(table))
     for _, rows in table.groupby("id"):
-        medians = {name: float(rows[f"pair_{name}"].iloc[0]) for name in PAIR}
-        here = {name: rows[name].to_numpy() for name in PLACE}
+        here = {name: rows[name].to_numpy() for name in (*EVIDENCE, *RELATED_EVIDENCE) if name in rows}
+        medians = {name: float(rows[f"pair_{name}"].iloc[0]) for name in here if f"pair_{name}" in rows}
         index = rows.index.to_numpy()
         expected[index], bound[index] = model.expected(here, medians), model.bound(here, medians)
-    return expected, np.maximum(expected, bound)
+    return table.assign(expected=expected, bound=np.maximum(expected, bound))
+
+
+def calibration(table: pd.DataFrame, wholes: str, places: str) -> str:
+    """Markdown: how well the errors of ``stated`` are the true ones, of pairs or other ``wholes`` and their places."""
+    mean = table.groupby("id")[["error", "expected"]].mean()
+    beyond = table["error"] > table["bound"]
+    ranks = [spearmanr(part["expected"], part["error"])[0] for part in (mean, table)]
+    return "\n".join(
+        (
+            f"| {wholes} | {places} | rank correlation, {wholes} | {places} | below the expected error "
+            "| beyond the bound |",
+            "| --- | --- | --- | --- | --- | --- |",
+            f"| {len(mean)} | {len(table)} | {ranks[0]:.3f} | {ranks[1]:.3f} "
+            f"| {(table['error'] < table['expected']).mean():.1%} | {beyond.mean():.1%} |",
+        )
+    )
 
 
 def check(evidence: str, model: str, plot: str | None = None) -> str:
     """Markdown: how well the stated errors of a table of ``collect`` are the true ones; ``plot`` takes a picture."""
-    table = pd.read_csv(evidence)
-    expected, bound = stated(table, ErrorModel.read(model))
-    table = table.assign(expected=expected, bound=bound)
-    mean = table.groupby("id")[["error", "expected", "bound"]].mean()
-    beyond = table["error"] > table["bound"]
-    by_pair = beyond.groupby(table["id"]).mean()
+    table = stated(pd.read_csv(evidence), ErrorModel.read(model))
     if plot is not None:
         _reliability(table, Path(plot))
-    return "\n".join(
-        (
-            "| pairs | landmarks | rank correlation, pairs | landmarks | below the expected error | beyond the bound |",
-            "| --- | --- | --- | --- | --- | --- |",
-            f"| {len(mean)} | {len(table)} | {spearmanr(mean['expected'], mean['error'])[0]:.3f} "
-            f"| {spearmanr(table['expected'], table['error'])[0]:.3f} "
-            f"| {(table['error'] < table['expected']).mean():.1%} "
-            f"| {beyond.mean():.1%} of landmarks, {by_pair.mean():.1%} a pair |",
-        )
-    )
+    return calibration(table, "pairs", "landmarks")
 
 
 def _reliability(table: pd.DataFrame, file: Path) -> None:

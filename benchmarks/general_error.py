@@ -25,11 +25,10 @@ import SimpleITK as sitk
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from benchmarks.compare import pair_landmarks
-from benchmarks.error_model import quantile_functions
+from benchmarks.error_model import calibration, quantile_functions, stated
 from custom_components.bundles import open_bundle
 from custom_components.engines.pair_evaluator import to_pair_images
 from custom_components.fields import invert, sample_at, smooth, warp
@@ -184,24 +183,7 @@ def check(evidence: str, model: str) -> str:
     count = "3" if table["id"].str.contains(r"\.nii|\.mha").any() else "2"
     content = json.loads(Path(model).read_text(encoding="utf-8"))[count]
     functions = ErrorModel(*(LogLinear.of(**content[key], known=RELATED_EVIDENCE) for key in ("expected", "bound")))
-    expected, bound = np.empty(len(table)), np.empty(len(table))
-    for _, rows in table.groupby("id"):
-        medians = {name: float(rows[f"pair_{name}"].iloc[0]) for name in RELATED_EVIDENCE}
-        here = {name: rows[name].to_numpy() for name in RELATED_EVIDENCE}
-        index = rows.index.to_numpy()
-        expected[index], bound[index] = functions.expected(here, medians), functions.bound(here, medians)
-    table = table.assign(expected=expected, bound=np.maximum(expected, bound))
-    mean = table.groupby("id")[["error", "expected"]].mean()
-    beyond = table["error"] > table["bound"]
-    return "\n".join(
-        (
-            "| fields | places | rank correlation, fields | places | below the expected error | beyond the bound |",
-            "| --- | --- | --- | --- | --- | --- |",
-            f"| {len(mean)} | {len(table)} | {spearmanr(mean['expected'], mean['error'])[0]:.3f} "
-            f"| {spearmanr(table['expected'], table['error'])[0]:.3f} "
-            f"| {(table['error'] < table['expected']).mean():.1%} | {beyond.mean():.1%} |",
-        )
-    )
+    return calibration(stated(table, functions), "fields", "places")
 
 
 if __name__ == "__main__":

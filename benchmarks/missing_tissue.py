@@ -15,7 +15,7 @@ from pathlib import Path
 import fire
 import numpy as np
 
-from benchmarks.compare import pair_landmarks, read_ours
+from benchmarks.compare import run_errors
 from custom_components.common.errors import InputError
 from custom_components.experiments import parse_options
 from custom_components.metrics.tre import PairTRE, aggregate
@@ -35,15 +35,6 @@ def overlap(pair: Pair) -> float:
     if masks[0].shape != masks[1].shape:
         raise InputError(f"pair {pair.id}: images of one size are needed, got {masks[0].shape} and {masks[1].shape}")
     return float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
-
-
-def pair_errors(pairs: Sequence[Pair], folder: Path) -> list[PairTRE]:
-    """Landmark errors of a run, in the order of the pairs; a pair without output counts as unregistered."""
-    found = []
-    for pair in pairs:
-        marks = pair_landmarks(pair, read_image(pair.fixed).shape[1:])
-        found.append(marks.score(read_ours(folder / pair.id, marks.moving)[0]))
-    return found
 
 
 def markdown(errors: Mapping[str, Sequence[PairTRE]], overlaps: Sequence[float], fraction: float) -> str:
@@ -80,7 +71,7 @@ def missing_tissue(pairs: str, outputs: str, status: str | None = None, fraction
         raise InputError(f"outputs names folders of runs; {absent[0] if absent else 'none'} is there")
     chosen = select_pairs(pairs, status=status)
     overlaps = [overlap(pair) for pair in chosen]
-    errors = {name: pair_errors(chosen, folder) for name, folder in runs.items()}
+    errors = {name: run_errors(chosen, folder) for name, folder in runs.items()}
     lines = [markdown(errors, overlaps, fraction), "", "| pair | overlap | " + " | ".join(runs) + " |"]
     lines.append("| --- | --- |" + " --- |" * len(runs))
     for index in np.argsort(overlaps)[: max(round(fraction * len(chosen)), 1)]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,10 @@ from custom_components.matching.matcher import Keypoints, check_images, mutual_n
 from custom_components.matching.point_pairs import PointPairs
 from custom_components.matching.weights import load
 from custom_components.networks.xfeat_maps import SplitMaps, XFeatMaps
+
+Seen = dict[Hashable, tuple[weakref.ref[Tensor], int, Keypoints]]
+# of the last fixed image, by scale and settings: the matchers of a chain ask for the same
+_SEEN: Seen = {}
 
 
 class XFeatMatcher:
@@ -35,9 +38,6 @@ class XFeatMatcher:
         device: where the network runs.
         network: (B, 1, H, W) -> (B, 130, H / 8, W / 8), with the names of the weights; default ``networks.XFeatMaps``.
     """
-
-    # of the last fixed image, by scale and settings: the matchers of a chain ask for the same
-    _seen: ClassVar[dict[Hashable, tuple[weakref.ref[Tensor], int, Keypoints]]] = {}
 
     def __init__(
         self,
@@ -60,6 +60,8 @@ class XFeatMatcher:
         self._maps = network  # whose weights are loaded later: a cache must not tell matchers apart by those before
         self.architecture = "" if network is None else type(network).__qualname__
         self._network: XFeat | None = None
+        # a network that is handed in may still learn
+        self._seen = _SEEN if network is None else {}
 
     @property
     def network(self) -> XFeat:
@@ -95,8 +97,7 @@ class XFeatMatcher:
 
     def _match_at(self, moving: Tensor, fixed: Tensor, scale: float, limit: float | None) -> PointPairs:
         # a search matches one fixed image with the moving one in many turns
-        own = None if self._maps is None else id(self._maps)
-        key = (scale, self.max_keypoints, self.detection_threshold, str(self.weights), str(self.device), own)
+        key = (scale, self.max_keypoints, self.detection_threshold, str(self.weights), str(self.device))
         seen = self._seen.get(key)
         version = -1 if fixed.is_inference() else fixed._version  # inference tensors count no changes
         if seen is None or seen[0]() is not fixed or seen[1] != version or version < 0:

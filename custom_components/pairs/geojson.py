@@ -14,7 +14,7 @@ from typing import Any
 from custom_components.common.errors import InputError
 from custom_components.common.limits import check_unpacked, unpacked_limit
 from custom_components.pairs.atomic import atomic_path
-from custom_components.pairs.formats import UNREADABLE
+from custom_components.pairs.unreadable import readable
 
 PACKED = (".gz", ".zip")
 PLAIN = (".geojson", ".json")
@@ -40,15 +40,8 @@ def read_geojson(path: str | Path) -> Any:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"annotations {file} do not exist")
-    try:
-        with without_collection():
-            data = json.loads(_unpacked(file).decode("utf-8-sig"))
-    except InputError:
-        raise
-    except RecursionError as error:
-        raise InputError(f"annotations {file} are nested too deeply to be GeoJSON") from error
-    except UNREADABLE as error:
-        raise InputError(f"annotations {file} are not valid JSON: {str(error)[:300]}") from error
+    with readable(file, "annotations"), without_collection():
+        data = json.loads(_unpacked(file).decode("utf-8-sig"))
     if not isinstance(data, list) and not (isinstance(data, dict) and "type" in data):
         raise InputError(f"annotations {file} are not GeoJSON: neither a list of features nor an object with a type")
     return data
