@@ -13,13 +13,16 @@ import pytest
 import torch
 from hypothesis import settings
 from scipy.ndimage import gaussian_filter
+from threadpoolctl import threadpool_limits
 
 from custom_components.pairs import write_image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # The tests run in several processes side by side, so each keeps to one thread.
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))
+torch.set_num_threads(THREADS)
+threadpool_limits(THREADS, user_api="blas")
 # A busy machine must not fail a property.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

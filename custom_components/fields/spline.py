@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 from scipy import sparse
 from scipy.linalg import solveh_banded
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from custom_components.common.errors import InputError
@@ -104,7 +106,14 @@ def upper_bands(matrix: sparse.csr_array, width: int | None = None) -> Floats:
 
 def solve_banded(bands: Floats, right: Floats) -> Floats:
     """Solution of a symmetric positive definite system, from its ``upper_bands``, which are not kept."""
-    return np.asarray(solveh_banded(bands, right, overwrite_ab=True, check_finite=False))
+    # Its many small steps gain nothing by threads, which on a busy machine wait for each other 30 times as long
+    with _libraries().limit(limits=1, user_api="blas"):
+        return np.asarray(solveh_banded(bands, right, overwrite_ab=True, check_finite=False))
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def distinct(points: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:

@@ -65,7 +65,9 @@ def test_a_mirrored_section_is_refused_with_advice(make_pair) -> None:
         AffineAlignment(XFeatMatcher())(known.images, Estimate.identity(known.images.shape))
 
 
-@pytest.mark.parametrize("name", ["gravel", "coffee", "noise"])
+@pytest.mark.parametrize(
+    "name", ["gravel", *(pytest.param(name, marks=pytest.mark.slow) for name in ("coffee", "noise"))]
+)
 def test_unrelated_images_are_refused(name: str, tissue) -> None:
     fixed = tissue(512)
     if name == "noise":

@@ -91,6 +91,7 @@ def test_what_lies_in_it(bundle, tmp_path):
         assert {name.removeprefix("mine/") for name in archive.namelist()} == files
 
 
+@pytest.mark.slow
 def test_it_runs_from_its_own_root_without_the_package(bundle, tmp_path):
     pack(str(bundle), str(tmp_path / "packed"))
     program = (
@@ -115,6 +116,7 @@ def test_the_installed_package_in_place_of_a_copy(bundle, tmp_path):
     assert workflow.parser.get_parsed_content("grid").shape == (2, 5, 5)
 
 
+@pytest.mark.slow
 def test_published_weights_are_copied_in_and_null_keys_filled(bundle, tmp_path, monkeypatch):
     (bundle / "packed.yaml").write_text(
         "weights: {models/model.pt: {published: xfeat, prefix: net.}}\nkeys: {note: new, bundle_root: never}\n"

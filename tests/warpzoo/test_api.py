@@ -47,7 +47,10 @@ def test_paths_give_a_registration_that_is_right(pair, result):
     assert result.warp(image[..., 0]).shape == image.shape[:2]
 
 
-@pytest.mark.parametrize("form", ["array", "tensor", "MetaTensor", "SimpleITK", "itk"])
+@pytest.mark.parametrize(
+    "form",
+    ["array", "MetaTensor", *(pytest.param(form, marks=pytest.mark.slow) for form in ("tensor", "SimpleITK", "itk"))],
+)
 def test_images_in_memory_give_what_their_files_give(form, pair, result):
     moving, fixed = (imread(file) for file in (pair.moving, pair.fixed))
     made = {
