@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-LONGEST = 500  # characters of a message
-# a path of this machine, of which the last name stays; behind a letter or dot it is a relative one or an address
-ABSOLUTE = re.compile(r"(?<![\w.:/\\-])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\",;:]+[/\\])+(?P<name>[^/\\\s'\",;:]*)")
+LONGEST = 1000  # characters of a message
+# a path of this machine, of which the last name stays; behind a letter or dot it is a relative one or an address, and
+# some are the server's own calls
+CALLS = r"(?!/(?:datastore|registrations|batch/infer)\b)"
+ABSOLUTE = re.compile(rf"(?<![\w.:/\\-]){CALLS}(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\",;:]+[/\\])+(?P<name>[^/\\\s'\",;:]*)")
 TRACEBACK = re.compile(r"Traceback \(most recent call last\).*", re.DOTALL)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import time
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from custom_components.common.errors import InputError
 from custom_components.pairs.atomic import atomic_path
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
@@ -72,6 +74,21 @@ class TicketStore:
         self.folder = folder
         self.keep = keep
         folder.mkdir(parents=True, exist_ok=True)
+
+    def claim(self) -> None:
+        """Keep other servers off the folder as long as this process lives.
+
+        Raises:
+            InputError: one is there already.
+        """
+        self._lock = (self.folder / "lock").open("w")  # closed with the process
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"results: another server uses {self.folder.parent}; end it, start one with a single process, or give "
+                "this one another folder"
+            ) from error
 
     def write_job(self, key: str, job: dict[str, Any]) -> None:
         """Keep what a run is to do; it may be large, so nothing of it stays in memory.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from custom_components.common.errors import InputError
 from custom_components.serving.tickets import Ticket, TicketStore
 
 
@@ -39,3 +42,13 @@ def test_damaged_files_and_what_belongs_to_no_ticket_are_passed_over(tmp_path):
     assert {file.name for file in tmp_path.iterdir() if file.suffix != ".json"} == {"key.job"}
     assert store.read_job("key") == {"moving": "IHC"}
     assert not (tmp_path / ".half.json").exists()
+
+
+def test_a_folder_belongs_to_one_server(tmp_path):
+    first = TicketStore(tmp_path)
+    first.claim()
+    with pytest.raises(InputError, match="another server uses"):
+        TicketStore(tmp_path).claim()
+    assert first.load() == []
+    first._lock.close()  # as the end of its process does
+    TicketStore(tmp_path).claim()
