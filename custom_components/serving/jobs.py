@@ -91,6 +91,7 @@ def _registered(job: Mapping[str, Any]) -> dict[str, Any]:
         if job["viewer"] and metrics["status"] != "failed":
             view.write_viewer(output / job["id"])
         answer = build_answer(metrics, pair, output / job["id"], job["url"])
-    if isinstance(answer.get("reason"), str):
-        answer["reason"] = public(answer["reason"], (job["studies"], job["results"]))
+    folders = (job["studies"], job["results"])
+    answer["reason"] = public(answer.get("reason") or "", folders)
+    answer["notes"] = [public(str(note), folders) for note in answer.get("notes") or ()]
     return answer

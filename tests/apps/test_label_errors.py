@@ -15,6 +15,7 @@ DEEP = '{"a":' + "[" * 100_000
 HALF = '{"fixed": "\\ud800"}'
 FORM = f"/infer/{MODEL}?image=moving&output=json"
 PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="x.png"\r\n\r\n'
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
 PNG = {"file": ("x.png", b"\x89PNG")}
 pytestmark = pytest.mark.slow
 
@@ -51,7 +52,7 @@ WRONG = {
     "upload over the limit": ("PUT", "/datastore/image?image=a", {"files": {"file": ("x.png", bytes(2 << 20))}}, 413),
     "upload in pieces over it": (
         "PUT", "/datastore/image?image=a",
-        {"data": iter([PART, *[bytes(1 << 19)] * 4]), "headers": {"Content-Type": "multipart/form-data; boundary=x"}}, 413),
+        {"data": iter([PART, *[bytes(1 << 19)] * 4]), "headers": MULTIPART}, 413),
     "large body": ("POST", "/registrations", {"data": b" " * (33 << 20)}, 413),
     "info as list": ("PUT", "/datastore/image/info?image=moving", {"data": {"info": "[1]"}}, 400),
     "info as nothing": ("PUT", "/datastore/image/info?image=moving", {"data": {"info": "{"}}, 400),
