@@ -6,9 +6,12 @@ monailabel start_server --app apps/warpzoo --studies FOLDER
 from __future__ import annotations
 
 import atexit
+import signal
 import sys
 from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
+from types import FrameType
 from typing import Any
 
 from fastapi import HTTPException
@@ -94,6 +97,19 @@ class WarpZoo(MONAILabelApp):  # type: ignore[misc]
         add_routes(app)
         add_login(app)
         add_guard(app, self.public, self.numbers["upload_limit"] * MEGABYTE)
+        self._answer_at_the_end()
+
+    def _answer_at_the_end(self) -> None:
+        """Answer who waits when a signal ends the server, which else would wait for them, however many there are."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+
+            def end(number: int, frame: FrameType | None, before: Any = before) -> None:
+                Thread(target=self.queue.close, daemon=True).start()  # no handler may take its locks
+                if callable(before):
+                    before(number, frame)
+
+            signal.signal(number, end)
 
     def submit(
         self, request: dict[str, Any], owner: str = "", kept: bool = True, copied: bool = False

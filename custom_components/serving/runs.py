@@ -5,16 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from custom_components.common.errors import InputError
-from custom_components.serving.outcomes import CONFLICT, CRASHED, UNWRITABLE, Cancelled, Outcome, QueueFull, RunError
+from custom_components.serving.outcomes import (
+    CONFLICT,
+    CRASHED,
+    FULL,
+    UNWRITABLE,
+    Cancelled,
+    Outcome,
+    QueueFull,
+    RunError,
+)
 from custom_components.serving.tickets import OPEN, State, Ticket, TicketStore
 
+ENDING = "the server is ending; ask again"
 INTERRUPTED = "the server ended while this was running; ask again"
 CANCELLED = "cancelled"
 LONGEST_RETRY = 600  # seconds
@@ -96,7 +106,7 @@ class RegistrationQueue:
         """
         waiter = _Waiter(ticket, deliver=deliver)
         with self._changed:
-            if self._open() > self._max_waiting:  # one of them runs
+            if self._closed or self._open() > self._max_waiting:  # one of them runs
                 raise QueueFull(self.waiting(), self._retry_after())
             run = self._find(ticket.key)
             if run is None:
@@ -158,9 +168,11 @@ class RegistrationQueue:
         return False
 
     def close(self) -> None:
-        """End the worker. Tickets stay as they are, so that the next server knows what was running."""
+        """End the worker and answer all who wait; tickets stay as they are, for the next server."""
         with self._changed:
             self._closed = True
+            for run in self._waiting.values():
+                _answer(run.waiters, Outcome(status=FULL, detail=ENDING))
             self._changed.notify_all()
         self._worker.close()
         self._thread.join(10)
@@ -223,8 +235,7 @@ class RegistrationQueue:
     def _finish(self, run: _Run, job: dict[str, Any], outcome: Outcome) -> None:
         with self._changed:
             if self._closed:  # tickets stay "running", which the next server calls interrupted
-                for waiter in run.waiters:
-                    waiter.future.set_result(Outcome(status=CRASHED, detail=INTERRUPTED))
+                _answer(run.waiters, Outcome(status=FULL, detail=ENDING))
                 return
             for waiter in run.waiters:
                 own = outcome
@@ -245,8 +256,7 @@ class RegistrationQueue:
         if not waiter.ticket.kept:
             self._tickets.pop(waiter.ticket.id, None)
         self._forget_old()
-        if not waiter.future.cancelled():
-            waiter.future.set_result(outcome)
+        _answer([waiter], outcome)
 
     def _close_ticket(self, ticket: Ticket, state: State, outcome: Outcome) -> None:
         ticket.state, ticket.ended, ticket.detail = state, time.time(), outcome.detail
@@ -263,3 +273,9 @@ class RegistrationQueue:
     def _retry_after(self) -> int:
         """Seconds until about half of what waits is done."""
         return min(LONGEST_RETRY, max(1, round(self._usual * len(self._waiting) / 2)))
+
+
+def _answer(waiters: Iterable[_Waiter], outcome: Outcome) -> None:
+    for waiter in waiters:
+        if not waiter.future.done():
+            waiter.future.set_result(outcome)

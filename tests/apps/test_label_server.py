@@ -126,7 +126,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "an expression": ({"params": {**QUICK, "seed": "$__import__('os').getpid()"}}, 400, "seed: is a whole number"),
     "a target": ({"params": {**QUICK, "output_ext": {"_target_": "os.abort"}}}, 400, "output_ext: is one of"),
     "image in params": ({"params": {**QUICK, "image": "/etc/passwd"}}, 400, "params: 'image' is given in the address"),
-    "absolute image": ({"params": QUICK, "image": "/etc/hostname"}, 404, "image: there is no image '/etc/hostname'"),
+    "absolute image": ({"params": QUICK, "image": "/etc/hostname"}, 404, "image: there is no image 'hostname'"),
     "image above": ({"params": QUICK, "image": "../secret"}, 404, "image: there is no image '../secret'"),
     "fixed above": ({"params": {"fixed": "../studies/fixed"}}, 404, "fixed: there is no image"),
     "fixed a list": ({"params": {"fixed": ["fixed"]}}, 404, "fixed: there is no image"),

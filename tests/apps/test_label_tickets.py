@@ -26,13 +26,22 @@ def worker_of(server) -> int:
     return found[0]
 
 
+def runs(pid: int) -> bool:
+    """Whether a process does, one that nobody has asked for its end aside."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_tickets_are_shared_counted_cancelled_and_give_the_result_of_infer(start, small):
     with start(small) as server:
-        first = server.ask()
+        first = server.ask(working_size=256)
         assert first.status_code == 202
         told = first.json()
         assert first.headers["Location"] == told["url"] == f"/registrations/tickets/{told['ticket']}"
-        same, other, last = server.ask().json(), server.ask(margin=8).json(), server.ask(margin=16).json()
+        same, other = server.ask(working_size=256).json(), server.ask(margin=8).json()
+        last = server.ask(margin=16).json()
         assert same["ticket"] != told["ticket"]
         place = server.call("GET", last["url"]).json()["place"]
         assert server.call("DELETE", other["url"]).json()["state"] == "cancelled"
@@ -42,7 +51,7 @@ def test_tickets_are_shared_counted_cancelled_and_give_the_result_of_infer(start
         assert [ticket["state"] for ticket in done] == ["done"] * 3
         assert done[0]["started"] == done[1]["started"]  # one run
         assert done[0]["latencies"] == done[1]["latencies"] != done[2]["latencies"]
-        params = '{"fixed": "fixed", "working_size": 128, "report": false}'
+        params = '{"fixed": "fixed", "working_size": 256, "report": false}'
         infer = server.call("POST", f"/infer/{MODEL}?image=moving&output=json", data={"params": params}).json()
         for name in ("status", "matches", "affine", "files"):
             assert infer["result"][name] == done[0]["result"][name]
@@ -89,7 +98,7 @@ def test_waiting_registrations_hold_nothing_up_and_too_many_are_refused(start, s
 def test_a_time_limit_and_a_crash_end_one_registration_only(start, small):
     with start(small, {"time_limit": 1}) as server:
         time.sleep(8)  # the process has loaded what it needs
-        late = server.ended(server.ask(working_size=2048, quality="best").json()["ticket"])
+        late = server.ended(server.ask(working_size=2048).json()["ticket"])
         assert (late["state"], late["status"]) == ("failed", 504)
         assert "longer than 1 s" in late["detail"]
     with start(small) as server:
@@ -118,9 +127,29 @@ def test_a_server_that_was_killed_and_starts_again_knows_its_tickets(start, smal
         child = worker_of(server)
         server.process.kill()
         server.process.wait()
-    time.sleep(1)
-    assert not Path(f"/proc/{child}").exists()
+    time.sleep(2)
+    assert not runs(child)
     with start(small) as server:
         assert server.call("GET", done["url"]).json()["result"]["status"] == done["result"]["status"]
         assert server.call("GET", running["url"]).json()["state"] == "interrupted"
         assert server.ended(queued["ticket"])["state"] == "done"
+
+
+def test_a_signal_ends_the_server_though_many_wait(start, small):
+    with start(small) as server:
+        address = f"{server.address}/infer/{MODEL}?image=moving&output=json"
+        codes = []
+
+        def wait(number: int) -> None:
+            params = f'{{"fixed": "fixed", "working_size": 1024, "margin": {number}}}'
+            codes.append(requests.post(address, data={"params": params}, timeout=60).status_code)
+
+        clients = [threading.Thread(target=wait, args=(number,)) for number in range(5)]
+        for client in clients:
+            client.start()
+        time.sleep(2)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(20)
+        for client in clients:
+            client.join()
+    assert codes == [503] * 5
