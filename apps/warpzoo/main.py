@@ -151,4 +151,9 @@ class WarpZoo(MONAILabelApp):  # type: ignore[misc]
 
     def public(self, message: str) -> str:
         """The message without the server's own paths."""
-        return public(message, (self.studies, Path(self.studies).resolve(), self.results))
+        return public(message, self.folders())
+
+    def folders(self) -> list[Path]:
+        """Those of the server that no answer is to name."""
+        studies = Path(self.studies)
+        return [studies.absolute(), studies.resolve(), self.results, root()]

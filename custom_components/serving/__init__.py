@@ -10,7 +10,7 @@ from custom_components.serving.errors import RequestError
 from custom_components.serving.files import file_inside
 from custom_components.serving.jobs import TARGET, job_key, make_job
 from custom_components.serving.listing import SERVED, list_images
-from custom_components.serving.messages import public, short
+from custom_components.serving.messages import public, short, without_folders
 from custom_components.serving.outcomes import Outcome, QueueFull, RunError
 from custom_components.serving.parameters import read_options
 from custom_components.serving.polygons import to_polygons
@@ -45,4 +45,5 @@ __all__ = [
     "register",
     "short",
     "to_polygons",
+    "without_folders",
 ]

@@ -18,7 +18,7 @@ from custom_components.serving.answer import build_answer
 from custom_components.serving.attachments import FIELDS, attach_files
 from custom_components.serving.bundles import find_bundles
 from custom_components.serving.errors import RequestError
-from custom_components.serving.messages import public
+from custom_components.serving.messages import SCRATCH, public
 from custom_components.serving.outcomes import UNWRITABLE, RunError
 from custom_components.serving.parameters import Value
 from custom_components.serving.registration import register
@@ -49,7 +49,7 @@ def make_job(
         RequestError: points or annotations are wrong.
     """
     attached = {name: given[name] for name in FIELDS if given.get(name) not in (None, "")}
-    with TemporaryDirectory() as scratch:  # so that who asks is told at once
+    with TemporaryDirectory(prefix=SCRATCH) as scratch:  # so that who asks is told at once
         attach_files(attached, studies, Path(scratch), follow_links)
     return {
         "model": model, "moving": str(moving), "fixed": str(fixed), "id": identifier, "options": dict(options),
@@ -84,7 +84,7 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
 def _registered(job: Mapping[str, Any]) -> dict[str, Any]:
     bundle = find_bundles(root() / "bundles", [job["model"]])[job["model"]]
     output = Path(job["results"]) / bundle.name
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory(prefix=SCRATCH) as scratch:
         attached = attach_files(job["attached"], Path(job["studies"]), Path(scratch), job["follow_links"])
         pair = select_pairs(moving=Path(job["moving"]), fixed=Path(job["fixed"]), id=job["id"], **attached)[0]
         metrics = register(bundle, pair, job["options"], output)

@@ -74,6 +74,18 @@ def test_the_result_is_the_command_line_s(server, answer, label_python, studies,
         assert answer[name] == metrics[name]
 
 
+def test_no_file_of_a_result_names_a_folder_of_the_server(server, answer, studies):
+    infer(server, {**REQUEST, "report": True, "viewer": True})
+    folder = studies / "registrations" / MODEL
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        served = requests.get(f"{server}/registrations/{file.relative_to(folder.parent)}", timeout=60)
+        assert served.status_code == 200
+        assert str(studies.parent).encode() not in served.content, file
+        assert str(ROOT).encode() not in served.content, file
+    metrics = requests.get(server + answer["files"]["metrics.json"], timeout=60).json()
+    assert metrics["run"]["inputs"]["moving"]["path"] == metrics["moving"] == "moving.png"
+
+
 def test_points_and_annotations_come_back_where_they_belong(answer, studies):
     assert answer["status"] == "ok"
     truth = read_points(studies / "fixed_landmarks.csv")[:, ::-1]

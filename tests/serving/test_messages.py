@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import html
+import json
+import tempfile
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.serving import public
+from custom_components.serving import public, without_folders
 
 FOLDERS = ("/srv/my studies", "/srv/my studies/registrations")
 NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,12}", fullmatch=True)
@@ -45,3 +50,15 @@ def test_a_message_is_one_short_line_of_unicode(text):
     assert len(told) <= 1000
     assert len(told.splitlines()) <= 1
     told.encode()
+
+
+@pytest.mark.parametrize("escape", [str, lambda text: json.dumps(text)[1:-1], html.escape, quote])
+def test_a_file_has_paths_relative_to_the_folder_however_they_are_written(escape):
+    folder = '/srv/Müller & "Co"/studies'
+    text = f"a,{escape(folder + '/IHC.png')},{escape(folder + '/registrations/x/warped.png')},/other/IHC.png"
+    told = without_folders(text, [folder, f"{folder}/registrations"])
+    assert told == "a,IHC.png,x/warped.png,/other/IHC.png"
+
+
+def test_a_file_does_not_name_temporary_folders():
+    assert without_folders(f'"{tempfile.gettempdir()}/warpzoo-ab_12/points.csv"', []) == '"points.csv"'

@@ -6,35 +6,44 @@ wait without holding anything up.
 
 from __future__ import annotations
 
+import mimetypes
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, File, Form, HTTPException, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from monailabel.endpoints import infer, wsi_infer
 from monailabel.interfaces.tasks.batch_infer import BatchInferImageType
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.pathology import create_asap_annotations_xml, create_dsa_annotations_json
 from pydantic import ValidationError
 
-from custom_components.serving import RequestError, file_inside, parse_object, to_polygons
+from custom_components.serving import RequestError, file_inside, parse_object, to_polygons, without_folders
 from lib.users import ADMIN, USER
 from lib.waiting import register
 
 router = APIRouter(tags=["WarpZoo"])
 Upload = Annotated[UploadFile | None, File()]
 Text = Annotated[str, Form()]
+NAMING = (".json", ".csv", ".html")  # of results; they name the images
 FIELD = {"max_part_size": 32 << 20}  # bytes of a field of a form; annotations are large
 
 
 @router.get("/registrations/{path:path}", summary="File of a registration")
-def give_result(path: str, user: Any = USER) -> FileResponse:
-    """A file of the results folder."""
+def give_result(path: str, user: Any = USER) -> Response:
+    """A file of the results folder; where it names images of the server, their paths are relative."""
+    app = app_instance()
     try:
-        return FileResponse(file_inside(app_instance().results, path, "path"))
+        file = file_inside(app.results, path, "path")
     except RequestError as error:
         raise HTTPException(error.status, str(error)) from error
+    if file.suffix in NAMING:
+        text = file.read_text(encoding="utf-8")
+        told = without_folders(text, app.folders())
+        if told != text:
+            return Response(told, media_type=mimetypes.guess_type(file.name)[0])
+    return FileResponse(file)
 
 
 @router.post("/infer/{model}", summary="Register the image onto params.fixed", form_limits=FIELD)
