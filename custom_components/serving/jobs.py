@@ -85,7 +85,8 @@ def _registered(job: Mapping[str, Any]) -> dict[str, Any]:
     bundle = find_bundles(root() / "bundles", [job["model"]])[job["model"]]
     output = Path(job["results"]) / bundle.name
     with TemporaryDirectory(prefix=SCRATCH) as scratch:
-        attached = attach_files(job["attached"], Path(job["studies"]), Path(scratch), job["follow_links"])
+        files = attach_files(job["attached"], Path(job["studies"]), Path(scratch), job["follow_links"])
+        attached: dict[str, Any] = dict(files)
         pair = select_pairs(moving=Path(job["moving"]), fixed=Path(job["fixed"]), id=job["id"], **attached)[0]
         metrics = register(bundle, pair, job["options"], output)
         if job["viewer"] and metrics["status"] != "failed":

@@ -45,6 +45,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._jobs = 0
+        self._ready = False
         self._closed = False
         self._start()
 
