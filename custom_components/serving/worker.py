@@ -61,16 +61,15 @@ class WorkerProcess:
             RunError: the job failed, took too long or ended its process.
             Cancelled: ``cancelled`` became true; the process was ended.
         """
-        if self._process is None or self._process.poll() is not None:  # ended while it had nothing to do
-            self._replace()
         try:
-            if not self._ready:
-                self._receive(START, cancelled, "to start")
-                self._ready = True
-            self._channel.send_bytes(json.dumps(job).encode())
+            try:
+                self._hand_over(job, cancelled)
+            except (EOFError, OSError):  # it ended while it had nothing to do; the job is not what ended it
+                self._replace()
+                self._hand_over(job, cancelled)
             answer = self._receive(self.time_limit, cancelled, "for a registration, the server's time_limit")
         except (EOFError, OSError):
-            code = self._process.wait() if self._process is not None else None
+            code = self._exit_code()
             logger.error("the process of registrations ended with %s", code)
             self._replace()
             raise RunError(f"the process that registers this pair crashed ({_named(code)})", CRASHED) from None
@@ -90,6 +89,23 @@ class WorkerProcess:
         with self._lock:
             self._closed = True
             self._end()
+
+    def _hand_over(self, job: dict[str, Any], cancelled: Callable[[], bool]) -> None:
+        """Give the process a job, once it has loaded what it needs, and wait until it says that it has it."""
+        if not self._ready:
+            self._receive(START, cancelled, "to start")
+            self._ready = True
+        self._channel.send_bytes(json.dumps(job).encode())
+        self._receive(START, cancelled, "to take a registration")
+
+    def _exit_code(self) -> int | None:
+        process = self._process
+        if process is None:
+            return None
+        try:
+            return process.wait(5)
+        except subprocess.TimeoutExpired:  # it closed the channel, but is still there
+            return None
 
     def _receive(self, limit: float, cancelled: Callable[[], bool], what: str) -> dict[str, Any]:
         end = time.monotonic() + limit
@@ -132,7 +148,9 @@ class WorkerProcess:
 
 
 def _named(code: int | None) -> str:
-    if code is None or code >= 0:
+    if code is None:
+        return "no exit code"
+    if code >= 0:
         return f"exit code {code}"
     with suppress(ValueError):
         return signal.Signals(-code).name
