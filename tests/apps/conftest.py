@@ -94,9 +94,10 @@ def start(label_python, tmp_path_factory) -> Start:
             process = subprocess.Popen(command, cwd=log.parent, env=around, stdout=stream, stderr=stream)
         server = Server(f"http://127.0.0.1:{port}", process, log)
         try:
-            for _ in range(600):
-                if process.poll() is not None:
-                    pytest.fail(f"the server ended: {log.read_text()[-3000:]}")
+            end = time.monotonic() + 180
+            while True:
+                if process.poll() is not None or time.monotonic() > end:
+                    pytest.fail(f"the server ended or does not answer: {log.read_text()[-3000:]}")
                 try:
                     requests.get(f"{server.address}/openapi.json", timeout=5).raise_for_status()
                     break
