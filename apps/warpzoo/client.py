@@ -12,10 +12,14 @@ import argparse
 import hashlib
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import requests
+
+GLANCE = 0.5  # seconds between two looks at a ticket
+PATIENCE = 3600.0  # seconds for which a server may have no place in its queue
 
 
 class ServerError(Exception):
@@ -28,10 +32,10 @@ class Client:
     Args:
         server: its address, such as http://127.0.0.1:8000.
         token: where MONAI Label's authentication is switched on.
-        timeout: seconds for one call; a registration is one call.
+        timeout: seconds for one call.
     """
 
-    def __init__(self, server: str, token: str = "", timeout: float = 3600.0) -> None:
+    def __init__(self, server: str, token: str = "", timeout: float = 600.0) -> None:
         self.server = server.rstrip("/")
         self.timeout = timeout
         self.session = requests.Session()
@@ -42,12 +46,18 @@ class Client:
         """One request.
 
         Raises:
-            ServerError: no answer, or one that is not 200.
+            ServerError: no answer, or one that is neither 200 nor 202. Where too many wait, it is asked again.
         """
-        try:
-            answer = self.session.request(method, self.server + path, timeout=self.timeout, **arguments)
-        except requests.RequestException as error:
-            raise ServerError(f"no answer from {self.server}: {error}") from error
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                answer = self.session.request(method, self.server + path, timeout=self.timeout, **arguments)
+            except requests.RequestException as error:
+                raise ServerError(f"no answer from {self.server}: {error}") from error
+            later = answer.headers.get("Retry-After", "")
+            if answer.status_code != 503 or not later.isdecimal() or time.monotonic() + int(later) > end:
+                break
+            time.sleep(int(later))
         if not answer.ok:
             try:
                 detail = answer.json()["detail"]
@@ -80,10 +90,28 @@ class Client:
             return there.digest() == hashlib.file_digest(stream, "sha256").digest()
 
     def register(self, model: str, moving: str, fixed: str, params: dict[str, Any]) -> dict[str, Any]:
-        """The result of a registration of two images of the server, as docs/serving.md describes it."""
-        form = {"params": json.dumps({**params, "fixed": fixed})}
-        answer = self.call("POST", f"/infer/{model}", params={"image": moving, "output": "json"}, data=form)
-        result: dict[str, Any] = answer.json()["result"]
+        """The result of a registration of two images of the server, as docs/serving.md describes it.
+
+        Raises:
+            ServerError: the request is wrong, or the registration was cancelled or interrupted, took too long or
+                crashed.
+        """
+        wanted = {"model": model, "image": moving, "params": {**params, "fixed": fixed}}
+        ticket = self.call("POST", "/registrations", json=wanted).json()
+        place = None
+        try:
+            while ticket["state"] in ("queued", "running"):
+                if ticket["place"] not in (None, place):
+                    place = ticket["place"]
+                    print(f"place {place} in the queue", file=sys.stderr)
+                time.sleep(GLANCE)
+                ticket = self.call("GET", ticket["url"]).json()
+        except KeyboardInterrupt:
+            self.call("DELETE", ticket["url"])
+            raise
+        if ticket["state"] != "done":
+            raise ServerError(f"{ticket.get('status', ticket['state'])}: {ticket['detail']}")
+        result: dict[str, Any] = ticket["result"]
         return result
 
     def download(self, result: dict[str, Any], folder: Path) -> None:
@@ -163,6 +191,8 @@ def main() -> None:
         run(parser.parse_args())
     except (ServerError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -5,35 +5,44 @@ monailabel start_server --app apps/warpzoo --studies FOLDER
 
 from __future__ import annotations
 
+import atexit
+import signal
 import sys
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
+from types import FrameType
 from typing import Any
 
-import torch
 from fastapi import HTTPException
 from lib.datastore import Studies
+from lib.guard import add_guard
+from lib.login import add_login
 from lib.models import RegistrationTask
-from lib.routes import add_routes
+from lib.places import add_routes
+from lib.settings import check_device, read_numbers, read_texts
+from lib.waiting import answer_of
+from monailabel.config import settings as label_settings
 from monailabel.interfaces.app import MONAILabelApp
-from monailabel.utils.others.pathology import create_asap_annotations_xml, create_dsa_annotations_json
 
 from custom_components.bundles import root
 from custom_components.common import booleans
 from custom_components.common.errors import InputError
-from custom_components.serving import RequestError, find_bundles, to_polygons
-
-CONF = ("models", "fixed", "results", "follow_links", "device")
-# of MONAI Label's own sample apps: nothing is downloaded here, and nothing trained
-IGNORED = (
-    "zoo_source",
-    "zoo_repo",
-    "auth_token",
-    "sam2",
-    "skip_trainers",
-    "skip_scoring",
-    "skip_strategies",
-    "server_mode",
+from custom_components.outputs.pair_folder import check_writable
+from custom_components.serving import (
+    TARGET,
+    Outcome,
+    QueueFull,
+    RegistrationQueue,
+    RequestError,
+    Ticket,
+    TicketStore,
+    WorkerProcess,
+    find_bundles,
+    public,
 )
+
+MEGABYTE = 1 << 20
 
 
 class WarpZoo(MONAILabelApp):  # type: ignore[misc]
@@ -41,25 +50,32 @@ class WarpZoo(MONAILabelApp):  # type: ignore[misc]
 
     ``--conf`` takes models (names, commas between; default all), fixed (id of a fixed image for requests that name
     none), results (folder, default ``registrations`` in the studies folder), follow_links (also take images that are
-    links to files elsewhere) and device (of torch).
+    links to files elsewhere), device (of torch) and the numbers of ``lib.settings``.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         try:
-            self.settings = _settings(conf)
+            self.settings, self.numbers = read_texts(conf), read_numbers(conf)
             if studies.startswith(("http://", "https://")):
                 raise InputError(f"--studies is a folder here, got {studies}")
             folder = Path(studies)
             self.results = Path(self.settings["results"] or folder / "registrations").resolve()
             names = [name.strip() for name in self.settings["models"].split(",") if name.strip() not in ("", "all")]
-            _check_device(self.settings["device"])
+            check_device(self.settings["device"])
             self.bundles = find_bundles(root() / "bundles", names)
+            check_writable(self.results)
+            store = TicketStore(self.results / ".tickets", self.numbers["keep_tickets"])
+            store.claim()
         except InputError as error:
             sys.exit(f"error: --conf: {error}")
+        label_settings.MONAI_LABEL_SESSIONS = False  # they would keep what nothing here reads
         super().__init__(
             app_dir, studies, conf, name="WarpZoo", labels=[],
             description="Registration: the image of a request is warped onto another one, its parameter 'fixed'",
         )  # fmt: skip
+        worker = WorkerProcess(TARGET, self.numbers["time_limit"])
+        self.queue = RegistrationQueue(worker, store, self.numbers["max_waiting"])
+        atexit.register(self.queue.close)
 
     def init_datastore(self) -> Studies:
         """The studies folder, from which no file outside of it is given."""
@@ -73,94 +89,71 @@ class WarpZoo(MONAILabelApp):  # type: ignore[misc]
         """None: there is nothing to label."""
         return {}
 
-    def init_batch_infer(self) -> Any:
-        """Registration of all images onto one."""
-        return self.register_all
-
     def on_init_complete(self) -> None:
-        """Put this app's routes before MONAI Label's."""
+        """Put this app's routes before MONAI Label's, and its limits and error answers around all."""
         super().on_init_complete()
         from monailabel.app import app
 
         add_routes(app)
+        add_login(app)
+        add_guard(app, self.public, self.numbers["upload_limit"] * MEGABYTE)
+        self._answer_at_the_end()
 
-    def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
-        """Register ``request["image"]`` onto ``request["fixed"]``.
+    def _answer_at_the_end(self) -> None:
+        """Answer who waits when a signal ends the server, which else would wait for them, however many there are."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+
+            def end(number: int, frame: FrameType | None, before: Any = before) -> None:
+                Thread(target=self.queue.close, daemon=True).start()  # no handler may take its locks
+                if callable(before):
+                    before(number, frame)
+
+            signal.signal(number, end)
+
+    def submit(
+        self, request: dict[str, Any], owner: str = "", kept: bool = True, copied: bool = False
+    ) -> tuple[Ticket, Future[Outcome]]:
+        """Queue the registration of ``request["image"]`` onto ``request["fixed"]``.
+
+        Args:
+            request: with ``model``, ``image`` and the parameters.
+            owner: name of the user.
+            kept: the ticket outlives the request.
+            copied: the outcome is to have a copy of the warped image.
 
         Raises:
-            HTTPException: the request is wrong; its detail names the parameter.
+            HTTPException: the request is wrong, or too many wait.
         """
         name = request.get("model", "")
-        task = self._infers.get(name)
+        task = self._infers.get(name) if isinstance(name, str) else None
         if task is None:
-            raise HTTPException(404, f"model: there is no '{name[:80]}'; there are {', '.join(self._infers)}")
+            raise HTTPException(404, f"model: there is no '{str(name)[:80]}'; there are {', '.join(self._infers)}")
         try:
-            file, params = task(request)
+            ticket, job = task.prepare(request)
+            ticket.owner, ticket.kept = owner, kept
+            return self.queue.submit(ticket, job, task.copy if copied else None)
         except RequestError as error:
-            raise HTTPException(error.status, self._public(error)) from error
+            raise HTTPException(error.status, self.public(str(error))) from error
         except InputError as error:  # the results folder is full or can't be written
-            raise HTTPException(507, self._public(error)) from error
-        return {"label": file, "tag": "", "file": file, "params": params}
+            raise HTTPException(507, self.public(str(error))) from error
+        except QueueFull as full:
+            raise HTTPException(503, str(full), {"Retry-After": str(full.seconds)}) from full
 
-    def _public(self, error: InputError) -> str:
-        """The message without the server's own path of the studies."""
-        return str(error).replace(f"{self.studies.rstrip('/')}/", "")
+    def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
+        """Register and wait for it; for callers in Python, the routes do not block a thread.
 
-    def infer_wsi(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
-        """The annotations carried over, for pathology clients; the whole image, whatever region is asked for."""
-        answer = self.infer(request, datastore)
-        _forget(answer)
-        result = answer["params"]["result"]
-        table = {
-            "name": f"WarpZoo {request['model']}", "description": "annotations of the moving image",
-            "model": request["model"], "location": None, "size": None, "latencies": answer["params"]["latencies"],
-            "annotations": [{"annotation": to_polygons(result.get("annotations") or [])}],
-        }  # fmt: skip
-        if request.get("output") == "json":
-            return {"file": None, "params": answer["params"]}
-        write = create_asap_annotations_xml if request.get("output") == "asap" else create_dsa_annotations_json
-        file, _ = write(table)
-        return {"file": file, "params": answer["params"]}
+        Raises:
+            HTTPException: see ``submit`` and ``answer_of``.
+        """
+        _, future = self.submit(request, kept=False, copied=True)
+        return answer_of(future.result())
 
-    def register_all(self, request: dict[str, Any], datastore: Any, infer: Any) -> dict[str, Any]:
-        """Register every image but the fixed one; what goes wrong with one does not end the others."""
-        fixed = request.get("fixed") or self.settings["fixed"]
-        wanted = request.get("images")
-        names = [n for n in wanted if n != fixed] if isinstance(wanted, list) else datastore.list_images()
-        results: dict[str, Any] = {}
-        for name in sorted(names):
-            if name == fixed:
-                continue
-            try:
-                answer = infer({**request, "image": name}, datastore)
-                _forget(answer)
-                results[name] = answer["params"]["result"]
-            except HTTPException as error:
-                results[name] = {"status": "failed", "reason": error.detail}
-        return results
+    def public(self, message: str) -> str:
+        """The message without the server's own paths."""
+        return public(message, self.folders())
 
-
-def _forget(answer: dict[str, Any]) -> None:
-    """Delete the copy of the warped image that nobody will be sent."""
-    if answer["file"]:
-        Path(answer["file"]).unlink(missing_ok=True)
-
-
-def _check_device(name: str) -> None:
-    """Raise ``InputError`` unless the name is empty or that of a device that is there."""
-    try:
-        torch.empty(0, device=name or None)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device '{name}': {str(error).splitlines()[0]}") from error
-
-
-def _settings(conf: dict[str, str]) -> dict[str, str]:
-    """The app's part of ``--conf``, every key there.
-
-    Raises:
-        InputError: a key that nothing reads.
-    """
-    unknown = [key for key in conf if key not in (*CONF, *IGNORED)]
-    if unknown:
-        raise InputError(f"'{unknown[0]}' is not known; known are {', '.join(CONF)}")
-    return {key: conf.get(key, "") for key in CONF} | {"follow_links": conf.get("follow_links", "false")}
+    def folders(self) -> list[Path]:
+        """Those of the server that no answer is to name."""
+        studies = Path(self.studies)
+        return [studies.absolute(), studies.resolve(), self.results, root()]

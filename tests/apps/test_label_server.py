@@ -6,14 +6,9 @@ The server runs in an environment of its own, which `make label` makes; WARPZOO_
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,10 +17,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import requests
-from skimage import data
 
-from custom_components.pairs import read_image, read_points, write_image, write_points
-from custom_components.pairs.demo import write_demo_pair
+from custom_components.pairs import read_image, read_points
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "apps" / "warpzoo"
@@ -34,65 +27,6 @@ QUICK = {"fixed": "fixed", "working_size": 256, "report": False}
 REQUEST = {**QUICK, "points": "moving_landmarks.csv", "fixed_points": "fixed_landmarks.csv",
            "annotations": "moving_annotations.geojson"}  # fmt: skip
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="session")
-def label_python() -> Path:
-    """Python of an environment with MONAI Label."""
-    python = Path(os.environ.get("WARPZOO_LABEL_PYTHON", ROOT / ".venv-label" / "bin" / "python"))
-    if not python.is_file():
-        pytest.skip(f"no environment with MONAI Label at {python}: `make label`, or set WARPZOO_LABEL_PYTHON")
-    if subprocess.run([python, "-c", "import monailabel.main"], capture_output=True).returncode:
-        pytest.skip(f"{python} can't import monailabel: `make label`, or set WARPZOO_LABEL_PYTHON")
-    return python
-
-
-@pytest.fixture(scope="session")
-def studies(tmp_path_factory) -> Path:
-    """The demo's pair, and files that nobody should be given."""
-    folder = tmp_path_factory.mktemp("served") / "studies"
-    write_demo_pair(folder)
-    write_image(folder / "retina.png", np.moveaxis(data.retina()[300:812, 300:812], -1, 0))
-    (folder / "broken.png").write_bytes((folder / "moving.png").read_bytes()[:20000])
-    shutil.copyfile(folder / "fixed.png", folder.parent / "secret.png")
-    write_points(folder.parent / "secret.csv", np.ones((1, 2)))
-    (folder / "link.png").symlink_to(folder.parent / "secret.png")
-    (folder / "link.csv").symlink_to(folder.parent / "secret.csv")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def server(label_python, studies, tmp_path_factory) -> Iterator[str]:
-    """Address of the server, started as a user starts it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("log") / "server.log"
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment |= {"PATH": f"{label_python.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    command = [
-        label_python, "-m", "monailabel.main", "start_server", "--app", APP, "--studies", studies, "--port", str(port),
-        "--host", "127.0.0.1", "--conf", "models", f"{MODEL},patch_nonrigid",
-    ]  # fmt: skip
-    with log.open("w") as stream:
-        process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=stream, stderr=stream)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            if process.poll() is not None:
-                pytest.fail(f"the server ended: {log.read_text()[-3000:]}")
-            try:
-                requests.get(f"{address}/info/", timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                time.sleep(0.5)
-        yield address
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 def infer(server: str, params: Any, image: str = "moving", output: str = "json", **more: Any) -> requests.Response:
@@ -140,6 +74,18 @@ def test_the_result_is_the_command_line_s(server, answer, label_python, studies,
         assert answer[name] == metrics[name]
 
 
+def test_no_file_of_a_result_names_a_folder_of_the_server(server, answer, studies):
+    infer(server, {**REQUEST, "report": True, "viewer": True})
+    folder = studies / "registrations" / MODEL
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        served = requests.get(f"{server}/registrations/{file.relative_to(folder.parent)}", timeout=60)
+        assert served.status_code == 200
+        assert str(studies.parent).encode() not in served.content, file
+        assert str(ROOT).encode() not in served.content, file
+    metrics = requests.get(server + answer["files"]["metrics.json"], timeout=60).json()
+    assert metrics["run"]["inputs"]["moving"]["path"] == metrics["moving"] == "moving.png"
+
+
 def test_points_and_annotations_come_back_where_they_belong(answer, studies):
     assert answer["status"] == "ok"
     truth = read_points(studies / "fixed_landmarks.csv")[:, ::-1]
@@ -185,21 +131,21 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "no image": ({"params": QUICK, "image": ""}, 400, "image: is missing"),
     "same image": ({"params": {"fixed": "moving"}}, 400, "fixed: 'moving' is the moving image itself"),
     "unreadable": ({"params": QUICK, "image": "broken"}, 422, "image: image broken.png can't be read"),
-    "no JSON": ({"params": "{fixed"}, 400, "params: is no JSON"),
+    "no JSON": ({"params": "{fixed"}, 400, "params: is not valid JSON"),
     "a list": ({"params": [1]}, 400, "params: is a JSON object"),
     "misspelt": ({"params": {**QUICK, "workingsize": 1}}, 400, "workingsize: unknown parameter"),
     "out of range": ({"params": {**QUICK, "working_size": 1}}, 400, "working_size: lies between"),
     "an expression": ({"params": {**QUICK, "seed": "$__import__('os').getpid()"}}, 400, "seed: is a whole number"),
     "a target": ({"params": {**QUICK, "output_ext": {"_target_": "os.abort"}}}, 400, "output_ext: is one of"),
     "image in params": ({"params": {**QUICK, "image": "/etc/passwd"}}, 400, "params: 'image' is given in the address"),
-    "absolute image": ({"params": QUICK, "image": "/etc/hostname"}, 404, "image: there is no image '/etc/hostname'"),
+    "absolute image": ({"params": QUICK, "image": "/etc/hostname"}, 404, "image: there is no image 'hostname'"),
     "image above": ({"params": QUICK, "image": "../secret"}, 404, "image: there is no image '../secret'"),
     "fixed above": ({"params": {"fixed": "../studies/fixed"}}, 404, "fixed: there is no image"),
     "fixed a list": ({"params": {"fixed": ["fixed"]}}, 404, "fixed: there is no image"),
     "link": ({"params": QUICK, "image": "link"}, 403, "image: 'link.png' is a link that leads out"),
-    "points above": ({"params": {**QUICK, "points": "../secret.csv"}}, 403, "points: '../secret.csv' is no name"),
+    "points above": ({"params": {**QUICK, "points": "../secret.csv"}}, 403, "points: '../secret.csv' is not the name"),
     "points a link": ({"params": {**QUICK, "points": "link.csv"}}, 403, "points: 'link.csv' is a link"),
-    "annotations": ({"params": {**QUICK, "annotations": {"type": "Disc"}}}, 400, "annotations: GeoJSON type 'Disc'"),
+    "annotations": ({"params": {**QUICK, "annotations": {"type": "Disc"}}}, 400, "annotations: annotations annot"),
     "form": ({"params": QUICK, "output": "dicom_seg"}, 400, "output: dicom_seg"),
 }  # fmt: skip
 
@@ -278,12 +224,15 @@ def test_the_client_brings_the_files(server, studies, tmp_path):
     command = [
         sys.executable, APP / "client.py", "--server", server, "--moving", studies / "moving.png", "--fixed", "fixed",
         "--points", studies / "moving_landmarks.csv", "--option", "working_size=256", "--output", tmp_path,
+        "--model", MODEL,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "moving_to_fixed: ok" in done.stdout
     assert (tmp_path / "moving_to_fixed" / "warped_landmarks.csv").is_file()
-    wrong = subprocess.run([*command[:4], "--moving", "nobody", "--fixed", "fixed"], capture_output=True, text=True)
+    wrong = subprocess.run(
+        [*command[:4], "--model", MODEL, "--moving", "nobody", "--fixed", "fixed"], capture_output=True, text=True
+    )
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: 404: image: there is no image 'nobody'")
     assert wrong.stderr.count("\n") == 1

@@ -30,9 +30,7 @@ def test_every_outline_comes_with_the_name_of_its_class():
 
 
 def test_names_hold_nothing_that_would_be_markup():
-    label = to_polygons([feature({"type": "Polygon", "coordinates": [RING]}, name='"><a & b')])["elements"][0][
-        "label"
-    ]
+    label = to_polygons([feature({"type": "Polygon", "coordinates": [RING]}, name='"><a & b')])["elements"][0]["label"]
     assert not set('<>&"') & set(label)
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from fastapi import HTTPException
 from monailabel.config import settings
 from monailabel.datastore.local import LocalDatastore
 
-from custom_components.serving import RequestError, file_inside
+from custom_components.serving import SERVED, RequestError, file_inside, short
 
 # of several that fit the last one counts
-FORMS = ("*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.btf", "*.ome.tif", "*.ome.tiff", "*.nii",
-         "*.nii.gz", "*.mha", "*.nrrd")  # fmt: skip
+FORMS = tuple(f"*{form}" for lower in SERVED for form in (lower, lower.upper()))
 NAME = re.compile(r'[^/\\:*?"<>|.\x00-\x1f][^/\\:*?"<>|\x00-\x1f]*')
+LONGEST_NAME = 120  # bytes; a pair's folder has the names of two
 
 
 class Studies(LocalDatastore):  # type: ignore[misc]
@@ -29,6 +30,7 @@ class Studies(LocalDatastore):  # type: ignore[misc]
     def __init__(self, folder: str, follow_links: bool = False) -> None:
         self.folder = Path(folder)
         self.follow_links = follow_links
+        self._adding = Lock()
         named = "MONAI_LABEL_DATASTORE_FILE_EXT" in settings.model_fields_set
         super().__init__(
             folder, extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT if named else FORMS,
@@ -45,7 +47,7 @@ class Studies(LocalDatastore):  # type: ignore[misc]
         if known is None:
             names = sorted(self.list_images())
             some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "it is empty"
-            raise RequestError(parameter, f"there is no image {str(image_id)[:80]!r} in the datastore ({some})", 404)
+            raise RequestError(parameter, f"there is no image {short(str(image_id))!r} in the datastore ({some})", 404)
         return file_inside(self.folder, self._filename(image_id, known.image.ext), parameter, self.follow_links)
 
     def get_image_uri(self, image_id: str) -> str:
@@ -55,20 +57,40 @@ class Studies(LocalDatastore):  # type: ignore[misc]
         except RequestError:
             return ""
 
+    def image_files(self) -> list[tuple[str, Path]]:
+        """(id, file) of all images that may be given."""
+        named = ((name, self.get_image_uri(name)) for name in self.list_images())
+        return [(name, Path(file)) for name, file in named if file]
+
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """What is known of an image."""
+        """What is known of an image, but not where the server has it."""
         self._known(image_id)
-        return dict(super().get_image_info(image_id))
+        return {key: value for key, value in super().get_image_info(image_id).items() if key != "path"}
+
+    def datalist(self, full_path: bool = False) -> list[dict[str, Any]]:
+        """Images and labels that belong together, relative to the folder."""
+        folder = self.folder.resolve()
+        return [
+            {key: Path(file).relative_to(folder).as_posix() for key, file in pair.items()}
+            for pair in super().datalist(full_path=True)
+            if all(Path(file).is_relative_to(folder) for file in pair.values())
+        ]
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """ZIP file of what has labels."""
+        raise HTTPException(404, "dataset: there is none; registrations have no labels")
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Take an image in; an id that is there already is refused, since results refer to it."""
         checked = _plain("image", image_id or Path(image_filename).name)
-        if checked in self._datastore.objects:
-            raise HTTPException(409, f"image: '{checked}' is in the datastore already; give another id")
         suffix = self._to_id(Path(image_filename).name)[1]
         if f"*{suffix.lower()}" not in self._extensions:
-            raise HTTPException(400, f"file: '{suffix}' is no form of image here; {', '.join(self._extensions)} are")
-        return str(super().add_image(checked, image_filename, image_info))
+            forms = ", ".join(form[1:] for form in self._extensions if form == form.lower())
+            raise HTTPException(400, f"file: '{short(suffix, 20)}' is not a form of image here; {forms} are")
+        with self._adding:
+            if checked in self._datastore.objects:
+                raise HTTPException(409, f"image: '{checked}' is in the datastore already; give another id")
+            return str(super().add_image(checked, image_filename, image_info))
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Take a label in."""
@@ -94,6 +116,10 @@ class Studies(LocalDatastore):  # type: ignore[misc]
 
 def _plain(parameter: str, name: str) -> str:
     """The name, if it can be that of a file or folder and no way to another one."""
-    if not NAME.fullmatch(name):
-        raise HTTPException(400, f"{parameter}: {name[:80]!r} can't be the name of a file")
+    try:
+        fits = NAME.fullmatch(name) is not None and len(name.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:  # half a surrogate pair
+        fits = False
+    if not fits:
+        raise HTTPException(400, f"{parameter}: {short(name)!r} can't be the name of a file of {LONGEST_NAME} bytes")
     return name

@@ -5,21 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Lock
-from time import perf_counter
 from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from custom_components.commands import view
-from custom_components.pairs import select_pairs
-from custom_components.serving import Bundle, RequestError, attach_files, build_answer, read_options, register
+from custom_components.serving import Bundle, RequestError, Ticket, job_key, make_job, read_options
 from custom_components.serving.parameters import describe, switch
 
 URL = "/registrations"
-ONE_AT_A_TIME = Lock()  # memory is bounded by one registration, and the current process has one random state
+LONGEST_NAME = 240  # bytes of a pair's folder; file systems take 255
 
 
 class RegistrationTask(InferTask):  # type: ignore[misc]
@@ -48,43 +42,53 @@ class RegistrationTask(InferTask):  # type: ignore[misc]
         return {**super().info(), "parameters": self.parameters, "pathology": True}
 
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        """(a copy of the warped image or None, ``{"result", "latencies"}``).
+        """(a copy of the warped image or None, ``{"result", "latencies"}``), see ``WarpZoo.infer``."""
+        answer = self.app.infer({**request, "model": self.bundle.name})
+        return answer["file"], answer["params"]
+
+    def prepare(self, request: dict[str, Any]) -> tuple[Ticket, dict[str, Any]]:
+        """A new ticket for what a request asks for, and what is to be done.
 
         Raises:
             RequestError: the request is wrong.
-            InputError: the results folder can't be written.
         """
-        start = perf_counter()
         given = {key: value for key, value in request.items() if key not in ("model", "image")}
         store, settings = self.app.datastore(), self.app.settings
         device = {"device": settings["device"]} if settings["device"] else {}
         options = read_options(given, self.bundle.defaults) | device
-        wants_viewer = switch(given, "viewer")
+        viewer = switch(given, "viewer")
         fixed_id = given.get("fixed") or settings["fixed"]
         if not fixed_id:
             raise RequestError("fixed", "is missing; give the id of the fixed image in params")
         moving, fixed = store.image_file(request["image"], "image"), store.image_file(fixed_id, "fixed")
         if moving == fixed:
             raise RequestError("fixed", f"'{fixed_id}' is the moving image itself")
-        identifier = f"{request['image']}_to_{fixed_id}"
-        output = self.app.results / self.bundle.name
-        folder, url = output / identifier, f"{URL}/{self.bundle.name}/{identifier}"
-        with TemporaryDirectory() as scratch, ONE_AT_A_TIME:
-            attached = attach_files(given, store.folder, Path(scratch), store.follow_links)
-            pair = select_pairs(moving=moving, fixed=fixed, id=identifier, **attached)[0]
-            metrics = register(self.bundle, pair, options, output)
-            if wants_viewer and metrics["status"] != "failed":
-                view.write_viewer(folder)
-            result = build_answer(metrics, pair, folder, url)
-            file = self._copy(folder) if metrics["status"] != "failed" else None
-        return file, {"result": {"model": self.bundle.name, **result}, "latencies": {"total": perf_counter() - start}}
+        pair = f"{request['image']}_to_{fixed_id}"
+        if len(pair.encode()) > LONGEST_NAME:
+            raise RequestError("fixed", f"the ids of both images have more than {LONGEST_NAME - 4} bytes together")
+        name = self.bundle.name
+        job = make_job(
+            name, moving, fixed, pair, options, given, studies=store.folder, results=self.app.results,
+            follow_links=store.follow_links, viewer=viewer, url=f"{URL}/{name}/{pair}",
+        )  # fmt: skip
+        try:
+            return Ticket(job_key(job), name, request["image"], fixed_id), job
+        except OSError:  # deleted meanwhile
+            raise RequestError("image", "or the fixed one was deleted", 404) from None
 
-    def _copy(self, folder: Path) -> str:
-        """The warped image under another name, since MONAI Label deletes the file that it sends."""
-        warped = next(folder.glob("warped.*"))
+    def copy(self, job: dict[str, Any], answer: dict[str, Any]) -> str | None:
+        """The warped image under another name, since MONAI Label deletes the file that it sends; None without one.
+
+        Raises:
+            OSError: the results folder can't be written.
+        """
+        folder = self.app.results / job["model"] / job["id"]
+        warped = next(folder.glob("warped.*"), None)
+        if answer["result"]["status"] == "failed" or warped is None:
+            return None
         copies = self.app.results / ".sent"
         copies.mkdir(exist_ok=True)
-        copy = copies / f"{folder.name}-{uuid.uuid4().hex[:8]}{''.join(warped.suffixes)}"
+        copy = copies / f"{uuid.uuid4().hex}{''.join(warped.suffixes)}"
         try:
             os.link(warped, copy)
         except OSError:  # a file system without links
