@@ -53,6 +53,7 @@ VARIANTS: Mapping[str, Variant] = {
     "no matches after the affine": Variant(without="HybridMatching"),
     "no pieces": Variant(without="PieceAlignment"),
     "vote by correlation": Variant({"vote_weights": "$None"}),
+    "no correction": Variant({"correction": False}),
     "the affine never kept": Variant({"inferer::steps::3::margin": None}),
 }
 
@@ -80,9 +81,7 @@ def markdown(table: pd.DataFrame) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for row in table.to_dict("records"):
-        apart = (
-            "" if row["variant"] == WHOLE else f"{row['difference']:+.5f} ({row['low']:+.5f} to {row['high']:+.5f})"
-        )
+        apart = "" if row["variant"] == WHOLE else f"{row['difference']:+.5f} ({row['low']:+.5f} to {row['high']:+.5f})"
         wins = "" if row["variant"] == WHOLE else f"{row['whole wins']} / {row['whole loses']}"
         lines.append(f"| {row['variant']} | {row['AArTRE']:.5f} | {row['AMrTRE']:.5f} | {apart} | {wins} |")
     return "\n".join(lines)

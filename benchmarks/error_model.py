@@ -36,7 +36,7 @@ from custom_components.inferers.flow_refinement import Weight
 
 BUNDLE = "histology_registration"
 # chosen by what held on training cases left out of the fit; more evidence gained nothing there
-PLACE = ("disagreement", "spread", "distance", "bend")
+PLACE = ("disagreement", "spread", "unsure", "bend", "doubt")
 PAIR = ("disagreement", "bend")
 PENALTY = 0.003  # of the quantile regression, on standardised logarithms
 COVERAGE = 0.95
@@ -125,9 +125,7 @@ def _folds(cases: pd.Series) -> Iterator[NDArray[np.bool_]]:
         yield cases.isin(names[turn::FOLDS]).to_numpy()
 
 
-def quantile_functions(
-    table: pd.DataFrame, place: Sequence[str], pair: Sequence[str]
-) -> tuple[dict[str, Any], float]:
+def quantile_functions(table: pd.DataFrame, place: Sequence[str], pair: Sequence[str]) -> tuple[dict[str, Any], float]:
     """Both functions of ``ErrorModel`` as its file holds them, and the factor by which the bound was widened.
 
     Args:

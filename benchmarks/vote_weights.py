@@ -16,23 +16,15 @@ from typing import Any
 
 import fire
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.compare import pair_landmarks
-from custom_components.bundles import open_bundle
-from custom_components.engines.pair_evaluator import to_pair_images
+from benchmarks.recorded import recorded
 from custom_components.fields import sample, sample_at
-from custom_components.inferers.ballot import Ballot
-from custom_components.inferers.consensus import Consensus
 from custom_components.inferers.flow_refinement import flow_to_ddf
-from custom_components.inferers.result import Estimate, PairImages
-from custom_components.matching.affine import apply_affine
 from custom_components.networks.vote_weights import VoteWeights
 
-BUNDLE = "histology_registration"
 NEAR = 1e-3  # share of the diagonal: below it an error is as good as none
 FOLDS = 5
 EPOCHS = 40
@@ -74,19 +66,6 @@ class Recorder(VoteWeights):
         return torch.full_like(features[:, 0], 1 / len(features))
 
 
-class Recording(Consensus):
-    """The step of the bundle, keeping what it was given and what was proposed."""
-
-    def __call__(self, images: PairImages, estimate: Estimate) -> Estimate:
-        """See ``Consensus``."""
-        self.estimate = estimate
-        return super().__call__(images, estimate)
-
-    def _fitted(self, aligned: PairImages, ballot: Ballot) -> Tensor:
-        self.ballot = ballot
-        return super()._fitted(aligned, ballot)
-
-
 def collect(pairs: str, to: str, status: str | None = None, limit: int | None = None, **options: Any) -> str:
     """Register the pairs and keep what is proposed at each landmark.
 
@@ -100,36 +79,16 @@ def collect(pairs: str, to: str, status: str | None = None, limit: int | None = 
     Returns:
         How many pairs and landmarks there are. Pairs in several pieces are left out.
     """
-    config = open_bundle(BUNDLE, **{"pairs": pairs, "status": status, "resume": False} | options).parser()
-    last = config["inferer"]["steps"][-1]
-    name = f"{Recording.__module__}.{Recording.__name__}"
-    last |= {"_target_": name, "error_model": None, "vote_weights": Recorder()}
-    dataset, prepare, inferer = (config.get_parsed_content(key) for key in ("dataset", "preprocessing", "inferer"))
-    step = inferer.steps[-1]
-    named = pd.read_csv(pairs, dtype=str).fillna("").set_index("id")
+    recorder = Recorder()
     found: list[Votes] = []
-    for item in dataset.data[:limit]:
-        pair = item["pair"]
-        images = to_pair_images(prepare(item), torch.device("cpu"))
-        assert images.origin is not None
-        if any(stage.name == "pieces" for stage in inferer(images).stages):
-            continue
-        marks = pair_landmarks(pair, images.origin.fixed.shape[1:])
-        moving, fixed = (
-            torch.from_numpy(np.asarray(grid.index(points[index][:, ::-1]), np.float64))
-            for grid, points, index in (
-                (images.origin.moving_grid, marks.moving, marks.match.moving),
-                (images.origin.fixed_grid, marks.fixed, marks.match.fixed),
-            )
-        )
-        wanted = apply_affine(np.asarray(np.linalg.inv(step.estimate.affine)), moving) - fixed
-        proposed = torch.stack([sample_at(flow_to_ddf(flow).double(), fixed) for flow in step.ballot.flows], dim=1)
-        case = f"{named.loc[pair.id, 'tissue']} {named.loc[pair.id, 'block']}"
-        features = at_points(step.vote_weights.seen, fixed, images.shape)
-        found.append(
-            Votes(pair.id, case, features, *((x / images.diagonal).float() for x in (proposed, wanted)))
-        )
-        print(f"{pair.id} {case}: median of the proposals {median_error(found[-1]).mean():.5f}", flush=True)
+    changes = {"vote_weights": recorder, "decoder": None}
+    for one in recorded(pairs, status, limit, changes, options):
+        flows = (flow_to_ddf(flow).double() for flow in one.step.ballot.flows)
+        proposed = torch.stack([sample_at(flow, one.fixed) for flow in flows], dim=1)
+        features = at_points(recorder.seen, one.fixed, one.images.shape)
+        lengths = ((x / one.images.diagonal).float() for x in (proposed, one.wanted))
+        found.append(Votes(one.id, one.case, features, *lengths))
+        print(f"{one.id} {one.case}: median of the proposals {median_error(found[-1]).mean():.5f}", flush=True)
         torch.save([vars(votes) for votes in found], to)  # a stopped run keeps what it has
     return f"{len(found)} pairs, {sum(len(votes.wanted) for votes in found)} landmarks in {to}"
 

@@ -3,9 +3,9 @@
 Every method has stains that it fails on, and mostly other ones than its neighbour. Each candidate gives a field; dense
 flow (DIS, see ``flow_refinement``) is started from each of them and from the affine alone, on each rendering, there and
 back. A flow has no say where its two directions disagree. How the rest divide the vote is decided place by place by a
-small network that learned from landmarks, see ``networks.vote_weights``. A robust spline is fitted to all votes. Where
-that aligns the tissue worse than the affine alone, by a measure that is blind to the sign of contrast, the affine is
-kept.
+small network that learned from landmarks, see ``networks.vote_weights``. A robust spline is fitted to all votes. What
+the images look like about each place then corrects it, see ``correction``. Where the result aligns the tissue worse
+than the affine alone, by a measure that is blind to the sign of contrast, the affine is kept.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from custom_components.fields import (
     warp,
 )
 from custom_components.inferers.ballot import Ballot, ContrastFree
+from custom_components.inferers.correction import corrected
 from custom_components.inferers.error_model import ErrorModel
 from custom_components.inferers.evidence_maps import evidence_maps
 from custom_components.inferers.flow_refinement import (
@@ -49,6 +50,7 @@ from custom_components.inferers.interpolation import Interpolation, SplineInterp
 from custom_components.inferers.proposal_features import proposal_features
 from custom_components.inferers.renderings import DEFAULT, render_pair
 from custom_components.inferers.result import Estimate, PairImages, Stage, Step
+from custom_components.networks.displacement_decoder import DisplacementDecoder
 from custom_components.networks.vote_weights import VoteWeights
 
 STAGE = "consensus"
@@ -70,6 +72,8 @@ class Consensus:
         interpolation: of all votes.
         weight: of a vote against the stiffness of the spline.
         vote_weights: divides the vote among the proposals: a network or its file; None goes by local correlation.
+        decoder: corrects the common field: a network or its file; None leaves the field.
+        correction: interpolation of what it corrects.
         window: of the local correlation, share of the tissue's diagonal.
         sharpness: of the choice between proposals by it.
         tolerance: voxels of disagreement there and back at which a flow's weight has fallen to 1/e.
@@ -89,6 +93,8 @@ class Consensus:
         interpolation: Interpolation | None = None,
         weight: float = 3.0,
         vote_weights: VoteWeights | str | Path | None = None,
+        decoder: DisplacementDecoder | str | Path | None = None,
+        correction: Interpolation | None = None,
         window: float = 0.014,
         sharpness: float = 20.0,
         tolerance: float = 2.0,
@@ -103,6 +109,8 @@ class Consensus:
         self.interpolation = interpolation or SplineInterpolation(spacing=0.012, smoothness=3e-6, scale=0.006)
         self.weight = weight
         self.vote_weights = VoteWeights.read(vote_weights) if isinstance(vote_weights, str | Path) else vote_weights
+        self.decoder = DisplacementDecoder.read(decoder) if isinstance(decoder, str | Path) else decoder
+        self.correction = correction or self.interpolation
         self.window = window
         self.sharpness = sharpness
         self.tolerance = tolerance
@@ -123,17 +131,26 @@ class Consensus:
         fields, refused = self._fields(images, estimate, base)
         ballot = self._ballot(aligned, fields, base)
         residual = self._fitted(aligned, ballot).to(base)
+        doubt, moved = None, {}
+        if self.decoder is not None:
+            after, doubt = corrected(aligned, ballot, residual, self.decoder, self.correction, self.weight)
+            lengths = (after - residual).norm(dim=1)[images.fixed_mask[:, 0] > 0.5]
+            moved["correction"] = float(lengths.mean()) if len(lengths) else 0.0
+            residual = repair_folds(after, self.minimum_jacobian)
         residual, kept, unlike = self._no_worse(aligned, residual)
         ddf = compose_affine(estimate.affine, residual)
         details = {
             "fields": len(fields), "candidates_refused": refused, "proposals": len(ballot.flows),
             "affine_kept": kept, "folding": folding_share(residual, images.fixed_mask),
             "similarity_before": local_similarity(images, estimate.ddf), "similarity": local_similarity(images, ddf),
+            **moved,
         }  # fmt: skip
         error = None
         if self.error_model is not None:
             tissue = images.fixed_mask[0, 0].cpu().numpy() > 0.5
-            error = self.error_model(evidence_maps(aligned, ballot, residual, unlike), tissue, images.diagonal).to(base)
+            error = self.error_model(
+                evidence_maps(aligned, ballot, residual, unlike, doubt), tissue, images.diagonal
+            ).to(base)
         done = Stage(STAGE, perf_counter() - start, details)
         return replace(estimate, ddf=ddf, error=error, stages=(*estimate.stages, done))
 

@@ -13,11 +13,11 @@ from custom_components.inferers.renderings import local_deviation
 from custom_components.inferers.result import PairImages
 
 WINDOW = 0.014  # share of the diagonal
-EVIDENCE = ("disagreement", "spread", "unsure", "unlike", "distance", "texture", "motion", "bend", "rim")
+EVIDENCE = ("disagreement", "spread", "unsure", "unlike", "distance", "texture", "motion", "bend", "rim", "doubt")
 
 
 def evidence_maps(
-    aligned: PairImages, ballot: Ballot, residual: Tensor, unlike: Weight | None = None
+    aligned: PairImages, ballot: Ballot, residual: Tensor, unlike: Weight | None = None, doubt: Tensor | None = None
 ) -> dict[str, Weight]:
     """Maps (H, W) on the fixed grid; lengths are shares of the tissue's diagonal.
 
@@ -26,12 +26,13 @@ def evidence_maps(
         ballot: what was proposed for it.
         residual: (1, 2, H, W) voxels, the field after the affine.
         unlike: (H, W) ``ContrastFree.difference`` of the image that it warps, if known.
+        doubt: (1, 1, H, W) voxels, what ``correction`` says of the error that it left, where it was asked.
 
     Returns:
         disagreement: of the proposals as they voted; spread: of all of them; unsure: 1 - agreement of the flows there
         and back; unlike: 1 - local correlation; distance: see ``ContrastFree``; texture: of both images, the
         lesser; motion: what the field adds to the affine; bend: how unevenly it does; rim: 1 at the tissue's outline,
-        0 well inside.
+        0 well inside; doubt, where it is given.
     """
     size, flow = aligned.diagonal, ddf_to_flow(residual)
     sigma = WINDOW * size
@@ -53,4 +54,6 @@ def evidence_maps(
         "bend": blur(np.sqrt(sum(part**2 for pair in gradients for part in pair)), sigma),
         "rim": np.clip(1 - depth / (0.05 * size), 0, 1),
     }
+    if doubt is not None:
+        found["doubt"] = doubt[0, 0].cpu().numpy() / size
     return {name: np.asarray(values, np.float32) for name, values in found.items()}

@@ -41,7 +41,7 @@ class VoteWeights(nn.Module):
             InputError: the file is missing or holds another network.
         """
         network = cls()
-        load_state(network, "votes", read_state(file, "votes"))
+        load_state(network, str(file), read_state(file, "votes"))
         return network.eval().requires_grad_(False)
 
     @staticmethod

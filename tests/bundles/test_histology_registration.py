@@ -20,6 +20,7 @@ from custom_components.common.weights import load_pretrained
 from custom_components.fields import ErrorMap
 from custom_components.fields.error_map import read_error_map
 from custom_components.inferers import Chain
+from custom_components.inferers.error_model import ErrorModel
 from custom_components.pairs.demo import write_demo_pair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,9 +35,7 @@ SMALL = {"working_size": 256, "rotation_step": 60.0, "min_matches": 8, "report":
 def error_model(tmp_path: Path) -> str:
     """The file of an error model that states something for every pair."""
     file = tmp_path / "stand_in.json"
-    file.write_text(
-        json.dumps({"expected": {"intercept": -3.0, **FUNCTION}, "bound": {"intercept": -2.0, **FUNCTION}})
-    )
+    file.write_text(json.dumps({"expected": {"intercept": -3.0, **FUNCTION}, "bound": {"intercept": -2.0, **FUNCTION}}))
     return str(file)
 
 
@@ -67,8 +66,10 @@ def stage(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("quality", "fields", "proposals"), [
-        ("fast", 1, 3 * 2 + 1), ("balanced", 3, 3 * 4 + 3),
+    ("quality", "fields", "proposals"),
+    [
+        ("fast", 1, 3 * 2 + 1),
+        ("balanced", 3, 3 * 4 + 3),
         pytest.param("best", 3, 3 * 4 + 3, marks=pytest.mark.slow),
     ],
 )
@@ -78,6 +79,7 @@ def test_each_preset_aligns_the_demo_pair_and_states_its_error(quality, fields, 
     assert metrics["landmarks"]["mean"] < 0.1 * metrics["landmarks"]["initial_mean"]
     assert metrics["folding_share"] == 0
     assert (stage(metrics)["fields"], stage(metrics)["proposals"]) == (fields, proposals)
+    assert ("correction" in stage(metrics)) == (quality != "fast")
     errors = metrics["expected_error"]
     assert 0 < errors["median"] < errors["p95"]
     estimate: ErrorMap = read_error_map(tmp_path / "out" / "demo" / "error_estimate.mha")
@@ -100,6 +102,16 @@ def test_the_networks_are_left_out_by_the_word_of_a_command_line(networks, error
     chain = parser.get_parsed_content("inferer")
     assert isinstance(chain, Chain)
     assert chain.steps[-1].candidates == []
+
+
+def test_the_error_model_is_that_of_what_was_asked():
+    """Both give their file, the one with a correction that of its doubt."""
+    models = [
+        open_bundle(BUNDLE).parser(quality=quality, device="cpu").get_parsed_content("error_model")
+        for quality in ("fast", "balanced")
+    ]
+    assert [Path(model).name for model in models] == ["error_model_fast.json", "error_model.json"]
+    assert "doubt" not in ErrorModel.read(models[0]).expected.place
 
 
 @pytest.mark.parametrize("name", ["inference", pytest.param("evaluate", marks=pytest.mark.slow)])

@@ -85,7 +85,8 @@ EXAMPLES: dict[str, Callable[[], list[Any]]] = {
     "AffineAlignment": lambda: [AffineAlignment(SIFTMatcher(), rotation_step=180.0, min_matches=8)],
     "AffineNetwork": lambda: [AffineNetwork(AffineNet(width=4).eval(), size=64, only_better=False)],
     "Consensus": lambda: [
-        RotationSearch(size=64, rotation_step=10.0), Consensus([FlowRefinement()], error_model=ErrorModel(ERROR, ERROR))
+        RotationSearch(size=64, rotation_step=10.0),
+        Consensus([FlowRefinement()], error_model=ErrorModel(ERROR, ERROR)),
     ],
     "DiffeomorphicDemons": lambda: [DiffeomorphicDemons(iterations=[3, 3], minimum_jacobian=0.1)],
     "DirectField": lambda: [RotationSearch(size=32, rotation_step=30.0), DirectField(given(flow()), given=True)],
@@ -104,7 +105,8 @@ EXAMPLES: dict[str, Callable[[], list[Any]]] = {
         PatchPyramid(NetworkPyramid(flow(), 2), scales=(0.5, 1.0), iterations=1, patch_size=64),
     ],
     "PieceAlignment": lambda: [
-        RotationSearch(size=64, rotation_step=10.0), PieceAlignment(SIFTMatcher(), rotation_step=180.0, min_matches=8)
+        RotationSearch(size=64, rotation_step=10.0),
+        PieceAlignment(SIFTMatcher(), rotation_step=180.0, min_matches=8),
     ],
     "RotationSearch": lambda: [RotationSearch(size=64, rotation_step=15.0, mirrored=True, good=0.999)],
     "SyN": lambda: [SyN(FeatureEncoder(channels=(4,)), levels=[0], iterations=(2, 0))],

@@ -50,7 +50,10 @@ def test_the_names_are_those_that_an_error_model_may_use_and_lengths_are_shares(
     residual = still(aligned)
     residual[:, 0] = 3
     found = evidence_maps(aligned, agreed(residual), residual)
-    assert tuple(found) == EVIDENCE
+    assert (*found, "doubt") == EVIDENCE
+    doubted = evidence_maps(aligned, agreed(residual), residual, doubt=torch.full_like(residual[:, :1], 3.0))
+    assert tuple(doubted) == EVIDENCE
+    np.testing.assert_allclose(doubted["doubt"], 3 / aligned.diagonal, rtol=1e-5)
     assert all(values.shape == aligned.shape and values.dtype == np.float32 for values in found.values())
     np.testing.assert_allclose(found["motion"], 3 / aligned.diagonal, rtol=1e-4)
     assert found["bend"].max() < 1e-5

@@ -170,6 +170,7 @@ def test_a_missing_piece_is_told_and_hidden(gone: int) -> None:
     assert shown == [k == gone for k in range(3)]
 
 
+@pytest.mark.slow
 def test_many_cores_with_shifts_of_their_own() -> None:
     """The masks are generous, as those of slides are: on them the cores hang together."""
     slide = Slide(4, 5, 150, 150, 40)

@@ -31,10 +31,7 @@ def test_the_terms_add_up():
     total = float(loss(ddf, data))
     parts = loss.loss_terms
     assert total == pytest.approx(
-        parts["similarity"]
-        + 2 * parts["regularization"]
-        + 30 * parts["keypoints_0"]
-        + 10 * parts["keypoints_1"],
+        parts["similarity"] + 2 * parts["regularization"] + 30 * parts["keypoints_0"] + 10 * parts["keypoints_1"],
         rel=1e-5,
     )
     expected = KeypointDistanceLoss()(ddf, data["points_fixed"][:, 1], data["points_moving"][:, 1])

@@ -28,7 +28,5 @@ def test_outlines_are_found_in_every_form_of_geojson():
     feature = {"type": "Feature", "geometry": {"type": "MultiPolygon", "coordinates": [[RING], [RING]]}}
     assert extract_outlines([feature, {"type": "Point", "coordinates": [1, 2]}]) == [RING, RING]
     collection = {"type": "GeometryCollection", "geometries": [{"type": "LineString", "coordinates": RING}]}
-    assert extract_outlines(collection) == [
-        RING
-    ]
+    assert extract_outlines(collection) == [RING]
     assert extract_outlines({"type": "Feature", "geometry": None}) == []

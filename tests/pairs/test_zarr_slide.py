@@ -72,9 +72,7 @@ def test_an_image_inside_is_chosen_by_its_name(tmp_path) -> None:
     write(tmp_path / "a.zarr" / "tissue", DATA[:, 0], "cyx", "0.5")
     with pytest.raises(InputError, match="has no multiscale image; inside are labels, tissue"):
         read_image(tmp_path / "a.zarr")
-    np.testing.assert_array_equal(
-        read_image(tmp_path / "a.zarr", reading=Reading(series="tissue")).numpy(), DATA[:, 0]
-    )
+    np.testing.assert_array_equal(read_image(tmp_path / "a.zarr", reading=Reading(series="tissue")).numpy(), DATA[:, 0])
 
 
 def test_a_folder_that_is_none_is_refused_and_a_pair_takes_one(tmp_path) -> None:
