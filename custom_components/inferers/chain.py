@@ -16,12 +16,17 @@ from custom_components.fields import compose, invert, sample_at, warp
 from custom_components.inferers.result import Base, Estimate, PairImages, Registration, Stage, Step
 from custom_components.matching.point_pairs import PointPairs
 
+ROUNDING = 1.5 / 255  # grey values
+LEAST_CONTRAST = 0.1  # grey values
+
 
 class Chain:
     """Runs ``steps`` from no displacement to the final field and inverts it.
 
     An error estimate is of the field that it was made for: a step that changes the field and hands on the estimate of
     the one before loses it, so what estimates stands last, or is followed by steps that estimate anew.
+
+    An image registered to itself stays where it is, whatever the steps make of it.
 
     After a step that gives a ``Base`` the steps see the moving image as that warps it, and start from no displacement
     there; in the end both fields, and both inverses, are composed.
@@ -51,6 +56,10 @@ class Chain:
             if base is None and estimate.base is not None:
                 base = estimate.base
                 images, estimate = on_base(images, estimate, base)
+        if base is None and same(images):
+            # networks see displacements of some pixels in anything; here it is known that there are none
+            done = Stage("same images", 0.0, {"largest_dropped_voxels": float(estimate.ddf.abs().max())})
+            estimate = replace(estimate, ddf=torch.zeros_like(estimate.ddf), stages=(*estimate.stages, done))
         stage("inverse")
         start = perf_counter()
         inverse, residual = invert(estimate.ddf, iterations=self.inverse_iterations)
@@ -66,6 +75,13 @@ class Chain:
             estimate.ddf, inverse, estimate.matches, estimate.dropped, (*estimate.stages, last), estimate.error,
             None if base is None else base.lone,
         )  # fmt: skip
+
+
+def same(images: PairImages) -> bool:
+    """Whether both images are one and the same, but for rounding of its grey values, and show something."""
+    if float(images.fixed.max() - images.fixed.min()) < LEAST_CONTRAST:
+        return False
+    return bool((images.fixed - images.moving).abs().max() <= ROUNDING)
 
 
 def on_base(images: PairImages, estimate: Estimate, base: Base) -> tuple[PairImages, Estimate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -28,6 +29,7 @@ ENDING = "the server is ending; ask again"
 INTERRUPTED = "the server ended while this was running; ask again"
 CANCELLED = "cancelled"
 LONGEST_RETRY = 600  # seconds
+logger = logging.getLogger(__name__)
 
 
 class Worker(Protocol):
@@ -231,6 +233,9 @@ class RegistrationQueue:
             return job, Outcome(status=error.status, detail=str(error))
         except (OSError, ValueError):
             return job, Outcome(status=CRASHED, detail="what was to be registered could not be read; ask again")
+        except Exception:  # whatever it is, the queue must go on
+            logger.exception("a registration ended in a way that was not foreseen")
+            return job, Outcome(status=CRASHED, detail="the registration failed in the server; see its log")
 
     def _finish(self, run: _Run, job: dict[str, Any], outcome: Outcome) -> None:
         with self._changed:

@@ -55,8 +55,9 @@ def completed(
     """
     result = dict(metadata)
     required = {name: said for name, said in metadata.get(REQUIRED, {}).items() if name not in set(without)}
+    installed = packages_distributions()  # once: it reads the list of files of everything that is installed
     for package in sorted({*packages, *VERSIONS, "yaml"}):  # the configs are YAML, which MONAI reads where PyYAML is
-        name = _distribution(package, required)
+        name = _distribution(installed.get(package, [package]), required)
         if name in VERSIONS:
             result.setdefault(VERSIONS[name], _installed(name))
         elif name not in required:
@@ -68,9 +69,9 @@ def completed(
     return result
 
 
-def _distribution(package: str, known: Mapping[str, str]) -> str:
-    """The distribution that brings a package, in lower case; one that is known already rather than another."""
-    names = [name.lower() for name in packages_distributions().get(package, [package])]
+def _distribution(candidates: Iterable[str], known: Mapping[str, str]) -> str:
+    """Of the distributions that bring a package one that is known already, else the first, in lower case."""
+    names = [name.lower() for name in candidates]
     umbrella = [name.split("-")[0] for name in names]  # itk is made of itk-core, itk-io, ...
     return next((name for name in (*names, *umbrella) if name in known), names[0])
 

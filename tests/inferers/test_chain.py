@@ -24,7 +24,25 @@ def test_no_steps_give_no_displacement(make_pair) -> None:
     registration = Chain([])(images)
     assert not registration.ddf.any()
     assert registration.inverse.abs().max() < 1e-6
-    assert [stage.name for stage in registration.stages] == ["inverse"]
+    assert registration.stages[-1].name == "inverse"
+
+
+def test_an_image_registered_to_itself_stays_where_it_is(make_pair) -> None:
+    """Whatever the steps make of it; of any other pair, and of one that shows nothing, their field is kept."""
+    images = make_pair().images
+    images = replace(images, moving=images.fixed.clone(), moving_mask=images.fixed_mask)
+
+    def shifting(given: PairImages, estimate: Estimate) -> Estimate:
+        return replace(estimate, ddf=torch.full_like(estimate.ddf, 3.0))
+
+    itself = Chain([shifting])(images)
+    assert not itself.ddf.any()
+    assert itself.inverse.abs().max() < 1e-6
+    assert itself.stages[0].details == {"largest_dropped_voxels": 3.0}
+    changed = replace(images, moving=(images.moving + 0.02).clamp(max=1))
+    blank = replace(images, moving=torch.zeros_like(images.moving), fixed=torch.zeros_like(images.fixed))
+    for other in (changed, blank):
+        assert (Chain([shifting])(other).ddf == 3).all()
 
 
 def test_the_inverse_undoes_the_field(make_pair) -> None:

@@ -32,6 +32,8 @@ class Gate:
                     raise Cancelled
         finally:
             self.at_a_time -= 1
+        if job["name"].startswith("worse"):
+            raise EOFError("nothing foresaw this at /srv/somewhere")
         if job["name"].startswith("bad"):
             raise RunError("image: is wrong", 422)
         return {"result": {"id": job["name"]}}
@@ -91,6 +93,15 @@ def test_the_same_request_shares_a_run_whether_it_waits_or_runs(case):
     assert {pair[1].result(5).result["result"]["id"] for pair in (waiting, other)} == {"b"}
     assert case.gate.begun == ["a", "b"]
     assert len({pair[0].id for pair in (first, running, waiting, other)}) == 4
+
+
+def test_what_nobody_foresaw_fails_that_run_and_the_queue_goes_on(case):
+    (_, broken), (_, next_one) = case.submit("worse"), case.submit("b")
+    case.gate.open.release(2)
+    outcome = broken.result(5)
+    assert outcome.result is None
+    assert "/srv" not in outcome.detail
+    assert next_one.result(5).result == {"result": {"id": "b"}}
 
 
 def test_a_cancelled_ticket_leaves_the_queue_and_a_shared_run_goes_on(case):

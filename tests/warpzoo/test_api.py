@@ -31,7 +31,7 @@ def pair(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(pair):
-    return warpzoo.register(pair.moving, pair.fixed)
+    return warpzoo.register(pair.moving, pair.fixed, quality="fast")
 
 
 def test_paths_give_a_registration_that_is_right(pair, result):
@@ -60,14 +60,14 @@ def test_images_in_memory_give_what_their_files_give(form, pair, result):
         "SimpleITK": lambda image: sitk.GetImageFromArray(image, isVector=True),
         "itk": lambda image: itk.image_from_array(image, is_vector=True),
     }[form]
-    found = warpzoo.register(made(moving), made(fixed))
+    found = warpzoo.register(made(moving), made(fixed), quality="fast")
     assert found.status == "ok"
     assert np.abs(found.points(POINTS) - result.points(POINTS)).max() < 0.01
 
 
 def test_a_pixel_size_of_arrays_is_that_of_the_result(pair):
     moving, fixed = (imread(file) for file in (pair.moving, pair.fixed))
-    found = warpzoo.register(moving, fixed, moving_spacing=0.5, fixed_spacing=(0.5, 0.5))
+    found = warpzoo.register(moving, fixed, moving_spacing=0.5, fixed_spacing=(0.5, 0.5), quality="fast")
     assert found.metrics["unit"] == "micrometre"
     assert found.metrics["fixed_pixel_size"] == pytest.approx([0.5, 0.5])
 
@@ -91,7 +91,7 @@ def test_a_volume_is_registered(tmp_path):
 
 
 def test_annotations_are_carried_and_the_result_is_saved_opened_and_reported(pair, tmp_path):
-    result = warpzoo.register(pair.moving, pair.fixed)
+    result = warpzoo.register(pair.moving, pair.fixed, quality="fast")
     carried = result.geojson(pair.moving_annotations)
     assert len(carried["features"]) > 0
     frame = SimpleNamespace(__geo_interface__=read_geojson(pair.moving_annotations))  # as a GeoDataFrame has it
@@ -112,14 +112,14 @@ def test_annotations_are_carried_and_the_result_is_saved_opened_and_reported(pai
 
 
 def test_a_folder_is_written_as_by_the_command_line(pair, tmp_path):
-    result = warpzoo.register(pair.moving, pair.fixed, output_dir=tmp_path / "out", id="mine")
+    result = warpzoo.register(pair.moving, pair.fixed, output_dir=tmp_path / "out", id="mine", quality="fast")
     assert result.folder == tmp_path / "out" / "mine"
     assert (tmp_path / "out" / "mine" / "report.html").is_file()
 
 
 def test_neither_the_current_folder_nor_the_console_is_touched(pair, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    warpzoo.register(pair.moving, pair.fixed)
+    warpzoo.register(pair.moving, pair.fixed, quality="fast")
     assert Path.cwd() == tmp_path
     assert os.listdir(tmp_path) == []
     assert capfd.readouterr().out == ""
@@ -130,7 +130,7 @@ def test_neither_the_current_folder_nor_the_console_is_touched(pair, tmp_path, m
     [
         ({"workin_size": 3}, InputError, "no key 'workin_size'; did you mean 'working_size'"),
         ({"method": "hybrid"}, InputError, "unknown bundle 'hybrid'"),
-        ({"min_matches": 100000}, RegistrationError, "matches"),
+        ({"min_matches": 100000, "quality": "fast"}, RegistrationError, "matches"),
     ],
 )
 def test_what_is_wrong_is_raised(options, error, message, pair):
