@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from custom_components.fields import compose, resize, warp
-from custom_components.inferers.ballot import Ballot
+from custom_components.inferers.ballot import Ballot, ContrastFree
+from custom_components.inferers.flow_refinement import blur
 from custom_components.inferers.interpolation import Interpolation
 from custom_components.inferers.local_costs import local_costs
 from custom_components.inferers.result import PairImages
@@ -23,6 +24,8 @@ from custom_components.networks.displacement_decoder import DisplacementDecoder
 FINEST = 544  # voxels of the longest side, at which the decoder was trained; larger images are shrunk to it
 EVERY = 2  # cells between the places that are corrected
 BATCH = 1024  # places at a time
+AROUND = 0.03  # share of the diagonal: the neighbourhood that tells whether images look the same
+ALIKE = (0.02, 0.06)  # contrast-free distance; one texture has .005, neighbouring sections have .11 to .21
 LOST = 0.05  # share of the diagonal: the spread where nothing can be compared
 
 
@@ -61,6 +64,7 @@ def corrected(
             part = [level[index] for level in here]
             found.append(decoder(part, [mean.expand_as(level) for mean, level in zip(means, part, strict=True)]))
     displacements, spread = (torch.cat(parts) for parts in zip(*found, strict=True))
+    displacements = displacements * _wanting(small, points)
     weights = weight * spread.median() / spread
     step = interpolation(points.double(), displacements.double(), small.shape, small.diagonal, weights.double())
     whole = resize(step.to(residual), aligned.shape)
@@ -68,6 +72,17 @@ def corrected(
     maps[costs.tissue > 0.5] = spread
     spreads = F.interpolate(maps[None, None], aligned.shape, mode="bilinear", align_corners=False) / factor
     return compose(residual, whole), spreads.to(residual)
+
+
+def _wanting(small: PairImages, points: Tensor) -> Tensor:
+    """(N, 1) 0 where the images look the same already, as two scans of one glass do, 1 where sections differ.
+
+    There dense flow is right to a tenth of a voxel, which landmarks by hand can't teach.
+    """
+    unlike = blur(ContrastFree(small.fixed).difference(small.moving), AROUND * small.diagonal)
+    row, col = points.round().long().clamp(min=0).unbind(1)
+    here = torch.from_numpy(unlike)[row.clamp(max=unlike.shape[0] - 1), col.clamp(max=unlike.shape[1] - 1)]
+    return ((here - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1)[:, None]
 
 
 def with_votes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -52,10 +54,10 @@ def test_what_is_left_is_corrected() -> None:
 
 
 def test_the_correction_comes_after_the_field() -> None:
-    images = shifted_pair((5, 4))
+    images = shifted_pair((6, 6))
     field = torch.tensor([4.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, *images.shape)
     found, _ = corrected(images, none(images), field, Follows(), SPLINE, 3.0)
-    assert (found[..., 60:-60, 60:-60] - torch.tensor([5.0, 4.0]).view(1, 2, 1, 1)).abs().max() < 0.2
+    assert (found[..., 60:-60, 60:-60] - torch.tensor([6.0, 6.0]).view(1, 2, 1, 1)).abs().max() < 0.2
 
 
 def test_larger_images_are_looked_at_at_the_size_of_the_training(monkeypatch) -> None:
@@ -72,6 +74,19 @@ def test_larger_images_are_looked_at_at_the_size_of_the_training(monkeypatch) ->
     found, spread = corrected(images, none(images), torch.zeros(1, 2, *images.shape), Follows(), SPLINE, 3.0)
     assert (found[..., 96:-96, 96:-96] - 4).abs().mean() < 0.5
     assert spread[0, 0, 160, 144] == pytest.approx(1.4, abs=1e-3)  # in the voxels of the images
+
+
+def test_images_that_look_the_same_already_are_left_alone() -> None:
+    class Moves(DisplacementDecoder):
+        def forward(self, costs, means):
+            return torch.ones(len(costs[0]), 2), torch.ones(len(costs[0]))
+
+    images, still = shifted_pair((0, 0)), torch.zeros(1, 2, 160, 144)
+    found, _ = corrected(images, none(images), still, Moves(), SPLINE, 3.0)
+    assert found.abs().max() < 0.02
+    other = replace(images, moving=images.moving.flip(3))
+    found, _ = corrected(other, none(other), still, Moves(), SPLINE, 3.0)
+    assert (found[..., 60:-60, 60:-60] - 1).abs().max() < 0.2
 
 
 def test_without_common_tissue_the_field_stays() -> None:
