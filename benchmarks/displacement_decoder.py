@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import fire
-import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from benchmarks.recorded import recorded
+from benchmarks.recorded import error_table, left_out, recorded, save_fitted
 from custom_components.fields import sample_at
 from custom_components.inferers.correction import shrunk, with_votes
 from custom_components.inferers.local_costs import local_costs
 from custom_components.networks.displacement_decoder import DisplacementDecoder
 
 NEAR = 1e-3  # share of the diagonal: below it an error is as good as none
-FOLDS = 5
 EPOCHS = 12
 BATCH = 256
 RATE = 2e-3
@@ -166,33 +164,25 @@ def errors(network: DisplacementDecoder, one: Costs) -> tuple[Tensor, Tensor, Te
 def check(costs: str) -> str:
     """Markdown: means over pairs of the mean and the median error, on cases left out of the fit."""
     found = read(costs)
-    cases = np.array(sorted({one.case for one in found}))
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    for turn in range(FOLDS):
-        out = set(cases[turn::FOLDS])
-        network = train([one for one in found if one.case not in out])
-        rows += [errors(network, one) for one in found if one.case in out]
-    means = [np.mean([(float(row[k].mean()), float(row[k].median())) for row in rows], axis=0) for k in range(2)]
-    won = sum(bool(after.mean() < before.mean()) for before, after, _ in rows)
-    places = spearmanr(*(torch.cat([row[k] for row in rows]).numpy() for k in (2, 1))).statistic
-    whole = spearmanr(*([float(row[k].mean()) for row in rows] for k in (2, 1))).statistic
-    return "\n".join(
-        (
-            f"| {len(found)} pairs | mean error | median error |",
-            "| --- | --- | --- |",
-            f"| as voted | {means[0][0]:.5f} | {means[0][1]:.5f} |",
-            f"| corrected, other cases | {means[1][0]:.5f} | {means[1][1]:.5f} |",
-            "",
-            f"better on {won} pairs; rank of the stated spread {places:.3f} over landmarks, {whole:.3f} over pairs",
-        )
-    )
+    for known, others in left_out(found):
+        network = train(known)
+        rows += [errors(network, one) for one in others]
+    before, after, stated = zip(*rows, strict=True)
+    won = sum(bool(new.mean() < old.mean()) for old, new in zip(before, after, strict=True))
+    places = spearmanr(torch.cat(stated).numpy(), torch.cat(after).numpy()).statistic
+    whole = spearmanr(*([float(part.mean()) for part in parts] for parts in (stated, after))).statistic
+    return "\n".join((
+        *error_table(found, {"as voted": before, "corrected, other cases": after}),
+        "",
+        f"better on {won} pairs; rank of the stated spread {places:.3f} over landmarks, {whole:.3f} over pairs",
+    ))  # fmt: skip
 
 
 def fit(costs: str, to: str) -> str:
     """Train on all pairs of ``collect`` and write the state dict."""
     found = read(costs)
-    torch.save(train(found).state_dict(), to)
-    return f"{to}: {len(found)} pairs of {len({one.case for one in found})} tissue cases"
+    return save_fitted(train(found), found, to)
 
 
 if __name__ == "__main__":

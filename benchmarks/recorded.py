@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.compare import pair_landmarks
 from custom_components.bundles import open_bundle
@@ -20,6 +20,19 @@ from custom_components.inferers.result import Estimate, PairImages
 from custom_components.matching.affine import apply_affine
 
 BUNDLE = "histology_registration"
+FOLDS = 5
+
+
+class OfCase(Protocol):
+    """What was recorded of a pair."""
+
+    @property
+    def case(self) -> str:
+        """Tissue and block."""
+        ...
+
+
+OfCaseT = TypeVar("OfCaseT", bound=OfCase)
 
 
 class Recording(Consensus):
@@ -99,3 +112,27 @@ def recorded(
         wanted = apply_affine(np.asarray(np.linalg.inv(step.estimate.affine)), moving) - fixed
         case = f"{named.loc[pair.id, 'tissue']} {named.loc[pair.id, 'block']}"
         yield Recorded(pair.id, case, images, step, fixed, wanted)
+
+
+def left_out(found: Sequence[OfCaseT], folds: int | None = None) -> Iterator[tuple[list[OfCaseT], list[OfCaseT]]]:
+    """What to fit on and what to check by, whole tissue cases at a time."""
+    folds = FOLDS if folds is None else folds
+    cases = np.array(sorted({one.case for one in found}))
+    for turn in range(folds):
+        out = set(cases[turn::folds])
+        yield [one for one in found if one.case not in out], [one for one in found if one.case in out]
+
+
+def save_fitted(network: nn.Module, found: Sequence[OfCase], to: str) -> str:
+    """Write the state dict of a network that was fitted to all of ``found``, and say of how many pairs."""
+    torch.save(network.state_dict(), to)
+    return f"{to}: {len(found)} pairs of {len({one.case for one in found})} tissue cases"
+
+
+def error_table(found: Sequence[OfCase], rows: Mapping[str, Sequence[Tensor]]) -> list[str]:
+    """Markdown: means over pairs of the mean and the median of each row's errors (N,)."""
+    lines = [f"| {len(found)} pairs | mean error | median error |", "| --- | --- | --- |"]
+    for name, errors in rows.items():
+        mean, median = np.mean([(float(error.mean()), float(error.median())) for error in errors], axis=0)
+        lines.append(f"| {name} | {mean:.5f} | {median:.5f} |")
+    return lines

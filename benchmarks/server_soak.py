@@ -209,11 +209,17 @@ def running_server(python: Path, studies: Path) -> Iterator[tuple[str, subproces
         _until(lambda: requests.get(f"{address}/info/", timeout=5).ok)
         yield address, process
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        stop_server(process)
+
+
+def stop_server(process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+    """Ask a server to end; after some seconds it is made to."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _until(condition: Callable[[], bool], seconds: float = 300) -> None:

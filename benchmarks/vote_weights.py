@@ -15,18 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import fire
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.recorded import recorded
+from benchmarks.recorded import error_table, left_out, recorded, save_fitted
 from custom_components.fields import sample, sample_at
 from custom_components.inferers.flow_refinement import flow_to_ddf
 from custom_components.networks.vote_weights import VoteWeights
 
 NEAR = 1e-3  # share of the diagonal: below it an error is as good as none
-FOLDS = 5
 EPOCHS = 40
 BATCH = 1024
 RATE = 3e-3
@@ -138,30 +135,19 @@ def read(file: str) -> list[Votes]:
 def check(votes: str) -> str:
     """Markdown: means over pairs of the mean and the median error, on cases left out of the fit."""
     found = read(votes)
-    cases = np.array(sorted({one.case for one in found}))
-    rows: list[NDArray[np.float64]] = []
-    for turn in range(FOLDS):
-        out = set(cases[turn::FOLDS])
-        network = train([one for one in found if one.case not in out])
-        for one in (one for one in found if one.case in out):
-            errors = median_error(one), one.error(network(one.features))
-            rows.append(np.array([[float(error.mean()), float(error.median())] for error in errors]).ravel())
-    mean = np.mean(rows, axis=0)
-    return "\n".join(
-        (
-            f"| {len(found)} pairs | mean error | median error |",
-            "| --- | --- | --- |",
-            f"| median of the proposals | {mean[0]:.5f} | {mean[1]:.5f} |",
-            f"| learned weights, other cases | {mean[2]:.5f} | {mean[3]:.5f} |",
-        )
-    )
+    median: list[Tensor] = []
+    learned: list[Tensor] = []
+    for known, others in left_out(found):
+        network = train(known)
+        median += [median_error(one) for one in others]
+        learned += [one.error(network(one.features)) for one in others]
+    return "\n".join(error_table(found, {"median of the proposals": median, "learned weights, other cases": learned}))
 
 
 def fit(votes: str, to: str) -> str:
     """Train on all pairs of ``collect`` and write the state dict."""
     found = read(votes)
-    torch.save(train(found).state_dict(), to)
-    return f"{to}: {len(found)} pairs of {len({one.case for one in found})} tissue cases"
+    return save_fitted(train(found), found, to)
 
 
 if __name__ == "__main__":

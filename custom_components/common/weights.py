@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from custom_components.common.errors import InputError
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 def read_state(file: str | Path, name: str) -> dict[str, Tensor]:
@@ -48,6 +51,21 @@ def load_state(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> No
     lost = sorted(set(missing) & dict(network.named_parameters()).keys())
     if lost:
         raise InputError(f"weights '{name}' lack {len(lost)} parameters of the network, first '{lost[0]}'")
+
+
+def for_inference(network: NetworkT, file: str | Path, name: str) -> NetworkT:
+    """``network`` with the weights in ``file``, to be used and not trained.
+
+    Args:
+        network: takes the weights.
+        file: a state dict.
+        name: what a message calls the weights.
+
+    Raises:
+        InputError: the file is missing or holds another network.
+    """
+    load_state(network, str(file), read_state(file, name))
+    return network.eval().requires_grad_(False)
 
 
 def load_pretrained(network: nn.Module, file: str | Path | None, torchscript: str | Path | None = None) -> nn.Module:

@@ -95,7 +95,16 @@ class ErrorModel:
             maps: of ``evidence_maps``.
             tissue: (H, W), true on tissue.
             diagonal: of the tissue, voxels.
+
+        Raises:
+            InputError: the model asks for evidence that there is none of.
         """
+        asked = {*self.expected.place, *self.expected.pair, *self.bound.place, *self.bound.pair}
+        if missing := sorted(asked - set(maps)):
+            raise InputError(
+                f"the error model asks for '{missing[0]}', which this chain does not know: doubt is that of the "
+                "correction; give the error model that was fitted to the chain, or error_model null"
+            )
         median = {name: float(np.median(values[tissue] if tissue.any() else values)) for name, values in maps.items()}
         # a function of the medians alone is one number
         expected, bound = (

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custom_components.common.weights import load_state, read_state
+from custom_components.common.weights import for_inference
 
 MEASURES = ("luminance", "deviation", "self-similarity")  # that images are compared by
 POOLED = 6  # numbers that a channel of a level has in the context
@@ -80,9 +80,7 @@ class DisplacementDecoder(nn.Module):
         Raises:
             InputError: the file is missing or holds another network.
         """
-        network = cls()
-        load_state(network, str(file), read_state(file, "decoder"))
-        return network.eval().requires_grad_(False)
+        return for_inference(cls(), file, "decoder")
 
     def standardise_by(self, costs: Sequence[Tensor]) -> None:
         """Take the usual range of each channel from one (N, C, K, K) a level."""

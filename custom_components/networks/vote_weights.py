@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from custom_components.common.weights import load_state, read_state
+from custom_components.common.weights import for_inference
 
 
 class VoteWeights(nn.Module):
@@ -40,9 +40,7 @@ class VoteWeights(nn.Module):
         Raises:
             InputError: the file is missing or holds another network.
         """
-        network = cls()
-        load_state(network, str(file), read_state(file, "votes"))
-        return network.eval().requires_grad_(False)
+        return for_inference(cls(), file, "votes")
 
     @staticmethod
     def in_context(features: Tensor) -> Tensor:

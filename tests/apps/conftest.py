@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -20,6 +19,7 @@ import pytest
 import requests
 from skimage import data
 
+from benchmarks.server_soak import stop_server
 from custom_components.pairs import write_image, write_points
 from custom_components.pairs.demo import write_demo_pair
 
@@ -105,12 +105,7 @@ def start(label_python, tmp_path_factory) -> Start:
                     time.sleep(0.5)
             yield server
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop_server(process)
 
     return started
 

@@ -41,7 +41,7 @@ def test_the_peaks_are_found(costs) -> None:
 
 
 def test_check_and_fit_read_what_was_collected(costs, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("benchmarks.displacement_decoder.FOLDS", 2)
+    monkeypatch.setattr("benchmarks.recorded.FOLDS", 2)
     monkeypatch.setattr("benchmarks.displacement_decoder.EPOCHS", 6)
     torch.save([vars(one) for one in costs], tmp_path / "costs.pt")
     rows = check(str(tmp_path / "costs.pt")).splitlines()

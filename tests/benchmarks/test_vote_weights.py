@@ -32,7 +32,7 @@ def test_the_right_proposal_is_learned(votes) -> None:
 
 
 def test_check_and_fit_read_what_was_collected(votes, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("benchmarks.vote_weights.FOLDS", 2)
+    monkeypatch.setattr("benchmarks.recorded.FOLDS", 2)
     torch.save([vars(one) for one in votes], tmp_path / "votes.pt")
     rows = check(str(tmp_path / "votes.pt")).splitlines()
     median, learned = (float(row.split("|")[2]) for row in rows[2:])

@@ -107,10 +107,11 @@ def test_the_networks_are_left_out_by_the_word_of_a_command_line(networks, error
 def test_the_error_model_is_that_of_what_was_asked():
     """Both give their file, the one with a correction that of its doubt."""
     models = [
-        open_bundle(BUNDLE).parser(quality=quality, device="cpu").get_parsed_content("error_model")
-        for quality in ("fast", "balanced")
+        open_bundle(BUNDLE).parser(device="cpu", **options).get_parsed_content("error_model")
+        for options in ({"quality": "fast"}, {"quality": "balanced"}, {"correction": "false"}, {"decoder": "$None"})
     ]
-    assert [Path(model).name for model in models] == ["error_model_fast.json", "error_model.json"]
+    names = [Path(model).name.removesuffix(".json") for model in models]
+    assert names == ["error_model_fast", "error_model", "error_model_fast", "error_model_fast"]
     assert "doubt" not in ErrorModel.read(models[0]).expected.place
 
 

@@ -112,3 +112,11 @@ def test_a_file_that_is_no_error_model_is_named(content, tmp_path) -> None:
 def test_a_missing_file_is_named(tmp_path) -> None:
     with pytest.raises(InputError, match=r"gone\.json can't be read as an error model"):
         ErrorModel.read(tmp_path / "gone.json")
+
+
+def test_evidence_that_the_chain_does_not_give_is_named(tmp_path) -> None:
+    """The model of a corrected field on one that nothing corrected."""
+    asking = {"expected": CONTENT["expected"] | {"place": {"doubt": 0.5}}, "bound": CONTENT["bound"]}
+    model = ErrorModel.read(written(tmp_path, asking))
+    with pytest.raises(InputError, match="'doubt'"):
+        model(maps(), ALL, 10.0)
